@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When to validate: seldom while training, and always at its end."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+__all__ = ["ValidationSchedule"]
+
+
+class ValidationSchedule(Callback):
+    """Validate evenly through training, and once more after its last step.
+
+    A validation sets the post-processor's thresholds and normalization, and a checkpoint is written after it; only the
+    last one decides what the model says, the others are there for a run that is cut off. The callback does nothing if
+    the user sets ``check_val_every_n_epoch`` or ``val_check_interval``.
+
+    Args:
+        validations: About how many validations there are in a run.
+
+    Raises:
+        ValueError: If ``validations`` is less than 1.
+    """
+
+    def __init__(self, validations: int = 5) -> None:
+        if validations < 1:
+            msg = f"validations must be at least 1, got {validations}."
+            raise ValueError(msg)
+        self.validations = validations
+        self._active = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take charge unless the user has chosen a schedule."""
+        del pl_module
+        self._active = trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Decide whether this epoch ends in a validation."""
+        del pl_module
+        if not self._active:
+            return
+        epochs = self._epochs(trainer)
+        epoch = trainer.current_epoch + 1
+        due = epochs is None or epoch == epochs or epoch % max(1, epochs // self.validations) == 0
+        self._validate_this_epoch(trainer, due)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Validate before the run ends in the middle of an epoch."""
+        del args, kwargs
+        if not self._active:
+            return
+        if 0 < trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+        if trainer.should_stop:
+            self._validate_this_epoch(trainer, due=True)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the trainer as it was."""
+        del pl_module
+        if self._active:
+            self._validate_this_epoch(trainer, due=True)
+
+    @staticmethod
+    def _epochs(trainer: Trainer) -> int | None:
+        """Number of epochs that the run will have, or ``None`` if it is limited by time or not at all."""
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            return trainer.max_epochs
+        steps = trainer.num_training_batches / trainer.accumulate_grad_batches
+        if trainer.max_steps > 0 and 0 < steps < float("inf"):
+            return -(-trainer.max_steps // max(1, int(steps)))
+        return None
+
+    @staticmethod
+    def _validate_this_epoch(trainer: Trainer, due: bool) -> None:
+        # Lightning validates after epoch n if the interval divides n; n + 1 never does.
+        trainer.check_val_every_n_epoch = 1 if due else trainer.current_epoch + 2

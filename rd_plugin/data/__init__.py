@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data modules that the package adds to anomalib's."""
+
+from .mvtec import MVTec
+from .solar_cells import SolarCells
+
+__all__ = ["MVTec", "SolarCells"]

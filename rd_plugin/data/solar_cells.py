@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Electroluminescence images of solar cells, from the package ``elpv-dataset``."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from anomalib.data import AnomalibDataModule, AnomalibDataset
+from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
+from torchvision.transforms.v2 import Transform
+
+__all__ = ["SolarCells", "SolarCellsDataset"]
+
+CellType = Literal["mono", "poly"]
+
+_TRAIN_SHARE = 0.8
+
+
+def _read_labels(cell_type: CellType) -> pd.DataFrame:
+    """Image paths and defect probabilities of one type of cell."""
+    spec = find_spec("elpv_dataset")
+    if spec is None or spec.origin is None:
+        msg = "The data module SolarCells needs the package 'elpv-dataset': pip install 'rd-plugin[demo]'."
+        raise ModuleNotFoundError(msg, name="elpv_dataset")
+    folder = Path(spec.origin).parent / "data"
+    labels = pd.read_csv(folder / "labels.csv", sep=r"\s+", names=["image", "probability", "type"])
+    labels = labels[labels["type"] == cell_type]
+    return labels.assign(image_path=[str(folder / image) for image in labels["image"]])
+
+
+def _make_samples(cell_type: CellType, seed: int) -> pd.DataFrame:
+    """Assign every cell to a split."""
+    labels = _read_labels(cell_type)
+    labels["split"] = Split.VAL.value
+    labels.loc[labels["probability"].isin([0, 1]), "split"] = Split.TEST.value
+    functional = labels[labels["probability"] == 0]
+    labels.loc[functional.sample(frac=_TRAIN_SHARE, random_state=seed).index, "split"] = Split.TRAIN.value
+    labels["label_index"] = (labels["probability"] > 0.5).map({False: LabelName.NORMAL, True: LabelName.ABNORMAL})
+    labels["label_index"] = labels["label_index"].astype(int)
+    labels["mask_path"] = ""
+    labels.attrs["task"] = "classification"
+    return labels[["image_path", "split", "label_index", "mask_path"]]
+
+
+class SolarCellsDataset(AnomalibDataset):
+    """One split of the solar cells.
+
+    Args:
+        cell_type: ``"mono"`` or ``"poly"`` crystalline.
+        split: Training, validation or test.
+        seed: Seed of the split.
+        augmentations: Augmentations of the images.
+    """
+
+    def __init__(
+        self,
+        cell_type: CellType,
+        split: Split,
+        seed: int = 0,
+        augmentations: Transform | None = None,
+    ) -> None:
+        super().__init__(augmentations=augmentations)
+        samples = _make_samples(cell_type, seed)
+        self.samples = samples[samples["split"] == split.value]
+        self.category = cell_type
+
+
+class SolarCells(AnomalibDataModule):
+    """Solar cells as an anomaly detection task: real images that come with a package, 300 x 300 pixels, no masks.
+
+    Experts gave each cell a probability of being defective: 0, 1/3, 2/3 or 1. Trained on is a share of 80 % of the
+    cells with probability 0; tested on are the others of those and all with probability 1. The doubtful cells, 1/3 as
+    normal and 2/3 as anomalous, are the validation set, so that no threshold is set on a test image.
+
+    Source: Buerhop-Lutz et al., "A benchmark for visual identification of defective solar cells in electroluminescence
+    imagery", EU PVSEC 2018; licence CC BY-NC-SA 4.0.
+
+    Args:
+        cell_type: ``"mono"`` or ``"poly"`` crystalline.
+        train_batch_size: Images in a training batch.
+        eval_batch_size: Images in an evaluation batch.
+        num_workers: Processes that read images.
+        train_augmentations: Augmentations of training images.
+        val_augmentations: Augmentations of validation images.
+        test_augmentations: Augmentations of test images.
+        augmentations: Augmentations of all images for which no others are given.
+        seed: Seed of the split.
+
+    Raises:
+        ValueError: If ``cell_type`` is neither.
+        ModuleNotFoundError: On set-up, if ``elpv-dataset`` is not installed.
+    """
+
+    def __init__(
+        self,
+        cell_type: CellType = "mono",
+        train_batch_size: int = 16,
+        eval_batch_size: int = 32,
+        num_workers: int = 2,
+        train_augmentations: Transform | None = None,
+        val_augmentations: Transform | None = None,
+        test_augmentations: Transform | None = None,
+        augmentations: Transform | None = None,
+        seed: int = 0,
+    ) -> None:
+        if cell_type not in {"mono", "poly"}:
+            msg = f"cell_type must be 'mono' or 'poly', got {cell_type!r}."
+            raise ValueError(msg)
+        super().__init__(
+            train_batch_size=train_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            train_augmentations=train_augmentations,
+            val_augmentations=val_augmentations,
+            test_augmentations=test_augmentations,
+            augmentations=augmentations,
+            # All three splits are made here, none by anomalib.
+            test_split_mode=TestSplitMode.FROM_DIR,
+            val_split_mode=ValSplitMode.FROM_DIR,
+            seed=seed,
+        )
+        self.category = self.cell_type = cell_type
+        self.split_seed = seed
+
+    def _setup(self, _stage: str | None = None) -> None:
+        self.train_data = SolarCellsDataset(self.cell_type, Split.TRAIN, self.split_seed)
+        self.val_data = SolarCellsDataset(self.cell_type, Split.VAL, self.split_seed)
+        self.test_data = SolarCellsDataset(self.cell_type, Split.TEST, self.split_seed)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the deviations of each scale to one anomaly map and an image score (Deng and Li, section 3.4)."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["AnomalyMapGenerator", "AnomalyMapMode", "BlurBorder", "ImageScore", "ScoreType"]
+
+AnomalyMapMode = Literal["add", "multiply"]
+BlurBorder = Literal["symmetric", "reflect"]
+ScoreType = Literal["max", "mean"] | float
+
+# SciPy's default, which the authors' program uses: the kernel ends at four standard deviations.
+_TRUNCATE = 4.0
+
+
+@lru_cache(maxsize=256)
+def _resampling_array(source: int, target: int, sigma: float, border: BlurBorder) -> np.ndarray:
+    """Matrix of shape ``(target, source)`` that interpolates along one axis, corners aligned, and then blurs.
+
+    Both steps are linear and separable, so one matrix for each axis does them exactly.
+    """
+    positions = np.arange(target) * ((source - 1) / max(target - 1, 1))
+    matrix = np.clip(1 - np.abs(positions[:, None] - np.arange(source)), 0, None)
+    if sigma > 0:
+        radius = int(_TRUNCATE * sigma + 0.5)
+        kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+        rows = np.pad(np.arange(target), radius, mode=border)
+        windows = np.lib.stride_tricks.sliding_window_view(rows, 2 * radius + 1)
+        matrix = np.einsum("k,tks->ts", kernel / kernel.sum(), matrix[windows])
+    return matrix.astype(np.float32)
+
+
+@lru_cache(maxsize=256)
+def _resampling_tensor(source: int, target: int, sigma: float, border: BlurBorder, device: torch.device) -> Tensor:
+    # Made outside inference mode: the tensor is kept and may meet autograd later.
+    with torch.inference_mode(mode=False):
+        return torch.from_numpy(_resampling_array(source, target, sigma, border)).to(device)
+
+
+def _resample(maps: Tensor, size: Sequence[int], sigma: float, border: BlurBorder) -> Tensor:
+    """Interpolate and blur maps of shape ``(N, h, w)`` to ``(N, *size)``."""
+    matrices = []
+    for source, target in zip(maps.shape[-2:], size, strict=True):
+        if torch.compiler.is_compiling():
+            # A graph that is being exported needs a constant of its own, not a tensor from a cache.
+            matrices.append(torch.from_numpy(_resampling_array(source, target, sigma, border)).to(maps.device))
+        else:
+            matrices.append(_resampling_tensor(source, target, sigma, border, maps.device))
+    rows, columns = matrices
+    # Under autocast the products would fall to 16 bit, which moves scores by more than a threshold's precision.
+    autocast = torch.is_autocast_enabled(maps.device.type)
+    with torch.autocast(maps.device.type, enabled=False) if autocast else nullcontext():
+        return rows @ maps @ columns.T
+
+
+class AnomalyMapGenerator(nn.Module):
+    """Bring the deviations of all scales to the image's size, combine and blur them.
+
+    Args:
+        mode: ``"add"`` (the authors' default) or ``"multiply"`` the scales.
+        sigma: Standard deviation of the Gaussian blur, in pixels of the input; 0 for none.
+        border: What the blur sees beyond the border, in numpy's words: ``"symmetric"`` repeats the edge pixel (the
+            authors; SciPy calls it ``reflect``), ``"reflect"`` does not (anomalib's own model).
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> generator = AnomalyMapGenerator()
+        >>> generator([torch.ones(2, 8, 8), torch.ones(2, 4, 4)], (32, 48)).shape
+        torch.Size([2, 1, 32, 48])
+    """
+
+    def __init__(
+        self,
+        mode: AnomalyMapMode = "add",
+        sigma: float = 4.0,
+        border: BlurBorder = "symmetric",
+    ) -> None:
+        super().__init__()
+        if mode not in {"add", "multiply"}:
+            msg = f"anomaly_map_mode must be 'add' or 'multiply', got {mode!r}."
+            raise ValueError(msg)
+        if border not in {"symmetric", "reflect"}:
+            msg = f"blur_border must be 'symmetric' or 'reflect', got {border!r}."
+            raise ValueError(msg)
+        if sigma < 0:
+            msg = f"blur_sigma must be at least 0 pixels, got {sigma}."
+            raise ValueError(msg)
+        self.mode = mode
+        self.sigma = float(sigma)
+        self.border: BlurBorder = border
+
+    def scale_maps(self, deviations: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
+        """Return each scale's own map, not blurred.
+
+        Args:
+            deviations: Deviations of shapes ``(N, h_l, w_l)``, one for each scale.
+            size: Height and width of the maps, in pixels.
+
+        Returns:
+            Maps of shape ``(N, 1, *size)`` with the deviations' range, one for each scale.
+        """
+        return [_resample(deviation, size, 0.0, self.border).unsqueeze(1) for deviation in deviations]
+
+    def forward(self, deviations: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """Return the anomaly map.
+
+        Args:
+            deviations: Deviations of shapes ``(N, h_l, w_l)``, one for each scale.
+            size: Height and width of the map, in pixels.
+
+        Returns:
+            Map of shape ``(N, 1, *size)``; from 0 to twice the number of scales when added.
+        """
+        if self.mode == "add":
+            maps = [_resample(deviation, size, self.sigma, self.border) for deviation in deviations]
+            return torch.stack(maps).sum(dim=0).unsqueeze(1) if len(maps) > 1 else maps[0].unsqueeze(1)
+        product = torch.stack(self.scale_maps(deviations, size)).prod(dim=0).squeeze(1)
+        return _resample(product, size, self.sigma, self.border).unsqueeze(1)
+
+
+class ImageScore(nn.Module):
+    """Reduce an anomaly map to an image score.
+
+    Args:
+        kind: ``"max"`` (the paper), ``"mean"`` (the authors' second choice for one-class images, up to a factor), or a
+            fraction in (0, 1]: the mean of that share of the pixels, the highest ones.
+
+    Raises:
+        ValueError: If ``kind`` is none of these.
+
+    Example:
+        >>> ImageScore(0.5)(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+        tensor([[3.5000]])
+    """
+
+    def __init__(self, kind: ScoreType = "max") -> None:
+        super().__init__()
+        fraction = isinstance(kind, (int, float)) and not isinstance(kind, bool) and 0 < kind <= 1
+        if kind not in {"max", "mean"} and not fraction:
+            msg = f"score must be 'max', 'mean' or a fraction in (0, 1], got {kind!r}."
+            raise ValueError(msg)
+        self.kind = kind
+
+    def forward(self, anomaly_map: Tensor) -> Tensor:
+        """Return scores of shape ``(N, 1)`` for maps of shape ``(N, 1, H, W)``."""
+        if self.kind == "max":
+            return anomaly_map.amax(dim=(-2, -1))
+        if self.kind == "mean":
+            return anomaly_map.mean(dim=(-2, -1))
+        pixels = anomaly_map.flatten(2)
+        count = max(1, round(float(self.kind) * pixels.shape[-1]))
+        return pixels.topk(count, dim=-1).values.mean(dim=-1)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The deviation of one feature map from another, position by position."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["cosine_deviation"]
+
+_EPSILON = 1e-8
+
+
+def cosine_deviation(first: Tensor, second: Tensor) -> Tensor:
+    """Return one minus the cosine over channels (Deng and Li, equation 1).
+
+    Args:
+        first: Features of shape ``(N, C, H, W)``.
+        second: Features of the same shape.
+
+    Returns:
+        Deviations of shape ``(N, H, W)`` in float32 or wider, from 0 (same direction) to 2 (opposite); 1 where either
+        feature is zero.
+
+    Example:
+        >>> features = torch.ones(1, 4, 2, 2)
+        >>> cosine_deviation(features, -features).unique()
+        tensor([2.])
+    """
+    if first.dtype in {torch.float16, torch.bfloat16}:
+        first, second = first.float(), second.float()
+    # Two norms and one product: no normalized copy of either map, which is what makes F.cosine_similarity slow.
+    norms = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
+    return 1 - (first * second).sum(dim=1) / norms.clamp_min(_EPSILON)

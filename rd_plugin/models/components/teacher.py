@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The teacher: a frozen timm backbone that offers a feature pyramid."""
+
+import logging
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import resnet
+from torch import Tensor, nn
+
+from .pyramid import Pyramid, Residual, Stage
+from .weights import find_weights, load_matched
+
+__all__ = ["PAPER_STRIDES", "Teacher"]
+
+logger = logging.getLogger(__name__)
+
+# The paper distils the first three residual stages of a ResNet.
+PAPER_STRIDES = (4, 8, 16)
+# Half-way, by factors, between ResNets with basic and with bottleneck blocks.
+_WIDE_CHANNELS_PER_STRIDE = 32
+
+
+def _create(backbone: str, **kwargs: object) -> nn.Module:
+    """Create a timm feature extractor, with errors that name the argument."""
+    architecture = backbone.partition(".")[0]
+    if not timm.is_model(architecture):
+        near = get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.5)
+        hint = f" Did you mean {', '.join(repr(name) for name in near)}?" if near else ""
+        msg = f"backbone {backbone!r} is unknown to timm {timm.__version__}.{hint} timm.list_models() lists all."
+        raise ValueError(msg)
+    try:
+        return timm.create_model(backbone, features_only=True, **kwargs)
+    except RuntimeError as error:
+        if "pretrained" in str(error).lower() or "tag" in str(error).lower():
+            msg = f"backbone {backbone!r}: {error}"
+        else:
+            msg = f"backbone {backbone!r} offers no feature pyramid (timm's features_only): {error}"
+        raise ValueError(msg) from error
+
+
+def _residual_of(module: nn.Module | None, info: dict) -> tuple[Residual, bool]:
+    """Read off a backbone's stage what its student stage is made of, and whether its output is rectified.
+
+    A ResNet's student repeats its blocks. Any other family's gets basic blocks if its stage is as narrow as those of
+    ResNets with basic blocks (16 channels per pixel of stride, where bottleneck ResNets have 64), else bottleneck ones.
+    """
+    blocks = list(module.children()) if isinstance(module, nn.Sequential) else []
+    last = blocks[-1] if blocks else None
+    if isinstance(last, resnet.Bottleneck) and isinstance(last.act3, nn.ReLU):
+        return Residual(len(blocks), last.conv2.out_channels, last.conv2.groups), True
+    if isinstance(last, resnet.BasicBlock) and isinstance(last.act2, nn.ReLU):
+        return Residual(len(blocks)), True
+    wide = info["num_chs"] >= _WIDE_CHANNELS_PER_STRIDE * info["reduction"]
+    return Residual(width=info["num_chs"] // resnet.Bottleneck.expansion if wide else None), False
+
+
+def _embedding_after(coarsest: Stage, infos: Sequence[dict]) -> Stage:
+    """The stage that the bottleneck ends in: the backbone's next one, made as its family makes it."""
+    stride = 2 * coarsest.stride
+    make = coarsest.residual
+    if coarsest.rectified:
+        # A ResNet's next stage doubles all widths; the authors give it 2 basic or 3 bottleneck blocks.
+        width = make.width and 2 * make.width
+        depth = 2 if width is None else 3
+        return Stage("embedding", 2 * coarsest.channels, stride, Residual(depth, width, make.groups), rectified=True)
+    channels = next((info["num_chs"] for info in infos if info["reduction"] == stride), 2 * coarsest.channels)
+    width = make.width and channels // resnet.Bottleneck.expansion
+    return Stage("embedding", channels, stride, Residual(make.depth, width))
+
+
+class Teacher(nn.Module):
+    """A timm backbone whose stages are the features to be distilled: frozen, and in evaluation mode always.
+
+    Weights are read when they are first needed, by :meth:`load_pretrained` or the first forward pass, and not at all
+    if a checkpoint brought its own: a model restored from a checkpoint needs neither network nor weights file.
+
+    Args:
+        backbone: Name of a timm model that supports ``features_only``, with or without a tag for its weights.
+        layers: Module names of the stages to distil, as in timm's ``feature_info``, or ``None`` for those of strides
+            4, 8 and 16, the paper's three.
+        pre_trained: ``True`` for timm's weights (downloaded), ``False`` for random ones, or a file or an installed
+            package with weights.
+        with_embedding: Whether the stage after the coarsest is delivered, too.
+
+    Attributes:
+        pyramid: The stages, for the bottleneck and the student to be built from.
+
+    Raises:
+        ValueError: If the backbone is unknown or has no pyramid, or a layer does not exist.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        layers: Sequence[str] | None = None,
+        pre_trained: bool | str | Path = True,
+        with_embedding: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pre_trained = pre_trained
+        with torch.device("meta"):
+            plan = _create(backbone, pretrained=False)
+        infos = list(plan.feature_info.info)
+        indices = self._select(layers, infos)
+        if with_embedding:
+            indices.append(self._embedding_index(indices[-1], infos))
+        self._indices = tuple(indices)
+        self.net = _create(backbone, pretrained=False, out_indices=self._indices)
+        self.net.requires_grad_(requires_grad=False)
+        self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
+        self.pyramid = self._pyramid(indices[:-1] if with_embedding else indices, infos)
+        self._weights_pending = True
+        self.register_load_state_dict_post_hook(self._on_state_loaded)
+        self.eval()
+        if pre_trained is False:
+            logger.warning(
+                "The teacher %r has random weights (pre_trained=False): good for tests of shape and speed only.",
+                backbone,
+            )
+
+    def _select(self, layers: Sequence[str] | None, infos: Sequence[dict]) -> list[int]:
+        """Indices of the chosen stages in ``feature_info``, fine to coarse."""
+        offered = ", ".join(f"{info['module']!r} (stride {info['reduction']})" for info in infos)
+        if layers is None:
+            strides = [info["reduction"] for info in infos]
+            if not set(PAPER_STRIDES) <= set(strides):
+                msg = f"layers: backbone {self.backbone!r} has no stages of strides 4, 8 and 16; choose from {offered}."
+                raise ValueError(msg)
+            # Where two stages share a stride, the later one is the finished stage.
+            return [len(strides) - 1 - strides[::-1].index(stride) for stride in PAPER_STRIDES]
+        if isinstance(layers, str) or not layers:
+            msg = f"layers must be a non-empty list of stage names of {self.backbone!r}, got {layers!r}; it has {offered}."
+            raise ValueError(msg)
+        names = [info["module"] for info in infos]
+        if unknown := [layer for layer in layers if layer not in names]:
+            msg = f"layers: {unknown[0]!r} does not exist in backbone {self.backbone!r}; it has {offered}."
+            raise ValueError(msg)
+        indices = sorted(names.index(layer) for layer in layers)
+        strides = [infos[index]["reduction"] for index in indices]
+        if len(set(strides)) != len(strides):
+            msg = f"layers must be stages of different strides, got {list(layers)} with strides {strides}; choose from {offered}."
+            raise ValueError(msg)
+        return indices
+
+    def _embedding_index(self, coarsest: int, infos: Sequence[dict]) -> int:
+        """Index of the stage at twice the coarsest stride."""
+        for index in range(len(infos) - 1, coarsest, -1):
+            if infos[index]["reduction"] == 2 * infos[coarsest]["reduction"]:
+                return index
+        msg = (
+            f"bottleneck 'none' takes the stage after the coarsest of layers, but {infos[coarsest]['module']!r} is the "
+            f"last of {self.backbone!r}; leave it out of layers or choose 'oce' or 'mff_oce'."
+        )
+        raise ValueError(msg)
+
+    def _pyramid(self, indices: Sequence[int], infos: Sequence[dict]) -> Pyramid:
+        """Every stride from the finest chosen stage to the coarsest, with the backbone's stage at that stride."""
+        chosen = {infos[index]["reduction"]: infos[index] for index in indices}
+        coarsest = infos[indices[-1]]
+        stages: list[Stage] = []
+        stride = infos[indices[0]]["reduction"]
+        while stride <= coarsest["reduction"]:
+            at_stride = [info for info in infos if info["reduction"] == stride]
+            info = chosen.get(stride) or (at_stride[-1] if at_stride else {**coarsest, "module": f"stride {stride}"})
+            residual, rectified = _residual_of(getattr(self.net, info["module"], None), info)
+            stages.append(Stage(info["module"], info["num_chs"], stride, residual, rectified))
+            stride *= 2
+        distilled = tuple(info["module"] for info in chosen.values())
+        if not set(distilled) <= {stage.name for stage in stages}:
+            msg = f"layers must have strides that double, got {sorted(chosen)} in backbone {self.backbone!r}."
+            raise ValueError(msg)
+        return Pyramid(tuple(stages), distilled, _embedding_after(stages[-1], infos))
+
+    def load_pretrained(self) -> None:
+        """Read the weights that ``pre_trained`` names, unless they are there already.
+
+        Raises:
+            FileNotFoundError: If ``pre_trained`` is neither a file nor an installed package with one weights file.
+            ValueError: If the weights do not fit the backbone.
+            RuntimeError: If timm cannot download its weights.
+        """
+        if not self._weights_pending:
+            return
+        if self.pre_trained is True:
+            try:
+                loaded = _create(self.backbone, pretrained=True, out_indices=self._indices)
+            except OSError as error:
+                msg = (
+                    f"timm's weights of backbone {self.backbone!r} could not be downloaded ({error}). Without a network, "
+                    "give pre_trained the path of a weights file or the name of an installed package with one."
+                )
+                raise RuntimeError(msg) from error
+            self.net.load_state_dict(loaded.state_dict())
+        elif self.pre_trained is not False:
+            path = find_weights(self.pre_trained)
+            self.net.load_state_dict(load_matched(path, self.backbone, self._indices))
+        self._weights_pending = False
+
+    @staticmethod
+    def _on_state_loaded(module: "Teacher", incompatible_keys: object) -> None:
+        """Take note that a checkpoint brought the weights."""
+        del incompatible_keys
+        module._weights_pending = False  # noqa: SLF001  # the hook is given its own module
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Stay in evaluation mode: the batch norms' statistics are part of the frozen teacher."""
+        del mode
+        return super().train(mode=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Extract the features.
+
+        Args:
+            images: Normalized images of shape ``(N, 3, H, W)``.
+
+        Returns:
+            Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse; with ``with_embedding`` one more at the end.
+
+        Raises:
+            ValueError: If the images are smaller than the coarsest stage's stride.
+        """
+        self.load_pretrained()
+        least = self.pyramid.stages[-1].stride
+        height, width = images.shape[-2:]
+        if height < least or width < least:
+            msg = (
+                f"images of {height} x {width} pixels are too small for layers {list(self.pyramid.distilled)} of backbone "
+                f"{self.backbone!r}: at least {least} x {least} are needed."
+            )
+            raise ValueError(msg)
+        if images.device.type == "cpu" and not torch.compiler.is_compiling():
+            # Convolutions on CPUs are faster in this layout, and all that follow inherit it.
+            images = images.contiguous(memory_format=torch.channels_last)
+        features = self.net(images)
+        return [feature.permute(0, 3, 1, 2) for feature in features] if self._channels_last else features

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reverse distillation in anomalib's engine (Deng and Li, CVPR 2022)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalib.data import Batch
+from anomalib.metrics import Evaluator
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import optim
+
+from rd_plugin.models.components import AnomalyMapMode, BlurBorder, BottleneckType, CosineLoss, LossType, ScoreType
+from rd_plugin.models.distillation import Distillation
+
+from .torch_model import ReverseDistillationModel
+
+__all__ = ["ReverseDistillation"]
+
+
+class ReverseDistillation(Distillation):
+    """RD4AD: anomaly detection via reverse distillation from one-class embedding.
+
+    A frozen teacher extracts features at several scales, a bottleneck embeds them, and a student rebuilds them from the
+    embedding alone. Trained on normal images, the student fails on anomalies; where its features point in another
+    direction than the teacher's, the anomaly map is high.
+
+    All defaults are the paper's recipe as its authors' program runs it.
+
+    Args:
+        backbone: Teacher: any timm model that supports ``features_only`` with a pyramid of strides that double.
+        layers: Names of the stages to distil, as in timm's ``feature_info``; by default those of strides 4, 8 and 16,
+            which are ``layer1``, ``layer2`` and ``layer3`` of a ResNet.
+        pre_trained: Teacher weights: ``True`` downloads timm's, ``False`` leaves them random, a path or the name of an
+            installed package reads a local file (safetensors or ``torch.save``, timm's names or timm's order).
+        bottleneck: ``"mff_oce"`` (all scales fused and embedded), ``"oce"`` (the coarsest scale embedded) or ``"none"``
+            (the teacher's next stage, not trained): the paper's ablation.
+        loss: ``"flattened"`` (the authors' program, published figures) or ``"per_pixel"`` (the paper's equations).
+        anomaly_map_mode: ``"add"`` or ``"multiply"`` the scales.
+        score: Image score: ``"max"`` or ``"mean"`` of the map, or the mean of a share of its pixels, the highest ones,
+            given as a fraction in (0, 1].
+        blur_sigma: Standard deviation of the map's Gaussian blur, in pixels of the model's input; 0 for none.
+        blur_border: What the blur sees beyond the border, as in ``numpy.pad``: ``"symmetric"`` (the authors) or
+            ``"reflect"`` (anomalib's own model, for checkpoints converted from it).
+        learning_rate: Adam's learning rate.
+        betas: Adam's decay rates.
+        pre_processor: anomalib's pre-processor, or whether to use the default: resize to 256 x 256 and normalize.
+        post_processor: anomalib's post-processor, or whether to use the default.
+        evaluator: anomalib's evaluator, or whether to use :class:`~rd_plugin.evaluator.DistillationEvaluator`.
+        visualizer: anomalib's visualizer, or whether to use the default.
+
+    Raises:
+        ValueError: If an argument is out of range, the backbone is unknown or a layer does not exist.
+
+    Example:
+        >>> model = ReverseDistillation(backbone="resnet18", pre_trained=False)
+        >>> model.model.teacher.pyramid.distilled
+        ('layer1', 'layer2', 'layer3')
+    """
+
+    default_max_epochs = 200
+
+    def __init__(
+        self,
+        backbone: str = "wide_resnet50_2.tv_in1k",
+        layers: Sequence[str] | None = None,
+        pre_trained: bool | str | Path = True,
+        bottleneck: BottleneckType = "mff_oce",
+        loss: LossType = "flattened",
+        anomaly_map_mode: AnomalyMapMode = "add",
+        score: ScoreType = "max",
+        blur_sigma: float = 4.0,
+        blur_border: BlurBorder = "symmetric",
+        learning_rate: float = 0.005,
+        betas: tuple[float, float] = (0.5, 0.999),
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        super().__init__(
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        self.learning_rate = learning_rate
+        self.betas = betas
+        self.model = ReverseDistillationModel(
+            backbone=backbone,
+            layers=layers,
+            pre_trained=pre_trained,
+            bottleneck=bottleneck,
+            anomaly_map_mode=anomaly_map_mode,
+            score=score,
+            blur_sigma=blur_sigma,
+            blur_border=blur_border,
+        )
+        self.loss = CosineLoss(loss)
+
+    def configure_optimizers(self) -> optim.Optimizer:
+        """Return Adam over bottleneck and student; the frozen teacher is not among its parameters."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return optim.Adam(trained, lr=self.learning_rate, betas=self.betas)
+
+    def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+        """Return the loss of one batch of normal images.
+
+        Args:
+            batch: The images.
+            *args: Not used.
+            **kwargs: Not used.
+        """
+        del args, kwargs
+        teacher, student = self.model(batch.image)
+        loss = self.loss(teacher, student)
+        self.log("train_loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.image))
+        return loss
