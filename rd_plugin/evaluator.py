@@ -2,10 +2,11 @@
 """Evaluation that leaves out what the data cannot answer."""
 
 import logging
-from collections.abc import Iterable
 
-from anomalib.metrics import AUPRO, AUROC, AnomalibMetric, Evaluator, F1Score
+from anomalib.data import Batch
+from anomalib.metrics import AUPRO, AUROC, Evaluator, F1Score
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch.nn import ModuleList
 
 __all__ = ["DistillationEvaluator"]
@@ -17,7 +18,8 @@ class DistillationEvaluator(Evaluator):
     """The papers' metrics: image AUROC, image F1, pixel AUROC, pixel F1 and AUPRO on the test set.
 
     AUPRO is the paper's PRO: the area under the per-region overlap up to 30 % false positives, pooled over images.
-    On data without masks the pixel metrics are left out with one warning.
+    What the test data cannot answer is left out with one warning: pixel metrics without masks, and all metrics without
+    both normal and anomalous examples.
     """
 
     def __init__(self) -> None:
@@ -30,21 +32,43 @@ class DistillationEvaluator(Evaluator):
                 AUPRO(fields=["anomaly_map", "gt_mask"], prefix="pixel_", strict=False),
             ],
         )
+        self._seen: dict[str, set[bool]] = {}
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget an earlier run."""
+        del trainer, pl_module
+        self._seen = {}
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Feed the metrics, and note which classes the ground truth holds."""
+        super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        for field in ("gt_label", "gt_mask"):
+            truth = getattr(batch, field, None)
+            if truth is not None:
+                self._seen.setdefault(field, set()).update({bool(truth.any()), bool(truth.all())})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the metrics that were fed at least once."""
+        """Log the metrics that are defined on this data."""
         every = self.test_metrics
-        self.test_metrics = self._measured(every)
+        # A metric's second field is the ground truth that it compares with.
+        truths: dict[str, str] = {metric.name: metric.fields[1] for metric in every}  # type: ignore[index, misc]
+        left_out = [name for name, truth in truths.items() if self._seen.get(truth) != {False, True}]
+        if left_out:
+            logger.warning(
+                "%s: left out, since the test data has %s.",
+                ", ".join(left_out),
+                "not both normal and anomalous examples" if "gt_mask" in self._seen else "no masks",
+            )
+        self.test_metrics = ModuleList(metric for metric in every if metric.name not in left_out)
         try:
             super().on_test_epoch_end(trainer, pl_module)
         finally:
             self.test_metrics = every
-
-    @staticmethod
-    def _measured(metrics: Iterable[AnomalibMetric]) -> ModuleList:
-        """The metrics that have seen data; the others are named in a warning."""
-        metrics = list(metrics)
-        measured = [metric for metric in metrics if metric.update_called]
-        if left_out := [metric.name for metric in metrics if not metric.update_called]:
-            logger.warning("The test data has no masks: %s are left out.", ", ".join(left_out))
-        return ModuleList(measured)

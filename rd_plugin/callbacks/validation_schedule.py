@@ -44,7 +44,7 @@ class ValidationSchedule(Callback):
         due = epochs is None or epoch == epochs or epoch % max(1, epochs // self.validations) == 0
         self._validate_this_epoch(trainer, due)
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Validate before the run ends in the middle of an epoch."""
         del args, kwargs
         if not self._active:

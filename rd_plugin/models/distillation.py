@@ -2,18 +2,27 @@
 """What every reverse-distillation method does in anomalib's engine."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from anomalib import LearningType
-from anomalib.data import Batch
+from anomalib.data import AnomalibDataModule, ImageBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
 
-from rd_plugin.callbacks import MemoryReuse, ValidationSchedule
+from rd_plugin.callbacks import DataCheck, MemoryReuse, OnBadData, ValidationSchedule
 from rd_plugin.evaluator import DistillationEvaluator
+from rd_plugin.quantization import quantize
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+    from rd_plugin.models.components import CosineLoss
+    from rd_plugin.models.reverse_distillation.torch_model import ReverseDistillationModel
 
 __all__ = ["Distillation"]
 
@@ -24,13 +33,19 @@ class Distillation(AnomalibModule):
     A method adds its torch module as ``self.model``, its training step and its optimizers.
 
     Attributes:
+        model: The torch module.
+        loss: The loss between teacher and student.
         default_max_epochs: Length of the paper's training in epochs, taken if the user sets no limit at all; -1 for
             none.
         default_max_steps: The same in optimizer steps.
+        on_bad_data: What :class:`~rd_plugin.callbacks.DataCheck` does about data that would spoil the result.
     """
 
+    model: "ReverseDistillationModel"
+    loss: "CosineLoss"
     default_max_epochs: int = -1
     default_max_steps: int = -1
+    on_bad_data: OnBadData = "error"
 
     @property
     def trainer(self) -> Trainer:
@@ -44,7 +59,8 @@ class Distillation(AnomalibModule):
         LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
         if trainer is None or trainer.max_epochs is not None or trainer.max_steps != -1:
             return
-        if not any(isinstance(callback, Timer) for callback in trainer.callbacks):
+        callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if not any(isinstance(callback, Timer) for callback in callbacks):
             trainer.fit_loop.max_epochs = self.default_max_epochs
             trainer.fit_loop.epoch_loop.max_steps = self.default_max_steps
 
@@ -61,7 +77,8 @@ class Distillation(AnomalibModule):
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return anomalib's components that are callbacks, and the package's own."""
         callbacks = super().configure_callbacks()
-        return [*(callbacks if isinstance(callbacks, Sequence) else [callbacks]), ValidationSchedule(), MemoryReuse()]
+        own = [DataCheck(self.on_bad_data), ValidationSchedule(), MemoryReuse()]
+        return [*(callbacks if isinstance(callbacks, Sequence) else [callbacks]), *own]
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
@@ -72,7 +89,7 @@ class Distillation(AnomalibModule):
         """Read the teacher's weights before anything else is done, so that a wrong file stops the run at once."""
         self.model.teacher.load_pretrained()
 
-    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+    def validation_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Add predictions to a batch; the post-processor sets its thresholds by them.
 
         Args:
@@ -85,3 +102,40 @@ class Distillation(AnomalibModule):
         """
         del args, kwargs
         return batch.update(**self.model(batch.image)._asdict())
+
+    def finite_sum(self, scales: Sequence[Tensor], batch: ImageBatch) -> Tensor:
+        """Add up the losses of the scales, and stop the run if they are not finite.
+
+        Args:
+            scales: Scalar loss of each scale.
+            batch: The batch that they come from.
+
+        Returns:
+            Scalar loss.
+
+        Raises:
+            ValueError: If the loss is NaN or infinite; names the step, the scales and the batch's files.
+        """
+        loss = torch.stack(list(scales)).sum()
+        if not torch.isfinite(loss):
+            names = self.model.teacher.pyramid.distilled
+            listed = ", ".join(f"{name} {float(value):g}" for name, value in zip(names, scales, strict=True))
+            files = ", ".join(batch.image_path or ["unknown"])
+            msg = (
+                f"The loss at step {self.global_step} is not finite ({listed}). The weights would be lost; the last "
+                f"checkpoint is kept. Lower learning_rate or look at the images of this batch: {files}."
+            )
+            raise ValueError(msg)
+        return loss
+
+    @staticmethod
+    def _post_training_quantization_ov(model: "ov.Model", datamodule: AnomalibDataModule | None = None) -> "ov.Model":
+        """Quantize an OpenVINO model, leaving the anomaly map in floating point; called by anomalib's export.
+
+        Raises:
+            ValueError: If there is no data module to calibrate with.
+        """
+        if datamodule is None:
+            msg = "compression_type INT8_PTQ needs images to calibrate with: give --data, or datamodule in Python."
+            raise ValueError(msg)
+        return quantize(model, datamodule)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One-class bottleneck embedding, OCBE (Deng and Li, CVPR 2022, section 3.3): fusion of the scales and their embedding."""
+"""One-class bottleneck embedding, OCBE (Deng and Li, CVPR 2022, section 3.3)."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a feature pyramid is made of: the plan that the teacher draws up and that bottleneck and student are built from."""
+"""What a feature pyramid is made of: drawn up by the teacher, built from by bottleneck and student."""
 
 from dataclasses import dataclass
 

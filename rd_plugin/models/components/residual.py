@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Residual blocks that keep, halve or double the resolution (He et al., CVPR 2016; Deng and Li, CVPR 2022, section 3.2)."""
+"""Residual blocks that keep, halve or double the resolution (He et al., CVPR 2016; Deng and Li, section 3.2)."""
 
 from typing import Literal
 

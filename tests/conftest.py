@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that unit and integration tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightning import seed_everything
+from PIL import Image
+
+SIDE = 96
+TRAIN_IMAGES = 12
+TEST_IMAGES = 4
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Give each test the same random numbers, whichever tests ran before it."""
+    seed_everything(0, verbose=False)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with the reference values beside the project; tests that need it are skipped where it is absent."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent")
+    return folder
+
+
+def _tile(rng: np.random.Generator) -> np.ndarray:
+    """A smooth wavy texture with a little grain, RGB in [0, 1]."""
+    rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
+    phase = rng.uniform(0, 2 * np.pi, size=3)
+    waves = np.stack([np.sin(2 * np.pi * (3 * rows + (2 + c) * columns) + phase[c]) for c in range(3)], axis=-1)
+    return np.clip(0.55 + 0.12 * waves + rng.normal(0, 0.01, size=waves.shape), 0, 1)
+
+
+def _scratch(rng: np.random.Generator) -> np.ndarray:
+    """Mask of a slanted line, four pixels wide and two thirds of the tile long."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    centre, slope = rng.uniform(0.35 * SIDE, 0.65 * SIDE), rng.uniform(-0.4, 0.4)
+    within = np.abs(columns - SIDE / 2) < SIDE / 3
+    return within & (np.abs(rows - centre - slope * (columns - SIDE / 2)) < 2)
+
+
+def _stain(rng: np.random.Generator) -> np.ndarray:
+    """Mask of a disc."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    centre = rng.uniform(0.3 * SIDE, 0.7 * SIDE, size=2)
+    return np.hypot(rows - centre[0], columns - centre[1]) < rng.uniform(9, 13)
+
+
+def _save(image: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.round(255 * image).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="session")
+def mvtec_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Root of a data set in MVTec AD's layout: one category, "tile", with scratches and stains."""
+    rng = np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("mvtec")
+    for folder, count in (("train/good", TRAIN_IMAGES), ("test/good", TEST_IMAGES)):
+        for index in range(count):
+            _save(_tile(rng), root / "tile" / folder / f"{index:03}.png")
+    for defect, draw, colour in (("scratch", _scratch, (0.95, 0.95, 0.9)), ("stain", _stain, (0.2, 0.1, 0.05))):
+        for index in range(TEST_IMAGES):
+            mask = draw(rng)
+            image = np.where(mask[..., None], colour, _tile(rng))
+            _save(image, root / "tile" / "test" / defect / f"{index:03}.png")
+            _save(mask, root / "tile" / "ground_truth" / defect / f"{index:03}_mask.png")
+    return root

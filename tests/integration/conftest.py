@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model trained once through the command line, for all tests that need one."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+BACKBONE = "resnet18"
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: where it was started, its checkpoint, and what it printed."""
+
+    folder: Path
+    checkpoint: Path
+    output: str
+
+
+def run_cli(folder: Path, *arguments: object, program: str = "anomalib") -> str:
+    """Run a program beside the tests' Python from ``folder``; return what it printed."""
+    executable = [str(Path(sys.executable).with_name(program))] if program != "python" else [sys.executable]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [*executable, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def small_model(**init_args: object) -> dict:
+    """Configuration of a small model with a pre-processor of its own size."""
+    resize = {"class_path": "torchvision.transforms.v2.Resize", "init_args": {"size": [SIZE, SIZE], "antialias": True}}
+    normalize = {
+        "class_path": "torchvision.transforms.v2.Normalize",
+        "init_args": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+    }
+    compose = {"class_path": "torchvision.transforms.v2.Compose", "init_args": {"transforms": [resize, normalize]}}
+    pre_processor = {"class_path": "anomalib.pre_processing.PreProcessor", "init_args": {"transform": compose}}
+    return {
+        "class_path": "rd_plugin.ReverseDistillation",
+        "init_args": {"backbone": BACKBONE, "pre_trained": False, "pre_processor": pre_processor, **init_args},
+    }
+
+
+def data_config(root: Path, **init_args: object) -> dict:
+    """Configuration of the small data set."""
+    return {
+        "class_path": "rd_plugin.MVTec",
+        "init_args": {"root": str(root), "category": "tile", "train_batch_size": 4, "num_workers": 0, **init_args},
+    }
+
+
+def write_config(path: Path, **sections: object) -> Path:
+    """Write a configuration for anomalib's command line."""
+    trainer = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 2}
+    sections["trainer"] = {**trainer, **sections.get("trainer", {})}
+    path.write_text(yaml.safe_dump({"seed_everything": 0, **sections}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Trained:
+    """A model trained and tested by ``anomalib train`` in an empty folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    sections = {"model": small_model(), "data": data_config(mvtec_root), "trainer": {"max_epochs": 25}}
+    config = write_config(folder / "config.yaml", **sections)
+    output = run_cli(folder, "train", "--config", config)
+    (checkpoint,) = folder.glob("results/ReverseDistillation/MVTec/tile/v0/weights/lightning/*.ckpt")
+    return Trained(folder, checkpoint, output)

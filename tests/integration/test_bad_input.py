@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad data and bad arguments: one clear message each, and nothing half-written."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import Folder
+from anomalib.engine import Engine
+from PIL import Image
+
+from rd_plugin import MVTec, ReverseDistillation
+
+from .conftest import BACKBONE, SIZE
+
+
+@pytest.fixture
+def root(mvtec_root: Path, tmp_path: Path) -> Path:
+    """A copy of the data that a test may spoil."""
+    shutil.copytree(mvtec_root, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def _train(root: Path, folder: Path, **arguments: object) -> list[dict]:
+    model = ReverseDistillation(
+        BACKBONE,
+        pre_trained=False,
+        pre_processor=ReverseDistillation.configure_pre_processor((SIZE, SIZE)),
+        visualizer=False,
+        **arguments,
+    )
+    engine = Engine(default_root_dir=folder, accelerator="cpu", enable_progress_bar=False, max_epochs=1)
+    return engine.train(model=model, datamodule=MVTec(root, "tile", train_batch_size=4, num_workers=0))
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def _text(path: Path) -> None:
+    path.write_text("no picture")
+
+
+def _sixteen_bit(path: Path) -> None:
+    Image.fromarray(np.full((96, 96), 30000, dtype=np.uint16)).save(path)
+
+
+def _palette(path: Path) -> None:
+    Image.open(path).convert("P").save(path)
+
+
+def _alpha(path: Path) -> None:
+    Image.open(path).convert("RGBA").save(path)
+
+
+def _smaller(path: Path) -> None:
+    Image.open(path).resize((48, 48)).save(path)
+
+
+def _black(path: Path) -> None:
+    Image.new("L", (96, 96)).save(path)
+
+
+IMAGE = Path("tile/train/good/003.png")
+MASK = Path("tile/ground_truth/stain/001_mask.png")
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "message"),
+    [
+        (IMAGE, _empty, "the file is empty."),
+        (IMAGE, _truncate, "the image is damaged (image file is truncated"),
+        (IMAGE, _text, "the file is not an image that can be read."),
+        (IMAGE, _sixteen_bit, "the image has mode I;16, more than 8 bits a channel, and would be clipped"),
+        (MASK, _empty, "the file is empty."),
+        (MASK, _smaller, "the mask has 48 x 48 pixels, its image 96 x 96; both must agree."),
+        (MASK, _black, "the mask of an anomalous image marks no pixel."),
+    ],
+)
+def test_bad_file_stops_the_run_by_name(
+    root: Path,
+    tmp_path: Path,
+    file: Path,
+    spoil: Callable[[Path], None],
+    message: str,
+) -> None:
+    spoil(root / file)
+    with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
+        _train(root, tmp_path)
+    assert f"{root / file}: {message}" in str(caught.value)
+    assert not list(tmp_path.glob("**/*.ckpt"))
+
+
+def test_several_bad_files_are_listed_together(root: Path, tmp_path: Path) -> None:
+    for name in ("000", "001"):
+        _empty(root / f"tile/train/good/{name}.png")
+    with pytest.raises(ValueError, match="Data check: 2 problems") as caught:
+        _train(root, tmp_path)
+    assert "000.png" in str(caught.value)
+    assert "001.png" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_palette, "the image has a palette; its colours are used."),
+        (_alpha, "the image has an alpha channel; it is ignored."),
+    ],
+)
+def test_converted_image_is_noted_and_used(
+    root: Path,
+    tmp_path: Path,
+    spoil: Callable[[Path], None],
+    message: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spoil(root / IMAGE)
+    with caplog.at_level(logging.WARNING):
+        (metrics,) = _train(root, tmp_path)
+    assert f"{root / IMAGE}: {message}" in caplog.text
+    assert "image_AUROC" in metrics
+
+
+def test_check_can_be_turned_into_a_warning(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _black(root / MASK)
+    with caplog.at_level(logging.WARNING):
+        _train(root, tmp_path, on_bad_data="warn")
+    assert f"{root / MASK}: the mask of an anomalous image marks no pixel." in caplog.text
+
+
+def test_unknown_choice_for_bad_data() -> None:
+    with pytest.raises(ValueError, match="on_bad_data must be 'error', 'warn' or 'off', got 'ignore'"):
+        ReverseDistillation(BACKBONE, pre_trained=False, on_bad_data="ignore").configure_callbacks()
+
+
+def test_category_without_defects_has_no_metrics(
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for folder in ("test/scratch", "test/stain", "ground_truth"):
+        shutil.rmtree(root / "tile" / folder)
+    with caplog.at_level(logging.WARNING):
+        (metrics,) = _train(root, tmp_path)
+    assert metrics == {}
+    assert "test: there is no defect, so AUROC, F1 and AUPRO are undefined." in caplog.text
+    assert "image_AUROC" in caplog.text
+
+
+def test_data_without_masks_leaves_pixel_metrics_out(
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = Folder(
+        name="tile",
+        root=root / "tile",
+        normal_dir="train/good",
+        abnormal_dir="test/stain",
+        normal_test_dir="test/good",
+        num_workers=0,
+    )
+    model = ReverseDistillation(BACKBONE, pre_trained=False, visualizer=False)
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=1)
+    with caplog.at_level(logging.WARNING):
+        (metrics,) = engine.train(model=model, datamodule=data)
+    assert set(metrics) == {"image_AUROC", "image_F1Score"}
+    left_out = [record for record in caplog.records if "left out" in record.message]
+    assert len(left_out) == 1
+    assert "no masks" in left_out[0].message
+
+
+def test_loss_that_is_not_finite_stops_with_the_scale_and_the_files(root: Path, tmp_path: Path) -> None:
+    model = ReverseDistillation(BACKBONE, pre_trained=False, visualizer=False)
+    checkpoint_kept = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=1)
+    data = MVTec(root, "tile", train_batch_size=4, num_workers=0)
+    checkpoint_kept.fit(model=model, datamodule=data)
+    (checkpoint,) = tmp_path.glob("**/*.ckpt")
+    before = checkpoint.read_bytes()
+    with torch.no_grad():
+        model.model.student.stages[-1][0].residual[0].weight.fill_(float("nan"))
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=2)
+    message = r"loss at step \d+ is not finite \(layer1 nan, layer2 [\d.e-]+, layer3 [\d.e-]+\)"
+    with pytest.raises(ValueError, match=message) as caught:
+        engine.fit(model=model, datamodule=data)
+    assert str(root / "tile/train/good") in str(caught.value)
+    assert list(tmp_path.glob("**/*.ckpt")) == [checkpoint]
+    assert checkpoint.read_bytes() == before

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every subcommand of anomalib's command line with the plugin's model."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import yaml
+from anomalib.cli import AnomalibCLI
+from PIL import Image
+
+import rd_plugin
+from rd_plugin import ReverseDistillation
+
+from .conftest import BACKBONE, Trained, data_config, run_cli, small_model, write_config
+
+
+def test_train_prints_metrics_and_writes_pictures(trained: Trained) -> None:
+    for metric in ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score", "pixel_AUPRO"):
+        assert metric in trained.output
+    pictures = list(trained.checkpoint.parents[2].glob("images/**/*.png"))
+    assert len(pictures) == 12
+    assert np.asarray(Image.open(pictures[0])).std() > 0
+
+
+def test_train_as_on_the_design_card(tmp_path: Path, mvtec_root: Path) -> None:
+    """The card's words, with what any user adds: the data's place, and a limit so that the test ends."""
+    (tmp_path / "elsewhere").mkdir()
+    output = run_cli(
+        tmp_path / "elsewhere",
+        *("train", "--model", "rd_plugin.ReverseDistillation", "--data", "MVTec"),
+        *("--data.root", mvtec_root, "--data.category", "tile", "--data.num_workers", 0),
+        *("--model.backbone", BACKBONE, "--model.pre_trained", "false"),
+        *("--trainer.max_steps", 1, "--trainer.accelerator", "cpu"),
+    )
+    assert "image_AUROC" in output
+    assert "has random weights" in output
+
+
+@pytest.mark.parametrize("export_type", ["openvino", "onnx", "torch"])
+def test_export_as_on_the_design_card(trained: Trained, tmp_path: Path, export_type: str) -> None:
+    """The model's own arguments need not be repeated, and no weights are downloaded: the checkpoint has them all."""
+    arguments = ("--ckpt_path", trained.checkpoint, "--export_type", export_type)
+    run_cli(tmp_path, "export", "--model", "rd_plugin.ReverseDistillation", *arguments)
+    suffix = {"openvino": "xml", "onnx": "onnx", "torch": "pt"}[export_type]
+    exported = tmp_path / "results" / "weights" / export_type / f"model.{suffix}"
+    assert exported.is_file()
+    if export_type == "openvino":
+        model = openvino.Core().read_model(exported)
+        assert model.inputs[0].partial_shape[0].is_dynamic
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test"])
+def test_trainer_subcommands(
+    subcommand: str,
+    trained: Trained,
+    tmp_path: Path,
+    mvtec_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path / "config.yaml", model=small_model(), data=data_config(mvtec_root))
+    checkpoint = [] if subcommand == "fit" else ["--ckpt_path", str(trained.checkpoint)]
+    cli = AnomalibCLI([subcommand, "--config", str(config), *checkpoint])
+    if subcommand == "test":
+        assert set(cli.engine.trainer.callback_metrics) == {
+            "image_AUROC",
+            "image_F1Score",
+            "pixel_AUROC",
+            "pixel_F1Score",
+            "pixel_AUPRO",
+        }
+    assert not cli.model.post_processor.image_threshold.isnan()
+    assert len(list(tmp_path.glob("results/**/*.ckpt"))) == (subcommand == "fit")
+
+
+def test_predict(trained: Trained, tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path / "config.yaml", model=small_model())
+    images = str(mvtec_root / "tile" / "test" / "stain")
+    cli = AnomalibCLI(
+        ["predict", "--config", str(config), "--data", images, "--ckpt_path", str(trained.checkpoint)],
+        run=False,
+    )
+    batches = cli.engine.predict(model=cli.model, data_path=images, ckpt_path=trained.checkpoint)
+    assert len(batches) == 4
+    assert all(batch.anomaly_map.shape[-2:] == (64, 64) and batch.pred_label is not None for batch in batches)
+
+
+def test_module_takes_arguments_in_any_order(tmp_path: Path, mvtec_root: Path) -> None:
+    output = run_cli(
+        tmp_path,
+        *("-m", "rd_plugin", "fit", "--data", "MVTec", "--data.root", mvtec_root, "--data.category", "tile"),
+        *("--data.num_workers", 0, "--model", "rd_plugin.ReverseDistillation", "--model.backbone", BACKBONE),
+        *("--model.pre_trained", "false", "--trainer.max_steps", 1, "--trainer.accelerator", "cpu"),
+        program="python",
+    )
+    assert "max_steps=1" in output
+
+
+def test_benchmark_takes_the_plugin(tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """anomalib's grid pipeline gives no limit, so the default one is shortened here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ReverseDistillation, "default_max_epochs", 1)
+    data = data_config(mvtec_root)
+    data["class_path"] = "MVTecAD"
+    model = {
+        "class_path": "rd_plugin.ReverseDistillation",
+        "init_args": {"backbone": BACKBONE, "pre_trained": False, "layers": ["layer2", "layer3"]},
+    }
+    benchmark = {"seed": 0, "model": {**model, "init_args": {**model["init_args"]}}, "data": data}
+    benchmark["model"]["init_args"]["score"] = {"grid": ["max", "mean"]}
+    (tmp_path / "benchmark.yaml").write_text(yaml.safe_dump({"accelerator": "cpu", "benchmark": benchmark}))
+    monkeypatch.setattr(sys, "argv", ["rd_plugin", "benchmark", "--config", "benchmark.yaml"])
+    runpy.run_module("rd_plugin", run_name="__main__")
+    (table,) = tmp_path.glob("runs/benchmark/**/results.csv")
+    lines = table.read_text().splitlines()
+    assert len(lines) == 3
+    assert "image_AUROC" in lines[0]
+
+
+def test_resolved_configuration_is_plain(trained: Trained) -> None:
+    """The configuration that a run leaves behind names the plugin's classes by their public paths."""
+    config = yaml.safe_load((trained.checkpoint.parents[2] / "config.yaml").read_text())
+    assert config["model"]["class_path"] == "rd_plugin.ReverseDistillation"
+    assert config["data"]["class_path"] == "rd_plugin.MVTec"
+    assert json.dumps(config["model"]["init_args"]["betas"]) == "[0.5, 0.999]"
+
+
+def test_public_names() -> None:
+    assert all(hasattr(rd_plugin, name) for name in rd_plugin.__all__)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exports agree with the eager model, on images."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.data.utils import read_image
+from anomalib.deploy import CompressionType, ExportType, OpenVINOInferencer, TorchInferencer
+from anomalib.engine import Engine
+from torchmetrics.functional.classification import binary_auroc
+
+from rd_plugin import MVTec, ReverseDistillation
+
+from .conftest import SIZE, Trained
+
+FIELDS = InferenceBatch._fields
+
+
+@pytest.fixture(scope="module")
+def model(trained: Trained) -> ReverseDistillation:
+    return ReverseDistillation.load_from_checkpoint(trained.checkpoint).eval()
+
+
+@pytest.fixture(scope="module")
+def files(mvtec_root: Path) -> list[Path]:
+    return sorted(mvtec_root.glob("tile/test/*/*.png"))
+
+
+@pytest.fixture(scope="module")
+def images(files: list[Path]) -> torch.Tensor:
+    return torch.stack([read_image(file, as_tensor=True) for file in files])
+
+
+@pytest.fixture(scope="module")
+def expected(model: ReverseDistillation, images: torch.Tensor) -> dict[str, np.ndarray]:
+    with torch.inference_mode():
+        return {name: value.numpy() for name, value in model(images)._asdict().items()}
+
+
+def _export(model: ReverseDistillation, folder: Path, kind: ExportType, **arguments: object) -> Path:
+    return Engine(default_root_dir=folder).export(model, kind, export_root=folder, **arguments)
+
+
+def _run_onnx(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {session.get_inputs()[0].name: images}), strict=True))
+
+
+def _run_openvino(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    # Without the hint the runtime may compute in bfloat16.
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    results = compiled(images)
+    return {output.get_any_name(): results[output] for output in compiled.outputs}
+
+
+def _assert_agrees(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert set(actual) == set(FIELDS)
+    np.testing.assert_allclose(actual["anomaly_map"], expected["anomaly_map"], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(actual["pred_score"], expected["pred_score"], rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(actual["pred_label"], expected["pred_label"])
+
+
+@pytest.mark.parametrize(("kind", "run"), [(ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, _run_openvino)])
+@pytest.mark.parametrize("input_size", [None, (96, 96)])
+def test_graphs_agree_with_eager(
+    model: ReverseDistillation,
+    images: torch.Tensor,
+    expected: dict[str, np.ndarray],
+    tmp_path: Path,
+    kind: ExportType,
+    run: object,
+    input_size: tuple[int, int] | None,
+) -> None:
+    path = _export(model, tmp_path, kind, input_size=input_size)
+    _assert_agrees(run(path, images.numpy()), expected)
+    single = {name: value[:1] for name, value in expected.items()}
+    _assert_agrees(run(path, images[:1].numpy()), single)
+
+
+def test_torch_export_agrees_with_eager(
+    model: ReverseDistillation,
+    images: torch.Tensor,
+    expected: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
+    path = _export(model, tmp_path, ExportType.TORCH)
+    batch = TorchInferencer(path=path, device="cpu").predict(images)
+    actual = {name: getattr(batch, name).detach().numpy().reshape(expected[name].shape) for name in FIELDS}
+    _assert_agrees(actual, expected)
+
+
+def test_openvino_inferencer(
+    model: ReverseDistillation,
+    files: list[Path],
+    expected: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the inferencer leaves a cache where it runs
+    path = _export(model, tmp_path, ExportType.OPENVINO)
+    inferencer = OpenVINOInferencer(path=path, device="CPU", config={"INFERENCE_PRECISION_HINT": "f32"})
+    for index in (0, len(files) - 1):
+        prediction = inferencer.predict(files[index])
+        assert prediction.anomaly_map.squeeze().shape == (SIZE, SIZE)
+        assert float(prediction.pred_score.squeeze()) == pytest.approx(
+            float(expected["pred_score"][index, 0]), abs=1e-4
+        )
+        assert bool(prediction.pred_label.squeeze()) == bool(expected["pred_label"][index, 0])
+
+
+@pytest.mark.parametrize("compression", [CompressionType.FP16, CompressionType.INT8, CompressionType.INT8_PTQ])
+def test_compressed_models_keep_the_order_of_scores(
+    model: ReverseDistillation,
+    images: torch.Tensor,
+    expected: dict[str, np.ndarray],
+    files: list[Path],
+    mvtec_root: Path,
+    tmp_path: Path,
+    compression: CompressionType,
+) -> None:
+    data = MVTec(mvtec_root, "tile", num_workers=0)
+    path = _export(model, tmp_path, ExportType.OPENVINO, compression_type=compression, datamodule=data)
+    plain = _export(model, tmp_path / "plain", ExportType.OPENVINO)
+    assert path.with_suffix(".bin").stat().st_size < 0.6 * plain.with_suffix(".bin").stat().st_size
+    actual = _run_openvino(path, images.numpy())
+    labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
+    areas = [binary_auroc(torch.from_numpy(result["pred_score"]).flatten(), labels) for result in (actual, expected)]
+    assert float(areas[0]) == pytest.approx(float(areas[1]), abs=0.05)
+    assert np.abs(actual["anomaly_map"] - expected["anomaly_map"]).mean() < 0.05
+
+
+def test_int8_ptq_without_data_says_what_it_needs(model: ReverseDistillation, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="INT8_PTQ needs images to calibrate with: give --data"):
+        _export(model, tmp_path, ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ)
