@@ -13,6 +13,9 @@ __all__ = ["DistillationEvaluator"]
 
 logger = logging.getLogger(__name__)
 
+# What a field of the ground truth holds examples of, for messages.
+_TRUTHS = {"gt_label": "images", "gt_mask": "masks"}
+
 
 class DistillationEvaluator(Evaluator):
     """The papers' metrics: image AUROC, image F1, pixel AUROC, pixel F1 and AUPRO on the test set.
@@ -60,13 +63,13 @@ class DistillationEvaluator(Evaluator):
         every = self.test_metrics
         # A metric's second field is the ground truth that it compares with.
         truths: dict[str, str] = {metric.name: metric.fields[1] for metric in every}  # type: ignore[index, misc]
-        left_out = [name for name, truth in truths.items() if self._seen.get(truth) != {False, True}]
+        left_out = {name: truth for name, truth in truths.items() if self._seen.get(truth) != {False, True}}
         if left_out:
-            logger.warning(
-                "%s: left out, since the test data has %s.",
-                ", ".join(left_out),
-                "not both normal and anomalous examples" if "gt_mask" in self._seen else "no masks",
-            )
+            reasons = [
+                f"{name} ({'not both normal and anomalous' if truth in self._seen else 'no'} {_TRUTHS[truth]})"
+                for name, truth in left_out.items()
+            ]
+            logger.warning("Metrics left out, undefined on the test data: %s.", ", ".join(reasons))
         self.test_metrics = ModuleList(metric for metric in every if metric.name not in left_out)
         try:
             super().on_test_epoch_end(trainer, pl_module)

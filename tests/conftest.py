@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lightning import seed_everything
 from PIL import Image
 
 SIDE = 96
 TRAIN_IMAGES = 12
 TEST_IMAGES = 4
+
+# The networks here are so small that threads wait for each other longer than they compute.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

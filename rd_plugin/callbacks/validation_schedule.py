@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When to validate: seldom while training, and always at its end."""
 
+import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,7 +17,7 @@ class ValidationSchedule(Callback):
     the user sets ``check_val_every_n_epoch`` or ``val_check_interval``.
 
     Args:
-        validations: About how many validations there are in a run.
+        validations: At most how many validations there are in a run, besides the last one.
 
     Raises:
         ValueError: If ``validations`` is less than 1.
@@ -41,7 +42,7 @@ class ValidationSchedule(Callback):
             return
         epochs = self._epochs(trainer)
         epoch = trainer.current_epoch + 1
-        due = epochs is None or epoch == epochs or epoch % max(1, epochs // self.validations) == 0
+        due = epochs is None or epoch == epochs or epoch % math.ceil(epochs / self.validations) == 0
         self._validate_this_epoch(trainer, due)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
@@ -67,7 +68,7 @@ class ValidationSchedule(Callback):
             return trainer.max_epochs
         steps = trainer.num_training_batches / trainer.accumulate_grad_batches
         if trainer.max_steps > 0 and 0 < steps < float("inf"):
-            return -(-trainer.max_steps // max(1, int(steps)))
+            return math.ceil(trainer.max_steps / steps)
         return None
 
     @staticmethod

@@ -152,7 +152,7 @@ def test_category_without_defects_has_no_metrics(
         (metrics,) = _train(root, tmp_path)
     assert metrics == {}
     assert "test: there is no defect, so AUROC, F1 and AUPRO are undefined." in caplog.text
-    assert "image_AUROC" in caplog.text
+    assert "image_AUROC (not both normal and anomalous images)" in caplog.text
 
 
 def test_data_without_masks_leaves_pixel_metrics_out(
@@ -175,7 +175,7 @@ def test_data_without_masks_leaves_pixel_metrics_out(
     assert set(metrics) == {"image_AUROC", "image_F1Score"}
     left_out = [record for record in caplog.records if "left out" in record.message]
     assert len(left_out) == 1
-    assert "no masks" in left_out[0].message
+    assert "pixel_AUPRO (no masks)" in left_out[0].message
 
 
 def test_loss_that_is_not_finite_stops_with_the_scale_and_the_files(root: Path, tmp_path: Path) -> None:

@@ -140,3 +140,9 @@ def test_compressed_models_keep_the_order_of_scores(
 def test_int8_ptq_without_data_says_what_it_needs(model: ReverseDistillation, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="INT8_PTQ needs images to calibrate with: give --data"):
         _export(model, tmp_path, ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ)
+
+
+def test_graph_without_a_size_says_what_it_needs(tmp_path: Path) -> None:
+    model = ReverseDistillation("resnet18", pre_trained=False, pre_processor=False)
+    with pytest.raises(Exception, match="An exported model needs images of one size: give input_size"):
+        _export(model, tmp_path, ExportType.ONNX)

@@ -47,6 +47,12 @@ def _resampling_tensor(source: int, target: int, sigma: float, border: BlurBorde
 
 def _resample(maps: Tensor, size: Sequence[int], sigma: float, border: BlurBorder) -> Tensor:
     """Interpolate and blur maps of shape ``(N, h, w)`` to ``(N, *size)``."""
+    if not all(isinstance(side, int) for side in (*maps.shape[-2:], *size)):
+        msg = (
+            "An exported model needs images of one size: give input_size, or a pre-processor that resizes. "
+            f"Got maps of {tuple(maps.shape[-2:])} and images of {tuple(size)}."
+        )
+        raise ValueError(msg)
     matrices = []
     for source, target in zip(maps.shape[-2:], size, strict=True):
         if torch.compiler.is_compiling():

@@ -2,6 +2,7 @@
 """The student: a decoder that mirrors the teacher, from its embedding back to its features (section 3.2)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -15,9 +16,10 @@ __all__ = ["Student"]
 class Student(nn.Module):
     """Decoder with a residual up-stage for every stage of the teacher, coarse to fine.
 
-    Each stage has the channels and as many blocks of the same make as the teacher's; its first block doubles the
-    resolution. A stage whose teacher features are not rectified gets a linear 1x1 head, because the up-stages end in
-    a ReLU and could not give negative values.
+    Each stage has the channels and make of the teacher's stage that it mirrors, and its first block doubles the
+    resolution. The numbers of blocks are the teacher's list read in the student's own order, as in the authors'
+    program: with a ResNet-50, 3 at the coarsest stage, then 4, then 6. A stage whose teacher features are not rectified
+    gets a linear 1x1 head, because the up-stages end in a ReLU and could not give negative values.
 
     Args:
         pyramid: The teacher's stages.
@@ -28,8 +30,9 @@ class Student(nn.Module):
         self.stages = nn.ModuleList()
         self.heads = nn.ModuleList()
         channels = pyramid.embedding.channels
-        for stage in reversed(pyramid.stages):
-            self.stages.append(residual_stage(channels, stage, "up"))
+        for stage, counted in zip(reversed(pyramid.stages), pyramid.stages, strict=True):
+            make = replace(stage.residual, depth=counted.residual.depth)
+            self.stages.append(residual_stage(channels, replace(stage, residual=make), "up"))
             channels = stage.channels
             linear = stage.name in pyramid.distilled and not stage.rectified
             self.heads.append(nn.Conv2d(channels, channels, 1) if linear else nn.Identity())

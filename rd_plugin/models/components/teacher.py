@@ -199,7 +199,7 @@ class Teacher(nn.Module):
             self.net.load_state_dict(loaded.state_dict())
         elif self.pre_trained is not False:
             path = find_weights(self.pre_trained)
-            self.net.load_state_dict(load_matched(path, self.backbone, self._indices))
+            self.net.load_state_dict(load_matched(path, self.backbone, self.net, self._indices))
         self._weights_pending = False
 
     @staticmethod
@@ -228,14 +228,15 @@ class Teacher(nn.Module):
         self.load_pretrained()
         least = self.pyramid.stages[-1].stride
         height, width = images.shape[-2:]
-        if height < least or width < least:
+        # While a graph is exported a size may still be open.
+        if isinstance(height, int) and isinstance(width, int) and min(height, width) < least:
             msg = (
                 f"images of {height} x {width} pixels are too small for layers {list(self.pyramid.distilled)} of "
                 f"backbone {self.backbone!r}: at least {least} x {least} are needed."
             )
             raise ValueError(msg)
-        if images.device.type == "cpu" and not torch.compiler.is_compiling():
-            # Convolutions on CPUs are faster in this layout, and all that follow inherit it.
+        if images.device.type in {"cpu", "cuda"} and not torch.compiler.is_compiling():
+            # Convolutions are faster in this layout, and all that follow inherit it.
             images = images.contiguous(memory_format=torch.channels_last)
         features = self.net(images)
         return [feature.permute(0, 3, 1, 2) for feature in features] if self._channels_last else features

@@ -9,7 +9,7 @@ from pathlib import Path
 import timm
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["find_weights", "load_matched", "read_state_dict"]
 
@@ -88,7 +88,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def load_matched(path: Path, backbone: str, indices: Sequence[int]) -> dict[str, Tensor]:
+def load_matched(path: Path, backbone: str, extractor: nn.Module, indices: Sequence[int]) -> dict[str, Tensor]:
     """Read a backbone's weights from a file and return them under the names of its feature extractor.
 
     Names are taken as they are if the file has all of timm's; otherwise tensors are matched by their order, which is
@@ -97,10 +97,11 @@ def load_matched(path: Path, backbone: str, indices: Sequence[int]) -> dict[str,
     Args:
         path: The weights file, of the whole backbone; its classifier may be missing.
         backbone: timm's name.
+        extractor: ``timm.create_model(backbone, features_only=True, out_indices=indices)``.
         indices: ``out_indices`` of the feature extractor.
 
     Returns:
-        State dict of ``timm.create_model(backbone, features_only=True, out_indices=indices)``.
+        State dict for ``extractor``.
 
     Raises:
         ValueError: If the file does not fit the backbone.
@@ -121,6 +122,10 @@ def load_matched(path: Path, backbone: str, indices: Sequence[int]) -> dict[str,
                 f"{tuple(state[name].shape)}, expected {tuple(shape)}."
             )
             raise ValueError(msg)
+    own = extractor.state_dict()
+    if all(name in state or name.endswith(_COUNTER) for name in own):
+        return {name: state.get(name, tensor) for name, tensor in own.items()}
+    # The extractor renames nested stages; timm does so itself if it loads the weights before it extracts.
     loaded = timm.create_model(
         backbone,
         pretrained=True,

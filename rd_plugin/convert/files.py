@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Foreign checkpoints read without running code from them, and ours written whole or not at all."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from anomalib.models.components import AnomalibModule
+from anomalib.utils.serialization import anomalib_safe_globals
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+__all__ = ["check_output", "named_tensors", "read_checkpoint", "write_checkpoint"]
+
+# How torch names a class or function that it refuses to unpickle.
+_REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+)")
+
+
+def check_output(output: str | Path, source: str | Path) -> None:
+    """Make sure that ``output`` can be written, before any work is done for it.
+
+    Raises:
+        FileNotFoundError: If its folder does not exist.
+        PermissionError: If its folder cannot be written to.
+        ValueError: If it is a folder, or ``source`` itself.
+    """
+    output = Path(output)
+    folder = output.parent
+    if not folder.is_dir():
+        msg = f"output {str(output)!r}: the folder {str(folder)!r} does not exist."
+        raise FileNotFoundError(msg)
+    if not os.access(folder, os.W_OK):
+        # Lightning passes over a refused write in silence, so it must be found out here.
+        msg = f"output {str(output)!r}: the folder {str(folder)!r} cannot be written to."
+        raise PermissionError(msg)
+    if output.is_dir():
+        msg = f"output {str(output)!r} is a folder; give the name of a file."
+        raise ValueError(msg)
+    if output.resolve() == Path(source).resolve():
+        msg = f"output {str(output)!r} is the source itself, which must not be overwritten."
+        raise ValueError(msg)
+
+
+def read_checkpoint(source: str | Path, safe_globals: Sequence[Any] = ()) -> dict[str, Any]:
+    """Read a file that ``torch.save`` wrote, without running code from it.
+
+    Args:
+        source: Path of the file.
+        safe_globals: Classes, beside tensors and plain values, that the file may hold.
+
+    Returns:
+        The file's content; empty if that is no dictionary, so that whoever looks for a part finds it missing.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a ``torch.save`` file or holds pickled objects.
+    """
+    source = Path(source)
+    if not source.is_file():
+        msg = f"source {str(source)!r} is not a file."
+        raise FileNotFoundError(msg)
+    try:
+        with anomalib_safe_globals(extra=safe_globals):
+            content = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch, zipfile and the unpickler all raise their own kinds
+        # torch's own text is not passed on: it is a page long and recommends to switch the protection off.
+        found = _REFUSED.search(str(error))
+        wrong = f"it holds {found[1]}" if found else f"it is no torch.save file of plain data ({type(error).__name__})"
+        msg = f"source {str(source)!r} was refused: {wrong}, and what could run code is never loaded."
+        raise ValueError(msg) from error
+    return content if isinstance(content, dict) else {}
+
+
+def named_tensors(part: object) -> dict[str, Tensor]:
+    """Return ``part`` if it is a state dict, and an empty one otherwise.
+
+    Example:
+        >>> named_tensors({"weight": torch.zeros(1)})
+        {'weight': tensor([0.])}
+        >>> named_tensors({"epoch": 3})
+        {}
+    """
+    if not isinstance(part, dict):
+        return {}
+    fits = all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in part.items())
+    return dict(part) if fits else {}
+
+
+def write_checkpoint(model: AnomalibModule, output: str | Path) -> None:
+    """Write a model as a full Lightning checkpoint.
+
+    The file is written under another name beside ``output`` and renamed when it is complete: if anything fails,
+    a file that was there before is left as it was.
+
+    Args:
+        model: The model, with all its weights.
+        output: Path of the checkpoint, in a folder that exists.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    output = Path(output)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.strategy.connect(model)
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        trainer.save_checkpoint(partial, weights_only=False)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of the RD4AD authors' program (Deng and Li, CVPR 2022; https://github.com/hq-deng/RD4AD)."""
+
+from pathlib import Path
+
+from rd_plugin.models import ReverseDistillation
+
+from .files import check_output, named_tensors, read_checkpoint, write_checkpoint
+from .transfer import load_bottleneck, load_student
+
+__all__ = ["convert_rd4ad"]
+
+
+def convert_rd4ad(
+    source: str | Path,
+    output: str | Path,
+    backbone: str = "wide_resnet50_2.tv_in1k",
+    pre_trained: bool | str | Path = True,
+) -> None:
+    """Turn a checkpoint of the authors' program into a checkpoint of :class:`~rd_plugin.ReverseDistillation`.
+
+    Their file holds the bottleneck (``bn``) and the student (``decoder``). The teacher is not in it and is read as for
+    training, so its weights must be those that the student was trained on: torchvision's first-generation ones for
+    the published models, which timm tags ``tv_in1k``. Our file holds all three.
+
+    Args:
+        source: The authors' checkpoint, ``{"bn": state_dict, "decoder": state_dict}``.
+        output: Checkpoint to write; one that exists is replaced.
+        backbone: timm's name of the teacher.
+        pre_trained: The teacher's weights: ``True`` downloads timm's, ``False`` leaves them random, a path or the name
+            of an installed package reads a local file.
+
+    Raises:
+        FileNotFoundError: If ``source``, the weights or the folder of ``output`` do not exist.
+        OSError: If ``output`` cannot be written.
+        RuntimeError: If the teacher's weights cannot be downloaded.
+        ValueError: If ``source`` is no such checkpoint, would run code or does not fit ``backbone``.
+    """
+    check_output(output, source)
+    content = read_checkpoint(source)
+    parts = {key: named_tensors(content.get(key)) for key in ("bn", "decoder")}
+    if missing := [key for key, tensors in parts.items() if not tensors]:
+        msg = (
+            f"{str(source)!r} is no checkpoint of the RD4AD authors' program: it has no tensors under "
+            f"{' or '.join(repr(key) for key in missing)}."
+        )
+        raise ValueError(msg)
+    model = ReverseDistillation(backbone=backbone, pre_trained=pre_trained)
+    ours = model.model
+    misfit = f"{str(source)!r} does not fit backbone {backbone!r}"
+    load_bottleneck(ours.bottleneck, parts["bn"], "bn.", misfit)
+    load_student(ours.student, parts["decoder"], "decoder.", misfit)
+    # Last, since it may have to be downloaded: a file that does not fit is refused before.
+    ours.teacher.load_pretrained()
+    write_checkpoint(model, output)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from rd_plugin import ReverseDistillation
+from rd_plugin.convert.__main__ import main
+
+from .foreign import read_theirs
+
+
+def test_rd4ad_in_a_process(tmp_path, authors_resnet18, offline_environment):
+    output = tmp_path / "ours.ckpt"
+    command = [sys.executable, "-m", "rd_plugin.convert", "rd4ad", str(authors_resnet18), "--output", str(output)]
+    command += ["--backbone", "resnet18", "--pre_trained", "False"]
+    done = subprocess.run(command, env=offline_environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{output} written."
+    model = ReverseDistillation.load_from_checkpoint(output)
+    assert model.hparams["pre_trained"] is False
+    assert model.hparams["backbone"] == "resnet18"
+
+
+def test_rd4ad_with_a_weights_file(tmp_path, authors_resnet18, teacher_weights):
+    command = ["rd4ad", str(authors_resnet18), "--backbone", "resnet18", "--pre_trained", str(teacher_weights)]
+    main([*command, "--output", str(tmp_path / "ours.ckpt")])
+    stored = torch.load(tmp_path / "ours.ckpt", weights_only=True)
+    assert stored["hyper_parameters"]["pre_trained"] == str(teacher_weights)
+    expected = torch.load(teacher_weights, weights_only=True)["conv1.weight"]
+    assert torch.equal(stored["state_dict"]["model.teacher.net.conv1.weight"], expected)
+
+
+def test_anomalib(tmp_path, theirs_resnet18):
+    main(["anomalib", str(theirs_resnet18[1]), "--output", str(tmp_path / "ours.ckpt")])
+    model = ReverseDistillation.load_from_checkpoint(tmp_path / "ours.ckpt")
+    assert model.hparams["blur_border"] == "reflect"
+
+
+def check_one_line(capsys, arguments, expected):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert expected in lines[-1]
+
+
+@pytest.mark.parametrize("program", ["rd4ad", "anomalib"])
+def test_pickled_code_is_one_line(tmp_path, capsys, intruder, program):
+    torch.save(intruder, tmp_path / "source.pth")
+    arguments = [program, str(tmp_path / "source.pth"), "--output", str(tmp_path / "ours.ckpt")]
+    check_one_line(capsys, arguments, "was refused: it holds io.open")
+    assert not intruder.trace.exists()
+
+
+def test_no_such_source(tmp_path, capsys):
+    arguments = ["rd4ad", str(tmp_path / "none.pth"), "--output", str(tmp_path / "ours.ckpt")]
+    check_one_line(capsys, arguments, "is not a file")
+
+
+def test_malformed_pre_processor(tmp_path, capsys, theirs_resnet18):
+    content = read_theirs(theirs_resnet18[1])
+    content["anomalib_pre_processor_config"] = {"transform": "resize"}
+    torch.save(content, tmp_path / "theirs.ckpt")
+    check_one_line(
+        capsys, ["anomalib", str(tmp_path / "theirs.ckpt"), "--output", str(tmp_path / "o.ckpt")], "Transform"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["rd4ad", "authors.pth"], ["unknown", "a.pth", "--output", "b.ckpt"]])
+def test_wrong_usage(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "error: " in capsys.readouterr().err

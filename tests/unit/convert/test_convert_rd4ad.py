@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of the authors' program."""
+
+import importlib.util
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from rd_plugin import ReverseDistillation
+from rd_plugin.convert import convert_rd4ad
+from rd_plugin.convert.names import bottleneck_name, student_name, unused_by_authors
+
+pytestmark = pytest.mark.usefixtures("no_downloads")
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    """Folder of the reference values."""
+    return shared / "golden"
+
+
+@pytest.fixture(scope="module")
+def golden_fill(golden):
+    """The functions that make the reference case's weights and images."""
+    spec = importlib.util.spec_from_file_location("golden_fill", golden / "fill.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_maps_are_the_authors(tmp_path, golden, golden_fill):
+    parts = {"teacher": {}, "bn": {}, "decoder": {}}
+    for name, shape in json.loads((golden / "rd4ad_resnet18.json").read_text()).items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = torch.from_numpy(golden_fill.tensor(name, tuple(shape)))
+    source, weights, output = tmp_path / "authors.pth", tmp_path / "teacher.pth", tmp_path / "ours.ckpt"
+    torch.save({"bn": parts["bn"], "decoder": parts["decoder"]}, source)
+    torch.save(parts["teacher"], weights)
+
+    convert_rd4ad(source, output, backbone="resnet18", pre_trained=weights)
+    # The checkpoint must hold the teacher, too.
+    weights.unlink()
+    model = ReverseDistillation.load_from_checkpoint(output).eval()
+    with torch.inference_mode():
+        prediction = model.model(torch.from_numpy(golden_fill.image("input", (2, 3, 64, 64))))
+
+    expected = np.load(golden / "rd4ad_resnet18.npz")
+    np.testing.assert_allclose(prediction.anomaly_map.squeeze(1), expected["map_blurred_sigma4"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(prediction.pred_score.squeeze(1), expected["score"], rtol=0, atol=1e-4)
+
+
+def test_every_tensor_of_the_authors_wide_resnet_has_its_place(golden):
+    shapes = json.loads((golden / "urd_wide_resnet50_2.json").read_text())
+    model = ReverseDistillation(backbone="wide_resnet50_2", pre_trained=False).model
+    for part, rename, ours in [("bn", bottleneck_name, model.bottleneck), ("decoder", student_name, model.student)]:
+        prefix = f"student.{part}."
+        theirs = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+        renamed = {rename(name): shape for name, shape in theirs.items() if name not in unused_by_authors(theirs)}
+        assert renamed == {name: list(tensor.shape) for name, tensor in ours.state_dict().items()}
+
+
+def test_student_and_bottleneck_compute_as_theirs(tmp_path, authors_resnet18, theirs_resnet18):
+    theirs = theirs_resnet18[0].model
+    convert_rd4ad(authors_resnet18, tmp_path / "ours.ckpt", backbone="resnet18", pre_trained=False)
+    ours = ReverseDistillation.load_from_checkpoint(tmp_path / "ours.ckpt").eval().model
+    with torch.inference_mode():
+        targets, student = ours.distill(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
+        expected = theirs.decoder(theirs.bottleneck(targets))
+    for feature, wanted in zip(student, expected, strict=True):
+        assert wanted.std() > 0.01
+        torch.testing.assert_close(feature, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_hyper_parameters(tmp_path, authors_resnet18):
+    output = tmp_path / "ours.ckpt"
+    convert_rd4ad(authors_resnet18, output, backbone="resnet18", pre_trained=False)
+    stored = torch.load(output, weights_only=True)["hyper_parameters"]
+    assert stored["backbone"] == "resnet18"
+    assert stored["layers"] is None
+    assert stored["blur_border"] == "symmetric"
+    assert stored["pre_trained"] is False
+
+
+def test_teacher_in_the_checkpoint_counts_as_loaded(tmp_path, authors_resnet18, teacher_weights):
+    weights, output = tmp_path / "teacher.pth", tmp_path / "ours.ckpt"
+    shutil.copy(teacher_weights, weights)
+    convert_rd4ad(authors_resnet18, output, backbone="resnet18", pre_trained=weights)
+    weights.unlink()
+    model = ReverseDistillation.load_from_checkpoint(output)
+    # Would raise if it were read again, because the file is gone.
+    model.model.teacher.load_pretrained()
+    expected = torch.load(teacher_weights, weights_only=True)["layer3.1.bn2.running_mean"]
+    assert torch.equal(model.model.teacher.net.layer3[1].bn2.running_mean, expected)
+
+
+def check_refused(tmp_path, source, message, **arguments):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        convert_rd4ad(source, tmp_path / "ours.ckpt", **arguments)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ({"state_dict": {}}, "'bn' or 'decoder'"),
+        ({"bn": {"conv1.weight": torch.zeros(1)}}, "'decoder'"),
+        ({"bn": {"epoch": 3}, "decoder": {"layer1.0.bn1.bias": torch.zeros(1)}}, "'bn'"),
+        (torch.zeros(1), "'bn' or 'decoder'"),
+    ],
+)
+def test_missing_parts_are_named(tmp_path, content, named):
+    torch.save(content, tmp_path / "authors.pth")
+    check_refused(tmp_path, tmp_path / "authors.pth", rf"it has no tensors under {named}\.$")
+
+
+def test_wrong_backbone_names_the_first_tensor_and_both_shapes(tmp_path, authors_resnet18):
+    message = (
+        r"does not fit backbone 'resnet50': "
+        r"bn\.bn_layer\.0\.conv1\.weight has shape \(512, 768, 3, 3\), expected \(512, 3072, 1, 1\)\.$"
+    )
+    # With weights that would have to be downloaded: the file must be refused before.
+    check_refused(tmp_path, authors_resnet18, message, backbone="resnet50", pre_trained=True)
+
+
+def test_backbone_with_more_blocks(tmp_path, authors_resnet18):
+    message = r"does not fit backbone 'resnet34': among decoder\.\* there is nothing for our stages\.\S+ of shape \(\d+"
+    check_refused(tmp_path, authors_resnet18, message, backbone="resnet34", pre_trained=False)
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("layer1.2.conv1.weight", r"decoder\.layer1\.2\.conv1\.weight of shape \(5,\) has no place in the model"),
+        ("head.weight", r"decoder\.head\.weight is not known"),
+    ],
+)
+def test_surplus_tensor(tmp_path, authors_resnet18, extra, message):
+    content = torch.load(authors_resnet18, weights_only=True)
+    content["decoder"][extra] = torch.zeros(5)
+    torch.save(content, tmp_path / "authors.pth")
+    check_refused(tmp_path, tmp_path / "authors.pth", message, backbone="resnet18", pre_trained=False)
+
+
+def test_teacher_weights_do_not_exist(tmp_path, authors_resnet18):
+    message = "pre_trained .* is neither a file nor an installed package"
+    check_refused(tmp_path, authors_resnet18, message, backbone="resnet18", pre_trained=str(tmp_path / "none.pth"))
