@@ -2,6 +2,7 @@
 """Evaluation that leaves out what the data cannot answer."""
 
 import logging
+from typing import Any
 
 from anomalib.data import Batch
 from anomalib.metrics import AUPRO, AUROC, Evaluator, F1Score
@@ -29,7 +30,7 @@ class DistillationEvaluator(Evaluator):
         super().__init__(
             test_metrics=[
                 AUROC(fields=["pred_score", "gt_label"], prefix="image_"),
-                F1Score(fields=["pred_label", "gt_label"], prefix="image_"),
+                F1Score(fields=["pred_label", "gt_label"], prefix="image_", strict=False),
                 AUROC(fields=["anomaly_map", "gt_mask"], prefix="pixel_", strict=False),
                 F1Score(fields=["pred_mask", "gt_mask"], prefix="pixel_", strict=False),
                 AUPRO(fields=["anomaly_map", "gt_mask"], prefix="pixel_", strict=False),
@@ -61,17 +62,21 @@ class DistillationEvaluator(Evaluator):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data."""
         every = self.test_metrics
-        # A metric's second field is the ground truth that it compares with.
-        truths: dict[str, str] = {metric.name: metric.fields[1] for metric in every}  # type: ignore[index, misc]
-        left_out = {name: truth for name, truth in truths.items() if self._seen.get(truth) != {False, True}}
+        left_out = {metric.name: reason for metric in every if (reason := self._undefined(metric))}
         if left_out:
-            reasons = [
-                f"{name} ({'not both normal and anomalous' if truth in self._seen else 'no'} {_TRUTHS[truth]})"
-                for name, truth in left_out.items()
-            ]
-            logger.warning("Metrics left out, undefined on the test data: %s.", ", ".join(reasons))
+            listed = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
+            logger.warning("Metrics left out, undefined on the test data: %s.", listed)
         self.test_metrics = ModuleList(metric for metric in every if metric.name not in left_out)
         try:
             super().on_test_epoch_end(trainer, pl_module)
         finally:
             self.test_metrics = every
+
+    def _undefined(self, metric: Any) -> str | None:
+        """Why one of the metrics has no value on the data seen, or ``None`` if it has one."""
+        prediction, truth = metric.fields
+        if truth not in self._seen:
+            return f"no {_TRUTHS[truth]}"
+        if self._seen[truth] != {False, True}:
+            return f"not both normal and anomalous {_TRUTHS[truth]}"
+        return None if metric.update_called else f"no {prediction}"

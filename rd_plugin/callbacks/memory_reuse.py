@@ -38,6 +38,11 @@ class MemoryReuse(Callback):
         if isinstance(trainer.accelerator, CPUAccelerator):
             self._configure(_MMAP_MAX_DEFAULT, _TRIM_THRESHOLD_DEFAULT, _TOP_PAD_DEFAULT, trim=True)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Do the same when training breaks off."""
+        del exception
+        self.on_fit_end(trainer, pl_module)
+
     @staticmethod
     def _configure(mmap_max: int, trim_threshold: int, top_pad: int, trim: bool = False) -> None:
         libc = ctypes.CDLL(None) if sys.platform == "linux" else None

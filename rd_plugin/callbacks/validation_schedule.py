@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 
 __all__ = ["ValidationSchedule"]
 
@@ -14,7 +15,7 @@ class ValidationSchedule(Callback):
 
     A validation sets the post-processor's thresholds and normalization, and a checkpoint is written after it; only the
     last one decides what the model says, the others are there for a run that is cut off. The callback does nothing if
-    the user sets ``check_val_every_n_epoch`` or ``val_check_interval``.
+    the user sets ``check_val_every_n_epoch`` or ``val_check_interval``, or stops early by a metric.
 
     Args:
         validations: At most how many validations there are in a run, besides the last one.
@@ -33,7 +34,10 @@ class ValidationSchedule(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take charge unless the user has chosen a schedule."""
         del pl_module
-        self._active = trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0
+        default = trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0
+        # Early stopping counts validations, and looks for their metrics after every epoch.
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        self._active = default and not any(isinstance(callback, EarlyStopping) for callback in callbacks)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Decide whether this epoch ends in a validation."""
@@ -64,12 +68,13 @@ class ValidationSchedule(Callback):
     @staticmethod
     def _epochs(trainer: Trainer) -> int | None:
         """Number of epochs that the run will have, or ``None`` if it is limited by time or not at all."""
+        limits = []
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
-            return trainer.max_epochs
+            limits.append(trainer.max_epochs)
         steps = trainer.num_training_batches / trainer.accumulate_grad_batches
         if trainer.max_steps > 0 and 0 < steps < float("inf"):
-            return math.ceil(trainer.max_steps / steps)
-        return None
+            limits.append(math.ceil(trainer.max_steps / steps))
+        return min(limits, default=None)
 
     @staticmethod
     def _validate_this_epoch(trainer: Trainer, due: bool) -> None:

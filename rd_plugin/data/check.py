@@ -11,6 +11,7 @@ import numpy as np
 from anomalib.data import AnomalibDataset
 from anomalib.data.utils import LabelName
 from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
 
 __all__ = ["Problem", "check_dataset", "check_image", "check_mask"]
 
@@ -131,6 +132,8 @@ def check_dataset(dataset: AnomalibDataset, name: str, known: Iterable[str] = ()
     anomalous = todo["label_index"] == LabelName.ABNORMAL
     masks = todo["mask_path"].where(anomalous & todo["mask_path"].notna(), "")
     with ThreadPoolExecutor() as pool:
-        for found in pool.map(_check_sample, todo["image_path"], masks):
+        results = pool.map(_check_sample, todo["image_path"], masks)
+        # Shown on a terminal only, and gone when it is done.
+        for found in tqdm(results, desc=f"Checking {name} images", total=len(todo), leave=False, disable=None):
             problems += found
     return problems

@@ -2,7 +2,7 @@
 """The teacher: a frozen timm backbone that offers a feature pyramid."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ class Teacher(nn.Module):
         self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
         self.pyramid = self._pyramid(indices[:-1] if with_embedding else indices, infos)
         self._weights_pending = True
-        self.register_load_state_dict_post_hook(self._on_state_loaded)
+        self.register_load_state_dict_pre_hook(self._before_state_is_loaded)
         self.eval()
         if pre_trained is False:
             logger.warning(
@@ -203,10 +203,10 @@ class Teacher(nn.Module):
         self._weights_pending = False
 
     @staticmethod
-    def _on_state_loaded(module: "Teacher", incompatible_keys: object) -> None:
-        """Take note that a checkpoint brought the weights."""
-        del incompatible_keys
-        module._weights_pending = False  # noqa: SLF001  # the hook is given its own module
+    def _before_state_is_loaded(module: "Teacher", state_dict: Mapping[str, Any], prefix: str, *_: object) -> None:
+        """Take note if a checkpoint brings the weights."""
+        if all(f"{prefix}net.{name}" in state_dict for name in module.net.state_dict()):
+            module._weights_pending = False  # noqa: SLF001  # the hook is given its own module
 
     def train(self, mode: bool = True) -> "Teacher":
         """Stay in evaluation mode: the batch norms' statistics are part of the frozen teacher."""

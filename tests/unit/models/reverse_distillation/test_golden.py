@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of the authors' own program, from the same weights and images."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rd_plugin.convert.names import bottleneck_name, student_name, unused_by_authors
+from rd_plugin.models import ReverseDistillationModel
+from rd_plugin.models.components import CosineLoss
+
+SCALES = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def fill(shared: Path) -> Iterator[ModuleType]:
+    sys.path.insert(0, str(shared / "golden"))
+    import fill
+
+    yield fill
+    sys.path.remove(str(shared / "golden"))
+
+
+def our_name(name: str) -> str | None:
+    """Name in our state dict, or None for tensors that the authors' forward pass never uses."""
+    module, _, rest = name.partition(".")
+    if module == "teacher":
+        return None if rest.startswith(("layer4.", "fc.")) else f"teacher.net.{rest}"
+    if module == "bn":
+        return None if unused_by_authors([rest]) else f"bottleneck.{bottleneck_name(rest)}"
+    return f"student.{student_name(rest)}"
+
+
+@pytest.fixture(scope="module")
+def model(shared: Path, fill: ModuleType) -> ReverseDistillationModel:
+    shapes = json.loads((shared / "golden" / "rd4ad_resnet18.json").read_text())
+    tensors = {our_name(name): fill.tensor(name, tuple(shape)) for name, shape in shapes.items()}
+    tensors.pop(None)
+    model = ReverseDistillationModel("resnet18", pre_trained=False).eval()
+    model.load_state_dict({name: torch.from_numpy(np.asarray(value)) for name, value in tensors.items()})
+    return model
+
+
+@pytest.fixture(scope="module")
+def images(fill: ModuleType) -> Tensor:
+    return torch.from_numpy(fill.image("input", (2, 3, 64, 64)))
+
+
+@pytest.fixture(scope="module")
+def agree(shared: Path) -> Callable[[str, Tensor], None]:
+    expected = np.load(shared / "golden" / "rd4ad_resnet18.npz")
+
+    def check(name: str, actual: Tensor) -> None:
+        wanted = torch.from_numpy(expected[name])
+        torch.testing.assert_close(actual.reshape(wanted.shape), wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
+
+    return check
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scale", SCALES)
+def test_features_and_scale_maps(model: ReverseDistillationModel, images: Tensor, agree: Callable, scale: int) -> None:
+    teacher, student = model.distill(images)
+    agree(f"teacher_feature_{scale}", teacher[scale])
+    agree(f"student_feature_{scale}", student[scale])
+    agree(f"scale_map_{scale}", model.scale_maps(images)[scale])
+
+
+@torch.no_grad()
+def test_embedding(model: ReverseDistillationModel, images: Tensor, agree: Callable) -> None:
+    agree("embedding", model.bottleneck(model.teacher(images)))
+
+
+@torch.no_grad()
+def test_map_and_score(model: ReverseDistillationModel, images: Tensor, agree: Callable) -> None:
+    predictions = model(images)
+    agree("map_blurred_sigma4", predictions.anomaly_map)
+    agree("score", predictions.pred_score)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["flattened", "per_pixel"])
+def test_losses(model: ReverseDistillationModel, images: Tensor, agree: Callable, kind: str) -> None:
+    agree(f"loss_{kind}", CosineLoss(kind)(*model.distill(images)))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+import torch
+from anomalib.data import ImageBatch
+from anomalib.post_processing import PostProcessor
+from lightning.pytorch import Trainer
+from sklearn.metrics import roc_auc_score
+from torch.utils.data import DataLoader
+
+from rd_plugin import ReverseDistillation
+
+IMAGE = {"image_AUROC", "image_F1Score"}
+PIXEL = {"pixel_AUROC", "pixel_F1Score", "pixel_AUPRO"}
+LEFT_OUT = "left out"
+
+
+def batch(masks: bool, labels: tuple[bool, ...] = (False, True, False, True)) -> ImageBatch:
+    labels = torch.tensor(labels)
+    mask = labels.reshape(-1, 1, 1).repeat(1, 32, 32)
+    mask[..., :20] = False
+    return ImageBatch(image=torch.rand(4, 3, 32, 32), gt_label=labels, gt_mask=mask if masks else None)
+
+
+@pytest.fixture(scope="module")
+def model() -> ReverseDistillation:
+    torch.manual_seed(0)
+    return ReverseDistillation(
+        "resnet18",
+        ["layer1"],
+        pre_trained=False,
+        pre_processor=False,
+        # Normalization cuts scores off, which changes their order where a threshold is at the end of their range.
+        post_processor=PostProcessor(enable_normalization=False),
+        visualizer=False,
+    )
+
+
+def measure(model: ReverseDistillation, batches: list[ImageBatch], tmp_path: Path) -> dict[str, float]:
+    trainer = Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = DataLoader(batches, batch_size=None)
+    trainer.validate(model, loader, verbose=False)
+    return trainer.test(model, loader, verbose=False)[0]
+
+
+def test_masks_give_all_metrics(
+    model: ReverseDistillation,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = measure(model, [batch(masks=True) for _ in range(2)], tmp_path)
+    assert metrics.keys() == IMAGE | PIXEL
+    assert all(0 <= value <= 1 for value in metrics.values())
+    assert LEFT_OUT not in caplog.text
+
+
+def test_no_masks_leave_pixel_metrics_out_with_one_warning(
+    model: ReverseDistillation,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metrics = measure(model, [batch(masks=False) for _ in range(3)], tmp_path)
+    assert metrics.keys() == IMAGE
+    warnings = [record.message for record in caplog.records if LEFT_OUT in record.message]
+    assert len(warnings) == 1
+    assert "no masks" in warnings[0]
+    assert {name for name in IMAGE | PIXEL if name in warnings[0]} == PIXEL
+
+
+@pytest.mark.parametrize("label", [False, True])
+def test_metrics_that_need_two_classes_are_left_out_on_one(
+    model: ReverseDistillation,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    label: bool,
+) -> None:
+    metrics = measure(model, [batch(masks=True, labels=(label,) * 4)] * 2, tmp_path)
+    # A mask of an anomalous image holds normal pixels, too.
+    assert metrics.keys() == (PIXEL if label else set())
+    warnings = [record.message for record in caplog.records if LEFT_OUT in record.message]
+    assert len(warnings) == 1
+    assert "not both normal and anomalous" in warnings[0]
+
+
+def test_one_model_measures_data_with_and_without_masks_in_turn(model: ReverseDistillation, tmp_path: Path) -> None:
+    for masks in (True, False, True):
+        assert measure(model, [batch(masks)], tmp_path).keys() == (IMAGE | PIXEL if masks else IMAGE)
+
+
+def test_auroc_is_that_of_the_models_scores(model: ReverseDistillation, tmp_path: Path) -> None:
+    batches = [batch(masks=True) for _ in range(4)]
+    metrics = measure(model, batches, tmp_path)
+    with torch.no_grad():
+        predictions = [model.model.eval()(part.image) for part in batches]
+    labels = torch.cat([part.gt_label for part in batches])
+    scores = torch.cat([prediction.pred_score for prediction in predictions])
+    assert metrics["image_AUROC"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-5)
+    masks = torch.cat([part.gt_mask.flatten() for part in batches])
+    maps = torch.cat([prediction.anomaly_map.flatten() for prediction in predictions])
+    assert metrics["pixel_AUROC"] == pytest.approx(roc_auc_score(masks, maps), abs=1e-5)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What importing the package changes in anomalib, each seen from a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rd_plugin
+
+# Every public name and what it stands for, before and after the package is imported.
+REGISTRIES = """
+import inspect, json, logging
+import anomalib.data
+from anomalib.data import AnomalibDataModule
+from anomalib.models import _get_model_class_by_name, get_model, list_models
+
+def path(value):
+    return f"{value.__module__}.{value.__qualname__}"
+
+def registries():
+    modules = {name: getattr(anomalib.data, name) for name in anomalib.data.__all__}
+    return {
+        "models": {name: path(_get_model_class_by_name(name)) for name in sorted(list_models())},
+        "data": {
+            name: path(value)
+            for name, value in modules.items()
+            if inspect.isclass(value) and issubclass(value, AnomalibDataModule)
+        },
+    }
+
+before = registries()
+import rd_plugin
+init_args = {"backbone": "resnet18", "pre_trained": False}
+got = {
+    "name": get_model("reverse_distillation", **init_args),
+    "Name": get_model("ReverseDistillation", **init_args),
+    "class": get_model({"class_path": "ReverseDistillation", "init_args": init_args}),
+    "anomalib": get_model({"class_path": "anomalib.models.ReverseDistillation", "init_args": init_args}),
+    "plugin": get_model({"class_path": "rd_plugin.ReverseDistillation", "init_args": init_args}),
+    "plugin.models": get_model({"class_path": "rd_plugin.models.ReverseDistillation", "init_args": init_args}),
+}
+print(json.dumps({"before": before, "after": registries(), "got": {k: path(type(v)) for k, v in got.items()}}))
+"""
+
+# What the command line answers to "--model ...": exit code (0 if all was understood) and error output.
+COMMAND_LINE = """
+import contextlib, io, json, sys
+from anomalib.cli import AnomalibCLI
+import rd_plugin
+
+def answer(name):
+    arguments = ["--model", name, "--model.backbone=resnet18", "--model.pre_trained=false"]
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            AnomalibCLI(args=["train", "--data", "anomalib.data.MVTecAD", *arguments], run=False)
+        except SystemExit as stop:
+            return stop.code, errors.getvalue()
+    return 0, ""
+
+print(json.dumps({name: answer(name) for name in sys.argv[1:]}))
+"""
+
+THEIRS = "anomalib.models.image.reverse_distillation.lightning_model.ReverseDistillation"
+OURS = "rd_plugin.models.reverse_distillation.lightning_model.ReverseDistillation"
+
+
+SHORT_NAME, OTHER_SHORT_NAME = "ReverseDistillation", "Padim"
+FULL_PATHS = ("anomalib.models.ReverseDistillation", "rd_plugin.ReverseDistillation")
+
+
+def run(code: str, cwd: Path, *arguments: str) -> dict[str, Any]:
+    """The JSON that a new process prints last."""
+    command = [sys.executable, "-c", code, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(rd_plugin.__file__).parents[1])}
+    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def registries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    return run(REGISTRIES, tmp_path_factory.mktemp("registries"))
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    return run(COMMAND_LINE, tmp_path_factory.mktemp("answers"), SHORT_NAME, OTHER_SHORT_NAME, *FULL_PATHS)
+
+
+@pytest.mark.parametrize("kind", ["models", "data"])
+def test_every_name_of_anomalib_still_means_what_it_meant(registries: dict[str, dict], kind: str) -> None:
+    before, after = registries["before"][kind], registries["after"][kind]
+    assert before
+    assert {name: after.get(name) for name in before} == before
+
+
+def test_new_names_are_the_packages_own(registries: dict[str, dict]) -> None:
+    before, after = registries["before"], registries["after"]
+    new = after["models"].keys() - before["models"].keys()
+    assert all(after["models"][name].startswith("rd_plugin.models.") for name in new)
+    assert after["data"] == before["data"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("name", THEIRS),
+        ("Name", THEIRS),
+        ("class", THEIRS),
+        ("anomalib", THEIRS),
+        ("plugin", OURS),
+        ("plugin.models", OURS),
+    ],
+)
+def test_get_model(registries: dict[str, dict], asked: str, expected: str) -> None:
+    assert registries["got"][asked] == expected
+
+
+def test_short_name_on_the_command_line_is_reported_as_ambiguous(answers: dict[str, tuple[int, str]]) -> None:
+    code, errors = answers[SHORT_NAME]
+    assert code == 2
+    assert all(path in errors for path in FULL_PATHS)
+
+
+@pytest.mark.parametrize("name", [OTHER_SHORT_NAME, *FULL_PATHS])
+def test_other_names_on_the_command_line_are_understood(answers: dict[str, tuple[int, str]], name: str) -> None:
+    assert answers[name] == [0, ""]
