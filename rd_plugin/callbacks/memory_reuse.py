@@ -7,7 +7,7 @@ import sys
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 
-__all__ = ["MemoryReuse"]
+__all__ = ["MemoryReuse", "keep_freed_memory", "release_freed_memory"]
 
 # Parameters of glibc's mallopt(3) and their defaults.
 _TRIM_THRESHOLD, _TRIM_THRESHOLD_DEFAULT = -1, 128 * 1024
@@ -16,6 +16,29 @@ _MMAP_MAX, _MMAP_MAX_DEFAULT = -4, 65536
 
 _NEVER = 2**31 - 1
 _GROWTH = 64 * 1024 * 1024
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The process's C library, if it is one that can be told what to keep; musl and others lack mallopt."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def keep_freed_memory() -> None:
+    """Let glibc's allocator keep freed memory for the next tensor; without glibc, do nothing."""
+    if libc := _glibc():
+        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_TRIM_THRESHOLD, _NEVER)
+        libc.mallopt(_TOP_PAD, _GROWTH)
+
+
+def release_freed_memory() -> None:
+    """Go back to glibc's defaults and give free memory back to the system."""
+    if libc := _glibc():
+        libc.mallopt(_MMAP_MAX, _MMAP_MAX_DEFAULT)
+        libc.mallopt(_TRIM_THRESHOLD, _TRIM_THRESHOLD_DEFAULT)
+        libc.mallopt(_TOP_PAD, _TOP_PAD_DEFAULT)
+        libc.malloc_trim(0)
 
 
 class MemoryReuse(Callback):
@@ -30,27 +53,15 @@ class MemoryReuse(Callback):
         """Keep freed memory from now on."""
         del pl_module
         if isinstance(trainer.accelerator, CPUAccelerator):
-            self._configure(mmap_max=0, trim_threshold=_NEVER, top_pad=_GROWTH)
+            keep_freed_memory()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the defaults and give free memory back to the system."""
+        """Give it back."""
         del pl_module
         if isinstance(trainer.accelerator, CPUAccelerator):
-            self._configure(_MMAP_MAX_DEFAULT, _TRIM_THRESHOLD_DEFAULT, _TOP_PAD_DEFAULT, trim=True)
+            release_freed_memory()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Do the same when training breaks off."""
+        """Give it back when training breaks off, too."""
         del exception
         self.on_fit_end(trainer, pl_module)
-
-    @staticmethod
-    def _configure(mmap_max: int, trim_threshold: int, top_pad: int, trim: bool = False) -> None:
-        libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-        # musl and other C libraries lack mallopt.
-        if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
-            return
-        libc.mallopt(_MMAP_MAX, mmap_max)
-        libc.mallopt(_TRIM_THRESHOLD, trim_threshold)
-        libc.mallopt(_TOP_PAD, top_pad)
-        if trim:
-            libc.malloc_trim(0)

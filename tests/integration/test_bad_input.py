@@ -15,7 +15,9 @@ from PIL import Image
 
 from rd_plugin import MVTec, ReverseDistillation
 
-from .conftest import BACKBONE, SIZE
+from .conftest import SIZE
+
+BACKBONE = "resnet18"
 
 
 @pytest.fixture

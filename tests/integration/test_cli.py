@@ -110,7 +110,7 @@ def test_benchmark_takes_the_plugin(tmp_path: Path, mvtec_root: Path, monkeypatc
     data["class_path"] = "MVTecAD"
     model = {
         "class_path": "rd_plugin.ReverseDistillation",
-        "init_args": {"backbone": BACKBONE, "pre_trained": False, "layers": ["layer2", "layer3"]},
+        "init_args": {"backbone": "resnet18", "pre_trained": False, "layers": ["layer2", "layer3"]},
     }
     benchmark = {"seed": 0, "model": {**model, "init_args": {**model["init_args"]}}, "data": data}
     benchmark["model"]["init_args"]["score"] = {"grid": ["max", "mean"]}

@@ -38,11 +38,10 @@ def test_train_returns_metrics(tmp_path: Path, mvtec_root: Path) -> None:
 
 
 def test_training_learns_to_find_defects(trained: Trained, tmp_path: Path, mvtec_root: Path) -> None:
-    """Even a random teacher's features tell a stain from a tile once the student knows tiles."""
     model = ReverseDistillation.load_from_checkpoint(trained.checkpoint, visualizer=False)
     (metrics,) = _engine(tmp_path).test(model=model, datamodule=_data(mvtec_root))
     assert metrics["image_AUROC"] >= 0.9
-    assert metrics["pixel_AUROC"] >= 0.85
+    assert metrics["pixel_AUROC"] >= 0.9
 
 
 def test_checkpoint_restores_the_model(trained: Trained) -> None:

@@ -59,7 +59,7 @@ class ReverseDistillation(Distillation):
         ValueError: If an argument is out of range, the backbone is unknown or a layer does not exist.
 
     Example:
-        >>> model = ReverseDistillation(backbone="resnet18", pre_trained=False)
+        >>> model = ReverseDistillation(backbone="resnet18")
         >>> model.model.teacher.pyramid.distilled
         ('layer1', 'layer2', 'layer3')
     """

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speed, memory and size against anomalib's own reverse distillation.
+
+    python benchmarks/speed.py [--device cpu|cuda] [--quick] [--json FILE]
+
+Same architecture, image size, batch and threads. Each side runs in a process of its own, set up as its package sets up
+a run (ours keeps freed memory, see rd_plugin.callbacks.MemoryReuse), and the two take turns, so that a slow moment of
+the machine meets both. A figure is the median of the turns; a ratio above 1 is in our favour.
+"""
+
+import argparse
+import gc
+import json
+import logging
+import multiprocessing
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from anomalib.deploy import CompressionType, ExportType
+from anomalib.engine import Engine
+from anomalib.models import ReverseDistillation as Theirs
+from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGenerationMode
+from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGenerator as TheirGenerator
+
+from rd_plugin import ReverseDistillation as Ours
+from rd_plugin.callbacks.memory_reuse import keep_freed_memory
+from rd_plugin.models.components import AnomalyMapGenerator, cosine_deviation
+
+SIDE = 256
+Row = dict[str, Any]
+
+
+def _model(side: str, backbone: str) -> Ours | Theirs:
+    """The Lightning module of one side, with random weights."""
+    torch.manual_seed(0)
+    logging.disable(logging.WARNING)
+    kind = Ours if side == "ours" else Theirs
+    return kind(backbone=backbone, pre_trained=False, evaluator=False, visualizer=False)
+
+
+def _synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def training_step(side: str, device: str, backbone: str, batch: int) -> Callable[[], None]:
+    """A step of training: forward, backward, Adam."""
+    if side == "ours" and device == "cpu":
+        keep_freed_memory()
+    module = _model(side, backbone).to(device).train()
+    optimizer = module.configure_optimizers()
+    images = torch.randn(batch, 3, SIDE, SIDE, device=device)
+
+    def step() -> None:
+        loss = module.loss(*module.model(images))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        _synchronize(device)
+
+    return step
+
+
+def inference(side: str, device: str, backbone: str, batch: int) -> Callable[[], None]:
+    """Maps and scores of a batch of normalized images."""
+    model = _model(side, backbone).to(device).eval().model
+    images = torch.randn(batch, 3, SIDE, SIDE, device=device)
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(images)
+        _synchronize(device)
+
+    return run
+
+
+def _features(batch: int, device: str) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(64, 64), (128, 32), (256, 16)]
+    return [torch.randn(batch, channels, side, side, generator=generator).to(device) for channels, side in shapes]
+
+
+def _map(side: str, batch: int, device: str) -> Callable[[], torch.Tensor]:
+    """The anomaly map of given features of teacher and student."""
+    teacher, student = _features(batch, device), [feature.roll(1, 0) for feature in _features(batch, device)]
+    if side == "theirs":
+        theirs = TheirGenerator((SIDE, SIDE), mode=AnomalyMapGenerationMode.ADD)
+        return lambda: theirs(teacher, student)
+    ours = AnomalyMapGenerator(border="reflect")
+    return lambda: ours([cosine_deviation(t, s) for t, s in zip(teacher, student, strict=True)], (SIDE, SIDE))
+
+
+def anomaly_map(side: str, device: str, batch: int) -> Callable[[], None]:
+    """The anomaly map from features, on one thread."""
+    torch.set_num_threads(1)
+    make = _map(side, batch, device)
+
+    def run() -> None:
+        with torch.inference_mode():
+            make()
+        _synchronize(device)
+
+    return run
+
+
+def _worker(connection: Connection, make: Callable[[], Callable[[], None]], warm_up: int) -> None:
+    """Run turns as they are asked for; the answer is seconds, and in the end the peak memory in MiB."""
+    run = make()
+    for _ in range(warm_up):
+        run()
+    connection.send(None)
+    while repeats := connection.recv():
+        gc.collect()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            run()
+        connection.send((time.perf_counter() - start) / repeats)
+    connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def compare(
+    what: str, task: Callable[..., Callable[[], None]], turns: int, repeats: int, **arguments: Any
+) -> list[Row]:
+    """Let both sides take turns at a task; return a row for time and one for peak memory."""
+    context = multiprocessing.get_context("spawn")
+    sides: dict[str, tuple[Any, Connection]] = {}
+    for side in ("ours", "theirs"):
+        here, there = context.Pipe()
+        process = context.Process(target=_worker, args=(there, partial(task, side, **arguments), 2))
+        process.start()
+        here.recv()
+        sides[side] = (process, here)
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(turns):
+        for side, (_, connection) in sides.items():
+            connection.send(repeats)
+            times[side].append(connection.recv())
+    memory = {}
+    for side, (process, connection) in sides.items():
+        connection.send(0)
+        memory[side] = connection.recv()
+        process.join()
+    medians = {side: 1000 * statistics.median(values) for side, values in times.items()}
+    ratios = [theirs / ours for ours, theirs in zip(times["ours"], times["theirs"], strict=True)]
+    return [
+        {"what": what, "unit": "ms", **medians, "ratio": statistics.median(ratios)},
+        {"what": f"{what}: peak memory", "unit": "MiB", **memory, "ratio": memory["theirs"] / memory["ours"]},
+    ]
+
+
+def sizes(backbone: str) -> Row:
+    """Size of the weights that a checkpoint holds."""
+    size = {
+        side: sum(tensor.numel() * tensor.element_size() for tensor in _model(side, backbone).state_dict().values())
+        / 2**20
+        for side in ("ours", "theirs")
+    }
+    return {
+        "what": f"weights in a checkpoint, {backbone}",
+        "unit": "MiB",
+        **size,
+        "ratio": size["theirs"] / size["ours"],
+    }
+
+
+def exports(turns: int) -> list[Row]:
+    """Latency of OpenVINO exports, one image, all in one process and in turn."""
+    import openvino
+
+    from rd_plugin import SolarCells
+
+    data = SolarCells(num_workers=0)
+    core = openvino.Core()
+    cases = {
+        "theirs": ("theirs", "resnet18", None),
+        "float32, resnet18": ("ours", "resnet18", None),
+        "INT8_PTQ, resnet18": ("ours", "resnet18", CompressionType.INT8_PTQ),
+        "INT8_PTQ, tf_efficientnet_lite0": ("ours", "tf_efficientnet_lite0", CompressionType.INT8_PTQ),
+    }
+    models, size = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (side, backbone, compression) in cases.items():
+            path = Engine().export(
+                _model(side, backbone),
+                ExportType.OPENVINO,
+                export_root=Path(folder) / name,
+                input_size=(SIDE, SIDE),
+                compression_type=compression,
+                datamodule=data,
+            )
+            size[name] = path.with_suffix(".bin").stat().st_size / 2**20
+            settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+            models[name] = core.compile_model(path, "CPU", settings)
+    image = torch.rand(1, 3, SIDE, SIDE).numpy()
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(20 * turns):
+        for name, model in models.items():
+            start = time.perf_counter()
+            model(image)
+            times[name].append(1000 * (time.perf_counter() - start))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    base = medians.pop("theirs")
+    rows = [
+        {
+            "what": f"OpenVINO {name} (theirs: float32, resnet18)",
+            "unit": "ms",
+            "ours": value,
+            "theirs": base,
+            "ratio": base / value,
+        }
+        for name, value in medians.items()
+    ]
+    ours, theirs = size["float32, resnet18"], size["theirs"]
+    rows.append(
+        {"what": "OpenVINO size, resnet18", "unit": "MiB", "ours": ours, "theirs": theirs, "ratio": theirs / ours}
+    )
+    return rows
+
+
+def main() -> None:
+    """Measure, print the table and write the records."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--quick", action="store_true", help="fewer turns, and no wide network")
+    parser.add_argument("--json", type=Path, help="write the rows, and what they were measured on, to this file")
+    arguments = parser.parse_args()
+    device, turns = arguments.device, 3 if arguments.quick else 7
+
+    difference = (_map("ours", 8, "cpu")() - _map("theirs", 8, "cpu")()).abs().max().item()
+    rows = compare("anomaly map, 1 thread, batch 8", anomaly_map, turns, 5, device=device, batch=8)[:1]
+    for batch in (1, 8):
+        what = f"eager inference, resnet18, batch {batch}"
+        rows += compare(what, inference, turns, 3, device=device, backbone="resnet18", batch=batch)[:1]
+    cases = [("resnet18", 16)] if arguments.quick else [("resnet18", 16), ("wide_resnet50_2", 4)]
+    if device == "cuda":
+        cases = [("wide_resnet50_2", 32)]
+    for backbone, batch in cases:
+        what = f"training step, {backbone}, batch {batch}"
+        rows += compare(what, training_step, turns, 1, device=device, backbone=backbone, batch=batch)
+        rows.append(sizes(backbone))
+    if device == "cpu":
+        rows += exports(turns)
+
+    print("| what | ours | theirs | unit | ratio |\n| --- | --- | --- | --- | --- |")
+    for row in rows:
+        print(f"| {row['what']} | {row['ours']:.1f} | {row['theirs']:.1f} | {row['unit']} | {row['ratio']:.2f} |")
+    machine = (
+        torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
+    print(f"\nMaps differ by {difference:.1e} at most. Measured on {machine}, torch {torch.__version__}.")
+    if arguments.json:
+        record = {"machine": machine, "torch": torch.__version__, "map_difference": difference, "rows": rows}
+        arguments.json.write_text(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()

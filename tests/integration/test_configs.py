@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configurations that the project ships can be read and built."""
+
+from pathlib import Path
+
+import pytest
+from anomalib.cli import AnomalibCLI
+
+from rd_plugin import ReverseDistillation
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_configuration_builds_model_and_data(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli = AnomalibCLI(["train", "--config", str(config)], run=False)
+    assert isinstance(cli.model, ReverseDistillation)
+    assert cli.datamodule.train_batch_size == 16
+    assert not list(tmp_path.iterdir())
+
+
+def test_mvtec_recipe_is_the_default_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe spelled out says what the model does by itself."""
+    monkeypatch.chdir(tmp_path)
+    (config,) = [path for path in CONFIGS if path.stem == "mvtec"]
+    written = dict(AnomalibCLI(["train", "--config", str(config)], run=False).model.hparams)
+    default = dict(ReverseDistillation().hparams)
+    assert written.pop("layers") == ["layer1", "layer2", "layer3"]
+    assert default.pop("layers") is None
+    assert written == default
