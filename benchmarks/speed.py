@@ -124,7 +124,8 @@ def _worker(connection: Connection, make: Callable[[], Callable[[], None]], warm
         for _ in range(repeats):
             run()
         connection.send((time.perf_counter() - start) / repeats)
-    connection.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    on_device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else 0
+    connection.send(on_device or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def compare(

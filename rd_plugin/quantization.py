@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from anomalib.data import AnomalibDataModule
+from torchvision.transforms.v2.functional import resize
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -32,10 +33,18 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
 
     datamodule.setup("fit")
     images = datamodule.train_data
+    shape = model.input(0).partial_shape
+    size = [side.get_length() for side in list(shape)[-2:] if side.is_static]
+
+    def read(index: int) -> np.ndarray:
+        image = images[index].image
+        # An export of one size cannot resize images to it by itself.
+        return np.asarray(resize(image, size) if len(size) == 2 else image)[None]
+
     chosen = np.linspace(0, len(images) - 1, num=min(_CALIBRATION_IMAGES, len(images)), dtype=int)
     return nncf.quantize(
         model,
-        nncf.Dataset(chosen.tolist(), lambda index: np.asarray(images[index].image)[None]),
+        nncf.Dataset(chosen.tolist(), read),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(chosen),
         fast_bias_correction=False,

@@ -137,6 +137,19 @@ def test_compressed_models_keep_the_order_of_scores(
     assert np.abs(actual["anomaly_map"] - expected["anomaly_map"]).mean() < 0.05
 
 
+def test_int8_ptq_of_another_size_than_the_images(model: ReverseDistillation, mvtec_root: Path, tmp_path: Path) -> None:
+    data = MVTec(mvtec_root, "tile", num_workers=0)
+    path = _export(
+        model,
+        tmp_path,
+        ExportType.OPENVINO,
+        input_size=(80, 72),
+        compression_type=CompressionType.INT8_PTQ,
+        datamodule=data,
+    )
+    assert _run_openvino(path, np.zeros((2, 3, 80, 72), dtype=np.float32))["anomaly_map"].shape == (2, 1, SIZE, SIZE)
+
+
 def test_int8_ptq_without_data_says_what_it_needs(model: ReverseDistillation, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="INT8_PTQ needs images to calibrate with: give --data"):
         _export(model, tmp_path, ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ)
