@@ -44,7 +44,13 @@ def _model(side: str, backbone: str) -> Ours | Theirs:
     torch.manual_seed(0)
     logging.disable(logging.WARNING)
     kind = Ours if side == "ours" else Theirs
-    return kind(backbone=backbone, pre_trained=False, evaluator=False, visualizer=False)
+    module = kind(backbone=backbone, pre_trained=False, evaluator=False, visualizer=False)
+    # As after a training: without a range and a threshold an export is not what a user deploys.
+    for level in ("image", "pixel"):
+        getattr(module.post_processor, f"{level}_min").fill_(0)
+        getattr(module.post_processor, f"{level}_max").fill_(1)
+        getattr(module.post_processor, f"_{level}_threshold").fill_(0.5)
+    return module
 
 
 def _synchronize(device: str) -> None:
