@@ -3,6 +3,7 @@
 
 from .data_check import DataCheck, OnBadData
 from .memory_reuse import MemoryReuse
+from .twin_picture import TwinPicture
 from .validation_schedule import ValidationSchedule
 
-__all__ = ["DataCheck", "MemoryReuse", "OnBadData", "ValidationSchedule"]
+__all__ = ["DataCheck", "MemoryReuse", "OnBadData", "TwinPicture", "ValidationSchedule"]

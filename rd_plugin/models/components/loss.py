@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
-from .cosine import cosine_deviation
+from .cosine import cosine_deviation, flattened_deviation
 
 __all__ = ["CosineLoss", "LossType"]
 
@@ -41,11 +40,8 @@ class CosineLoss(nn.Module):
 
     def scales(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[Tensor]:
         """Return the loss of each scale, fine to coarse; arguments as in :meth:`forward`."""
-        if self.kind == "per_pixel":
-            return [cosine_deviation(t, s).mean() for t, s in zip(teacher, student, strict=True)]
-        return [
-            (1 - F.cosine_similarity(t.flatten(1), s.flatten(1))).mean() for t, s in zip(teacher, student, strict=True)
-        ]
+        deviation = cosine_deviation if self.kind == "per_pixel" else flattened_deviation
+        return [deviation(t, s).mean() for t, s in zip(teacher, student, strict=True)]
 
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
         """Return the loss.

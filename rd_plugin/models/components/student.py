@@ -3,10 +3,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 from .geometry import fit
+from .injection import InformationInjection, InjectionType
 from .pyramid import Pyramid
 from .residual import initialize, residual_stage
 
@@ -23,12 +25,22 @@ class Student(nn.Module):
 
     Args:
         pyramid: The teacher's stages.
+        injection: What the student is given beside the embedding, between one distilled scale and the next: ``"none"``
+            (Deng and Li), or the teacher's features, ``"guided"`` by how well the student matches them, or
+            ``"unguided"``; see :class:`~rd_plugin.models.components.injection.InformationInjection`.
+
+    Raises:
+        ValueError: If ``injection`` is none of these.
     """
 
-    def __init__(self, pyramid: Pyramid) -> None:
+    def __init__(self, pyramid: Pyramid, injection: InjectionType = "none") -> None:
         super().__init__()
+        if injection not in {"guided", "unguided", "none"}:
+            msg = f"injection must be 'guided', 'unguided' or 'none', got {injection!r}."
+            raise ValueError(msg)
         self.stages = nn.ModuleList()
         self.heads = nn.ModuleList()
+        self.injections = nn.ModuleList()
         channels = pyramid.embedding.channels
         for stage, counted in zip(reversed(pyramid.stages), pyramid.stages, strict=True):
             make = replace(stage.residual, depth=counted.residual.depth)
@@ -36,25 +48,34 @@ class Student(nn.Module):
             channels = stage.channels
             linear = stage.name in pyramid.distilled and not stage.rectified
             self.heads.append(nn.Conv2d(channels, channels, 1) if linear else nn.Identity())
+        if injection != "none":
+            for scale, finer in pairwise(pyramid.targets[::-1]):
+                self.injections.append(InformationInjection(scale.channels, finer.channels, injection == "guided"))
         self._distilled = [stage.name in pyramid.distilled for stage in reversed(pyramid.stages)]
         initialize(self)
 
-    def forward(self, embedding: Tensor, sizes: Sequence[Sequence[int]]) -> list[Tensor]:
+    def forward(self, embedding: Tensor, teacher: Sequence[Tensor]) -> list[Tensor]:
         """Rebuild the teacher's features.
 
         Args:
             embedding: Bottleneck embedding of shape ``(N, C, H, W)``.
-            sizes: Height and width of each distilled feature of the teacher, fine to coarse.
+            teacher: The teacher's features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse. Without injection only
+                their sizes are used.
 
         Returns:
-            Student features of shapes ``(N, C_l, *sizes[l])``, fine to coarse.
+            Student features of the same shapes, fine to coarse.
         """
         features: list[Tensor] = []
-        remaining = list(sizes)
+        remaining = list(teacher)
         state = embedding
         for stage, head, distilled in zip(self.stages, self.heads, self._distilled, strict=True):
             state = stage(state)
-            if distilled:
-                state = fit(state, remaining.pop())
-                features.append(head(state))
+            if not distilled:
+                continue
+            target = remaining.pop()
+            state = fit(state, target.shape[-2:])
+            feature = head(state)
+            features.append(feature)
+            if self.injections and remaining:
+                state = self.injections[len(features) - 1](feature, target, remaining[-1])
         return features[::-1]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The teacher: a frozen timm backbone that offers a feature pyramid."""
+"""The teacher: a timm backbone that offers a feature pyramid."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,7 @@ def _embedding_after(coarsest: Stage, infos: Sequence[dict[str, Any]]) -> Stage:
 
 
 class Teacher(nn.Module):
-    """A timm backbone whose stages are the features to be distilled: frozen, and in evaluation mode always.
+    """A timm backbone whose stages are the features to be distilled, in evaluation mode except while it is taught.
 
     Weights are read when they are first needed, by :meth:`load_pretrained` or the first forward pass, and not at all
     if a checkpoint brought its own: a model restored from a checkpoint needs neither network nor weights file.
@@ -86,6 +88,7 @@ class Teacher(nn.Module):
         pre_trained: ``True`` for timm's weights (downloaded), ``False`` for random ones, or a file or an installed
             package with weights.
         with_embedding: Whether the stage after the coarsest is delivered, too.
+        trainable: Whether the weights can be trained; otherwise they are frozen.
 
     Attributes:
         pyramid: The stages, for the bottleneck and the student to be built from.
@@ -100,6 +103,7 @@ class Teacher(nn.Module):
         layers: Sequence[str] | None = None,
         pre_trained: bool | str | Path = True,
         with_embedding: bool = False,
+        trainable: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -112,7 +116,7 @@ class Teacher(nn.Module):
             indices.append(self._embedding_index(indices[-1], infos))
         self._indices = tuple(indices)
         self.net = _create(backbone, out_indices=self._indices)
-        self.net.requires_grad_(requires_grad=False)
+        self.net.requires_grad_(trainable)
         self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
         self.pyramid = self._pyramid(indices[:-1] if with_embedding else indices, infos)
         self._weights_pending = True
@@ -209,9 +213,34 @@ class Teacher(nn.Module):
             module._weights_pending = False  # noqa: SLF001  # the hook is given its own module
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in evaluation mode: the batch norms' statistics are part of the frozen teacher."""
+        """Stay in evaluation mode: the batch norms' statistics are part of what the student learns from."""
         del mode
         return super().train(mode=False)
+
+    @contextmanager
+    def taught(self) -> Iterator[None]:
+        """Training mode within a ``with`` block: batch norms use the batch's statistics and learn from them."""
+        super().train(mode=True)
+        try:
+            yield
+        finally:
+            super().train(mode=False)
+
+    def expert(self) -> "Teacher":
+        """Return a frozen teacher with the weights that ``pre_trained`` names, whatever this one has learned since.
+
+        With random weights (``pre_trained=False``) there are none to return to: it has this teacher's present ones.
+
+        Raises:
+            FileNotFoundError: If ``pre_trained`` is neither a file nor an installed package with one weights file.
+            ValueError: If the weights do not fit the backbone.
+            RuntimeError: If timm cannot download its weights.
+        """
+        expert = deepcopy(self)
+        expert.requires_grad_(requires_grad=False)
+        expert._weights_pending = True  # noqa: SLF001  # a copy of itself
+        expert.load_pretrained()
+        return expert
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Extract the features.

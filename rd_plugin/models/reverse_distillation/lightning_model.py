@@ -64,6 +64,7 @@ class ReverseDistillation(Distillation):
         ('layer1', 'layer2', 'layer3')
     """
 
+    loss: CosineLoss
     default_max_epochs = 200
 
     def __init__(
@@ -89,14 +90,14 @@ class ReverseDistillation(Distillation):
         layers = None if layers is None or isinstance(layers, str) else list(layers)
         betas = (float(betas[0]), float(betas[1]))
         super().__init__(
+            learning_rate=learning_rate,
+            betas=betas,
+            on_bad_data=on_bad_data,
             pre_processor=pre_processor,
             post_processor=post_processor,
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.learning_rate = learning_rate
-        self.betas = betas
-        self.on_bad_data = on_bad_data
         self.model = ReverseDistillationModel(
             backbone=backbone,
             layers=layers,
@@ -111,8 +112,7 @@ class ReverseDistillation(Distillation):
 
     def configure_optimizers(self) -> optim.Optimizer:
         """Return Adam over bottleneck and student; the frozen teacher is not among its parameters."""
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        return optim.Adam(trained, lr=self.learning_rate, betas=self.betas)
+        return self.adam(self.model.parameters(), self.learning_rate)
 
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Return the loss of one batch of normal images.
@@ -124,6 +124,4 @@ class ReverseDistillation(Distillation):
         """
         del args, kwargs
         teacher, student = self.model(batch.image)
-        loss = self.finite_sum(self.loss.scales(teacher, student), batch)
-        self.log("train_loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=batch.batch_size)
-        return loss
+        return self.finish_loss("train_loss", self.loss.scales(teacher, student), batch)

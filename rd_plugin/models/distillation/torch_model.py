@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Teacher, bottleneck and student as a torch module, whatever they are trained by."""
+
+from anomalib.data import InferenceBatch
+from anomalib.data.utils.tiler import Tiler
+from torch import Tensor, nn
+
+from rd_plugin.models.components import (
+    AnomalyMapGenerator,
+    AnomalyMapMode,
+    BlurBorder,
+    ImageScore,
+    ScoreType,
+    Student,
+    Teacher,
+    cosine_deviation,
+)
+
+__all__ = ["DistillationModel"]
+
+
+class DistillationModel(nn.Module):
+    """Teacher, bottleneck and student, and the anomaly map from their features (Deng and Li, CVPR 2022).
+
+    Args:
+        teacher: The teacher.
+        bottleneck: Bottleneck for the teacher's pyramid.
+        student: Student for the teacher's pyramid.
+        anomaly_map_mode: ``"add"`` or ``"multiply"``.
+        score: ``"max"``, ``"mean"`` or the share of highest pixels whose mean is the score.
+        blur_sigma: Standard deviation of the Gaussian blur, in pixels.
+        blur_border: ``"symmetric"`` or ``"reflect"``, as in ``numpy.pad``.
+
+    Attributes:
+        tiler: Set by anomalib's ``TilerConfigurationCallback``: images are then cut into tiles, each tile goes through
+            the model alone, and the tiles' maps are put together.
+
+    Raises:
+        ValueError: If an argument is out of range; see the components.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        bottleneck: nn.Module,
+        student: Student,
+        anomaly_map_mode: AnomalyMapMode = "add",
+        score: ScoreType = "max",
+        blur_sigma: float = 4.0,
+        blur_border: BlurBorder = "symmetric",
+    ) -> None:
+        super().__init__()
+        self.tiler: Tiler | None = None
+        self.teacher = teacher
+        self.bottleneck = bottleneck
+        self.student = student
+        self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, blur_sigma, blur_border)
+        self.image_score = ImageScore(score)
+
+    def tiles(self, images: Tensor) -> Tensor:
+        """Return what goes through the networks: the tiles of ``images`` if there is a tiler, else themselves."""
+        return images if self.tiler is None else self.tiler.tile(images)
+
+    def imitate(self, features: list[Tensor]) -> list[Tensor]:
+        """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""
+        return self.student(self.bottleneck(features), features[: len(self.teacher.pyramid.distilled)])
+
+    def distill(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the features of teacher and student for ``images`` of shape ``(N, 3, H, W)``.
+
+        Returns:
+            Two lists of features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
+        """
+        features = self.teacher(images)
+        return features[: len(self.teacher.pyramid.distilled)], self.imitate(features)
+
+    def deviations(self, images: Tensor) -> list[Tensor]:
+        """Return one minus the cosine for each scale, of shapes ``(N, H_l, W_l)``, fine to coarse."""
+        return [cosine_deviation(t, s) for t, s in zip(*self.distill(images), strict=True)]
+
+    def scale_maps(self, images: Tensor) -> list[Tensor]:
+        """Return each scale's own map before the blur, of shape ``(N, 1, H, W)``, fine to coarse."""
+        return self.anomaly_map_generator.scale_maps(self.deviations(images), images.shape[-2:])
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:
+        """Return features in training and predictions in evaluation.
+
+        Args:
+            images: Normalized images of shape ``(N, 3, H, W)``, of any size from the coarsest stride on.
+
+        Returns:
+            In training mode the features of teacher and student, of tiles if there is a tiler; in evaluation mode
+            anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``.
+        """
+        images = self.tiles(images)
+        if self.training:
+            return self.distill(images)
+        anomaly_map = self.anomaly_map_generator(self.deviations(images), images.shape[-2:])
+        if self.tiler is not None:
+            anomaly_map = self.tiler.untile(anomaly_map)
+        return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the expert teaches the teacher, and both the student (Liu et al., AAAI 2025)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from rd_plugin.models.components import cosine_deviation, flattened_deviation
+
+__all__ = ["StudentLoss", "TeacherLoss"]
+
+_CUT = 0.5
+
+
+class TeacherLoss(nn.Module):
+    """Teach the teacher to agree with the expert on what is normal, and to differ where an anomaly is.
+
+    At each scale, for the features of images (``T``, ``E``) and of their twins with synthetic anomalies (``T'``,
+    ``E'``), and with the anomalies' mask ``M``, which is 1 on them::
+
+        mean(1 - cos(T, E)) + mean |(1 - cos(T', E)) - M| + mean(1 - cosflat(T', E'))
+
+    where ``cos`` runs over the channels at a position and ``cosflat`` over a sample's whole feature map. The mask is
+    resized from each scale to the next, bilinearly with corners aligned, and cut at 0.5, as in the authors' program.
+    """
+
+    def scales(
+        self,
+        teacher: tuple[Sequence[Tensor], Sequence[Tensor]],
+        expert: tuple[Sequence[Tensor], Sequence[Tensor]],
+        masks: Tensor,
+    ) -> list[Tensor]:
+        """Return the loss of each scale, fine to coarse; arguments as in :meth:`forward`."""
+        losses = []
+        for image, twin, expert_image, expert_twin in zip(*teacher, *expert, strict=True):
+            # From scale to scale, not each from the whole mask: with corners aligned that is not the same.
+            masks = F.interpolate(masks, size=twin.shape[-2:], mode="bilinear", align_corners=True)
+            masks = (masks > _CUT).to(masks)
+            agreement = cosine_deviation(image, expert_image).mean() + flattened_deviation(twin, expert_twin).mean()
+            losses.append(agreement + (cosine_deviation(twin, expert_image) - masks[:, 0]).abs().mean())
+        return losses
+
+    def forward(
+        self,
+        teacher: tuple[Sequence[Tensor], Sequence[Tensor]],
+        expert: tuple[Sequence[Tensor], Sequence[Tensor]],
+        masks: Tensor,
+    ) -> Tensor:
+        """Return the loss.
+
+        Args:
+            teacher: The teacher's features for images and for twins, of shapes ``(N, C_l, H_l, W_l)``.
+            expert: The expert's, of the same shapes.
+            masks: Masks of the synthetic anomalies, of shape ``(N, 1, H, W)``, 1 on them and 0 elsewhere.
+
+        Returns:
+            Scalar of at least 0.
+        """
+        return sum(self.scales(teacher, expert, masks), start=masks.new_zeros(()))
+
+
+class StudentLoss(nn.Module):
+    """Let the student rebuild normal features, be its input normal or not.
+
+    The sum over targets (teacher, and expert if there is one, on the images) and inputs (images, twins) of the sum over
+    scales of one minus the cosine between the flattened feature maps.
+    """
+
+    def scales(self, targets: Sequence[Sequence[Tensor]], students: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Return the loss of each scale, fine to coarse; arguments as in :meth:`forward`."""
+        pairs = [zip(target, student, strict=True) for target in targets for student in students]
+        return [
+            torch.stack([flattened_deviation(t, s).mean() for t, s in scale]).sum()
+            for scale in zip(*pairs, strict=True)
+        ]
+
+    def forward(self, targets: Sequence[Sequence[Tensor]], students: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Return the loss.
+
+        Args:
+            targets: Features on the images, of shapes ``(N, C_l, H_l, W_l)``: the teacher's, and the expert's.
+            students: The student's features, of the same shapes: on the images and on the twins.
+
+        Returns:
+            Scalar from 0 to twice the number of targets, students and scales multiplied.
+        """
+        return sum(self.scales(targets, students), start=targets[0][0].new_zeros(()))
