@@ -7,5 +7,6 @@ are read and written in ``files``, tensors carried over in ``transfer``, by the 
 
 from .anomalib import convert_anomalib
 from .rd4ad import convert_rd4ad
+from .urd import convert_urd
 
-__all__ = ["convert_anomalib", "convert_rd4ad"]
+__all__ = ["convert_anomalib", "convert_rd4ad", "convert_urd"]

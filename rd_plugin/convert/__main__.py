@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command line: ``python -m rd_plugin.convert {rd4ad,anomalib} SOURCE --output OURS.ckpt``."""
+"""Command line: ``python -m rd_plugin.convert {rd4ad,urd,anomalib} SOURCE --output OURS.ckpt``."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from rd_plugin.convert import convert_anomalib, convert_rd4ad
+from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_urd
 
 __all__ = ["main"]
 
@@ -38,11 +38,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     rd4ad.set_defaults(convert=convert_rd4ad)
 
+    urd = programs.add_parser("urd", help="the RD with Expert authors' program: {'teacher': ..., 'student': ...}")
+    urd.add_argument("source", metavar="AUTHORS.pth")
+    urd.add_argument(
+        "--backbone",
+        default="wide_resnet50_2.tv_in1k",
+        help="the teacher, with timm's tag of the weights that its training started from (default: %(default)s); its "
+        "own weights are in the file",
+    )
+    urd.add_argument(
+        "--injection",
+        choices=("unguided", "guided"),
+        default="unguided",
+        help="how the student was trained: unguided (default) is what the authors' released script trains and "
+        "evaluates, because a flag in it is inverted; guided is for files trained with the flag set right",
+    )
+    urd.set_defaults(convert=convert_urd)
+
     anomalib = programs.add_parser("anomalib", help="anomalib's own ReverseDistillation: a Lightning checkpoint")
     anomalib.add_argument("source", metavar="THEIRS.ckpt")
     anomalib.set_defaults(convert=convert_anomalib)
 
-    for program in (rd4ad, anomalib):
+    for program in (rd4ad, urd, anomalib):
         program.add_argument("--output", required=True, metavar="OURS.ckpt", help="the checkpoint to write")
     return parser
 

@@ -1,16 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a tensor of the authors' bottleneck (``bn``) or student (``decoder``) stands in ours.
+"""Where a tensor of the authors' bottleneck (``bn``), student (``decoder``) or injections stands in ours.
 
-anomalib's own model kept the authors' names, so one table serves both.
+anomalib's own model kept the names of RD4AD's authors, and so did RD with Expert, so one table serves all.
 """
 
 import re
 from collections.abc import Iterable
 
-__all__ = ["bottleneck_name", "student_name", "unused_by_authors"]
+__all__ = [
+    "bottleneck_name",
+    "expert_student_name",
+    "expert_teacher_name",
+    "injection_name",
+    "student_name",
+    "unused_by_authors",
+]
 
 _BLOCK = re.compile(r"^(conv|bn)(\d)\.(.+)$")
 _SHORTCUT = re.compile(r"^(?:down|up)sample\.(.+)$")
+# Our name of a convolution with its batch norm, and where the two stand in the authors' list.
+_INJECTED = {
+    "conv1x1_downsample_dim": ("lateral", "12"),  # behind the layer that halves the finer scale
+    "fuse_encoder": ("fusion", "01"),
+    "conv3x3_simattn": ("guidance", "01"),
+    "fuse_skip": ("output", "01"),
+}
+_INJECTION = re.compile(rf"^({'|'.join(_INJECTED)})\.([01])\.(\d)\.(.+)$")
 
 
 def unused_by_authors(names: Iterable[str]) -> set[str]:
@@ -66,3 +81,53 @@ def student_name(name: str) -> str:
         msg = f"{name!r} is no tensor of the authors' student."
         raise ValueError(msg)
     return f"stages.{int(match[1]) - 1}.{match[2]}.{_block_name(match[3])}"
+
+
+def injection_name(name: str) -> str:
+    """Our name of a tensor of the injections in the student of RD with Expert's authors.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> injection_name("fuse_skip.0.1.weight"), injection_name("conv1x1_downsample_dim.1.1.weight")
+        ('injections.1.output.1.weight', 'injections.0.lateral.0.weight')
+    """
+    match = _INJECTION.match(name)
+    part, positions = _INJECTED[match[1]] if match else ("", "")
+    if match is None or match[3] not in positions:
+        msg = f"{name!r} is no tensor of the authors' injections."
+        raise ValueError(msg)
+    # The authors count the two injections from the finer scale on, the student from the coarser.
+    return f"injections.{1 - int(match[2])}.{part}.{positions.index(match[3])}.{match[4]}"
+
+
+def expert_student_name(name: str) -> str:
+    """Our name of a tensor of the student of RD with Expert's authors, its bottleneck (``bn``) apart.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> expert_student_name("decoder.layer1.0.bn1.bias"), expert_student_name("fuse_encoder.0.0.weight")
+        ('stages.0.0.residual.1.bias', 'injections.1.fusion.0.weight')
+    """
+    part, _, rest = name.partition(".")
+    return student_name(rest) if part == "decoder" else injection_name(name)
+
+
+def expert_teacher_name(name: str) -> str:
+    """Our name of a tensor of the teacher of RD with Expert's authors, a ResNet with torchvision's names.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> expert_teacher_name("encoder.layer1.0.bn1.bias")
+        'net.layer1.0.bn1.bias'
+    """
+    part, _, rest = name.partition(".")
+    if part != "encoder":
+        msg = f"{name!r} is no tensor of the authors' teacher."
+        raise ValueError(msg)
+    return f"net.{rest}"

@@ -1,13 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the converters' tests."""
 
+import importlib.util
 import os
 
 import pytest
 import timm
 import torch
 
-from .foreign import Intruder, build_theirs, fill, save
+from .foreign import ExpertStudent, Intruder, build_theirs, fill, save
+
+
+@pytest.fixture(scope="session")
+def golden(shared):
+    """Folder of the reference values."""
+    return shared / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden_fill(golden):
+    """The functions that make the reference cases' weights and images."""
+    spec = importlib.util.spec_from_file_location("golden_fill", golden / "fill.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +40,22 @@ def authors_resnet18(tmp_path_factory, theirs_resnet18):
     path = tmp_path_factory.mktemp("authors") / "authors.pth"
     torch.save({"bn": model.model.bottleneck.state_dict(), "decoder": model.model.decoder.state_dict()}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def expert_authors_resnet18(tmp_path_factory, theirs_resnet18):
+    """Teacher and student of RD with Expert's authors, were they made from a ResNet-18, and their checkpoint."""
+    teacher = fill(timm.create_model("resnet18", pretrained=False), seed=3).eval()
+    student = ExpertStudent(theirs_resnet18[0].model).eval()
+    # Nothing counted: the checkpoint does not tell whether its student was trained guided or not.
+    for name, buffer in student.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.zero_()
+    path = tmp_path_factory.mktemp("expert_authors") / "authors.pth"
+    # Their teacher is a ResNet within a module of their own.
+    names = {f"encoder.{name}": tensor for name, tensor in teacher.state_dict().items()}
+    torch.save({"teacher": names, "student": student.state_dict()}, path)
+    return teacher, student, path
 
 
 @pytest.fixture(scope="session")

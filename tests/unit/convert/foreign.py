@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of other programs, with random but fixed weights."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from anomalib.models import ReverseDistillation as Theirs
 from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGenerationMode
 from lightning.pytorch import Trainer
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 # (height, width): neither anomalib's default nor square, so that a lost pre-processor shows.
 SIZE = (64, 96)
@@ -65,6 +67,45 @@ def build_theirs(backbone: str = "resnet18", mode: str = "add", **components):
         for name, value in THRESHOLDS.items():
             getattr(model.post_processor, name).fill_(value)
     return model.eval()
+
+
+class ExpertStudent(nn.Module):
+    """Student of RD with Expert's authors, written from the paper's formulas; anomalib's model lends the rest of it."""
+
+    def __init__(self, theirs: nn.Module) -> None:
+        super().__init__()
+        self.bn, self.decoder = theirs.bottleneck, theirs.decoder
+        scales = list(pairwise((64, 128, 256)))
+        # Halving a size bilinearly is to take the mean of every four.
+        halved = nn.AvgPool2d(2)
+        self.conv1x1_downsample_dim = self._convs(
+            [(halved, nn.Conv2d(fine, dim, 1, bias=False)) for fine, dim in scales]
+        )
+        self.fuse_encoder = self._convs([(nn.Conv2d(dim, dim, 3, padding=1, bias=False),) for _, dim in scales])
+        self.conv3x3_simattn = self._convs([(nn.Conv2d(dim, dim, 3, padding=1, bias=False),) for _, dim in scales])
+        self.fuse_skip = self._convs([(nn.Conv2d(2 * dim, dim, 3, padding=1, bias=False),) for _, dim in scales])
+        for seed, part in enumerate(("conv1x1_downsample_dim", "fuse_encoder", "conv3x3_simattn", "fuse_skip")):
+            fill(getattr(self, part), seed=10 + seed)
+
+    @staticmethod
+    def _convs(beginnings) -> nn.ModuleList:
+        """Layers that end in batch norm and ReLU, fine to coarse."""
+        return nn.ModuleList(
+            nn.Sequential(*layers, nn.BatchNorm2d(layers[-1].out_channels), nn.ReLU()) for layers in beginnings
+        )
+
+    def forward(self, features, guided):
+        state = self.decoder.layer1(self.bn(features))
+        rebuilt = [state]
+        for scale, stage in ((1, self.decoder.layer2), (0, self.decoder.layer3)):
+            teacher, finer = features[scale + 1], features[scale]
+            injected = self.fuse_encoder[scale](teacher + self.conv1x1_downsample_dim[scale](finer))
+            if guided:
+                similarity = F.cosine_similarity(state, teacher).unsqueeze(1)
+                injected = self.conv3x3_simattn[scale](injected * similarity + state * (1 - similarity))
+            state = stage(self.fuse_skip[scale](torch.cat([state, injected], dim=1)))
+            rebuilt.insert(0, state)
+        return rebuilt
 
 
 class Intruder:

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from rd_plugin import ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.convert.__main__ import main
 
 from .foreign import read_theirs
@@ -34,6 +34,16 @@ def test_rd4ad_with_a_weights_file(tmp_path, authors_resnet18, teacher_weights):
     assert torch.equal(stored["state_dict"]["model.teacher.net.conv1.weight"], expected)
 
 
+@pytest.mark.parametrize(("chosen", "injection"), [([], "unguided"), (["--injection", "guided"], "guided")])
+def test_urd(tmp_path, capsys, expert_authors_resnet18, chosen, injection):
+    output = tmp_path / "ours.ckpt"
+    main(["urd", str(expert_authors_resnet18[-1]), "--backbone", "resnet18", *chosen, "--output", str(output)])
+    assert capsys.readouterr().out.splitlines()[-1] == f"{output} written."
+    model = ExpertReverseDistillation.load_from_checkpoint(output)
+    assert model.hparams["injection"] == injection
+    assert model.hparams["backbone"] == "resnet18"
+
+
 def test_anomalib(tmp_path, theirs_resnet18):
     main(["anomalib", str(theirs_resnet18[1]), "--output", str(tmp_path / "ours.ckpt")])
     model = ReverseDistillation.load_from_checkpoint(tmp_path / "ours.ckpt")
@@ -49,7 +59,7 @@ def check_one_line(capsys, arguments, expected):
     assert expected in lines[-1]
 
 
-@pytest.mark.parametrize("program", ["rd4ad", "anomalib"])
+@pytest.mark.parametrize("program", ["rd4ad", "urd", "anomalib"])
 def test_pickled_code_is_one_line(tmp_path, capsys, intruder, program):
     torch.save(intruder, tmp_path / "source.pth")
     arguments = [program, str(tmp_path / "source.pth"), "--output", str(tmp_path / "ours.ckpt")]
@@ -71,7 +81,22 @@ def test_malformed_pre_processor(tmp_path, capsys, theirs_resnet18):
     )
 
 
-@pytest.mark.parametrize("arguments", [[], ["rd4ad", "authors.pth"], ["unknown", "a.pth", "--output", "b.ckpt"]])
+def test_help_lists_the_programs(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = capsys.readouterr().out
+    assert all(f"\n    {program} " in listed for program in ("rd4ad", "urd", "anomalib"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["rd4ad", "authors.pth"],
+        ["unknown", "a.pth", "--output", "b.ckpt"],
+        ["urd", "authors.pth", "--output", "b.ckpt", "--injection", "none"],
+    ],
+)
 def test_wrong_usage(capsys, arguments):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from rd_plugin import ReverseDistillation
-from rd_plugin.convert import convert_anomalib, convert_rd4ad
+from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_urd
 from rd_plugin.convert.files import check_output, read_checkpoint, write_checkpoint
 
 
@@ -27,10 +27,11 @@ def write_pickle(content, path):
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy, write_pickle])
-@pytest.mark.parametrize("convert", [convert_rd4ad, convert_anomalib])
+@pytest.mark.parametrize("convert", [convert_rd4ad, convert_urd, convert_anomalib])
 def test_pickled_code_is_refused_and_not_run(tmp_path, intruder, convert, write):
     source = tmp_path / "source.pth"
-    write({"bn": intruder, "decoder": {}, "state_dict": {}, "hyper_parameters": {}}, source)
+    parts = ("decoder", "teacher", "student", "state_dict", "hyper_parameters")
+    write({"bn": intruder, **{part: {} for part in parts}}, source)
     with pytest.raises(ValueError, match=r"source\.pth' was refused: .* what could run code is never loaded\.$"):
         convert(source, tmp_path / "ours.ckpt")
     assert not intruder.trace.exists()
@@ -63,7 +64,7 @@ def test_source_does_not_exist(tmp_path):
         read_checkpoint(tmp_path / "none.pth")
 
 
-@pytest.mark.parametrize("convert", [convert_rd4ad, convert_anomalib])
+@pytest.mark.parametrize("convert", [convert_rd4ad, convert_urd, convert_anomalib])
 def test_output_folder_does_not_exist(tmp_path, convert):
     # Found before the source is looked at, which does not exist either.
     with pytest.raises(FileNotFoundError, match=r"the folder .*none' does not exist"):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the authors' program."""
 
-import importlib.util
 import json
 import shutil
 
@@ -14,21 +13,6 @@ from rd_plugin.convert import convert_rd4ad
 from rd_plugin.convert.names import bottleneck_name, student_name, unused_by_authors
 
 pytestmark = pytest.mark.usefixtures("no_downloads")
-
-
-@pytest.fixture(scope="module")
-def golden(shared):
-    """Folder of the reference values."""
-    return shared / "golden"
-
-
-@pytest.fixture(scope="module")
-def golden_fill(golden):
-    """The functions that make the reference case's weights and images."""
-    spec = importlib.util.spec_from_file_location("golden_fill", golden / "fill.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_maps_are_the_authors(tmp_path, golden, golden_fill):
