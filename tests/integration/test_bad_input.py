@@ -2,6 +2,7 @@
 """Bad data and bad arguments: one clear message each, and nothing half-written."""
 
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,10 @@ from anomalib.data import Folder
 from anomalib.engine import Engine
 from PIL import Image
 
-from rd_plugin import MVTec, ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
+from rd_plugin.models.distillation import Distillation
 
-from .conftest import SIZE
+from .conftest import SIZE, Method, one_method
 
 BACKBONE = "resnet18"
 
@@ -27,16 +29,19 @@ def root(mvtec_root: Path, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def _train(root: Path, folder: Path, **arguments: object) -> list[dict]:
-    model = ReverseDistillation(
+def _engine(folder: Path, epochs: int) -> Engine:
+    return Engine(default_root_dir=folder, accelerator="cpu", enable_progress_bar=False, max_epochs=epochs)
+
+
+def _train(method: Method, root: Path, folder: Path, **arguments: object) -> list[dict]:
+    model = method(
         BACKBONE,
         pre_trained=False,
-        pre_processor=ReverseDistillation.configure_pre_processor((SIZE, SIZE)),
+        pre_processor=method.configure_pre_processor((SIZE, SIZE)),
         visualizer=False,
         **arguments,
     )
-    engine = Engine(default_root_dir=folder, accelerator="cpu", enable_progress_bar=False, max_epochs=1)
-    return engine.train(model=model, datamodule=MVTec(root, "tile", train_batch_size=4, num_workers=0))
+    return _engine(folder, 1).train(model=model, datamodule=MVTec(root, "tile", train_batch_size=4, num_workers=0))
 
 
 def _empty(path: Path) -> None:
@@ -88,6 +93,7 @@ MASK = Path("tile/ground_truth/stain/001_mask.png")
     ],
 )
 def test_bad_file_stops_the_run_by_name(
+    method: Method,
     root: Path,
     tmp_path: Path,
     file: Path,
@@ -96,20 +102,21 @@ def test_bad_file_stops_the_run_by_name(
 ) -> None:
     spoil(root / file)
     with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
-        _train(root, tmp_path)
+        _train(method, root, tmp_path)
     assert f"{root / file}: {message}" in str(caught.value)
     assert not list(tmp_path.glob("**/*.ckpt"))
 
 
-def test_several_bad_files_are_listed_together(root: Path, tmp_path: Path) -> None:
+def test_several_bad_files_are_listed_together(method: Method, root: Path, tmp_path: Path) -> None:
     for name in ("000", "001"):
         _empty(root / f"tile/train/good/{name}.png")
     with pytest.raises(ValueError, match="Data check: 2 problems") as caught:
-        _train(root, tmp_path)
+        _train(method, root, tmp_path)
     assert "000.png" in str(caught.value)
     assert "001.png" in str(caught.value)
 
 
+@one_method
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -118,6 +125,7 @@ def test_several_bad_files_are_listed_together(root: Path, tmp_path: Path) -> No
     ],
 )
 def test_converted_image_is_noted_and_used(
+    method: Method,
     root: Path,
     tmp_path: Path,
     spoil: Callable[[Path], None],
@@ -126,24 +134,30 @@ def test_converted_image_is_noted_and_used(
 ) -> None:
     spoil(root / IMAGE)
     with caplog.at_level(logging.WARNING):
-        (metrics,) = _train(root, tmp_path)
+        (metrics,) = _train(method, root, tmp_path)
     assert f"{root / IMAGE}: {message}" in caplog.text
     assert "image_AUROC" in metrics
 
 
-def test_check_can_be_turned_into_a_warning(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_check_can_be_turned_into_a_warning(
+    method: Method,
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     _black(root / MASK)
     with caplog.at_level(logging.WARNING):
-        _train(root, tmp_path, on_bad_data="warn")
+        _train(method, root, tmp_path, on_bad_data="warn")
     assert f"{root / MASK}: the mask of an anomalous image marks no pixel." in caplog.text
 
 
-def test_unknown_choice_for_bad_data() -> None:
+def test_unknown_choice_for_bad_data(method: Method) -> None:
     with pytest.raises(ValueError, match="on_bad_data must be 'error', 'warn' or 'off', got 'ignore'"):
-        ReverseDistillation(BACKBONE, pre_trained=False, on_bad_data="ignore").configure_callbacks()
+        method(BACKBONE, pre_trained=False, on_bad_data="ignore").configure_callbacks()
 
 
 def test_category_without_defects_has_no_metrics(
+    method: Method,
     root: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -151,13 +165,15 @@ def test_category_without_defects_has_no_metrics(
     for folder in ("test/scratch", "test/stain", "ground_truth"):
         shutil.rmtree(root / "tile" / folder)
     with caplog.at_level(logging.WARNING):
-        (metrics,) = _train(root, tmp_path)
+        (metrics,) = _train(method, root, tmp_path)
     assert metrics == {}
     assert "test: there is no defect, so AUROC, F1 and AUPRO are undefined." in caplog.text
     assert "image_AUROC (not both normal and anomalous images)" in caplog.text
 
 
+@one_method
 def test_data_without_masks_leaves_pixel_metrics_out(
+    method: Method,
     root: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -170,29 +186,61 @@ def test_data_without_masks_leaves_pixel_metrics_out(
         normal_test_dir="test/good",
         num_workers=0,
     )
-    model = ReverseDistillation(BACKBONE, pre_trained=False, visualizer=False)
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=1)
+    model = method(BACKBONE, pre_trained=False, visualizer=False)
     with caplog.at_level(logging.WARNING):
-        (metrics,) = engine.train(model=model, datamodule=data)
+        (metrics,) = _engine(tmp_path, 1).train(model=model, datamodule=data)
     assert set(metrics) == {"image_AUROC", "image_F1Score"}
     left_out = [record for record in caplog.records if "left out" in record.message]
     assert len(left_out) == 1
     assert "pixel_AUPRO (no masks)" in left_out[0].message
 
 
-def test_loss_that_is_not_finite_stops_with_the_scale_and_the_files(root: Path, tmp_path: Path) -> None:
-    model = ReverseDistillation(BACKBONE, pre_trained=False, visualizer=False)
-    checkpoint_kept = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=1)
+def _student_weight(model: Distillation) -> torch.Tensor:
+    return model.model.student.stages[-1][0].residual[0].weight
+
+
+def _teacher_weight(model: Distillation) -> torch.Tensor:
+    return model.model.teacher.net.layer3[0].conv1.weight
+
+
+@pytest.mark.parametrize(
+    ("method", "weight", "message"),
+    [
+        (ReverseDistillation, _student_weight, "train_loss at step 0 is not finite (layer1 nan, layer2 {}, layer3 {})"),
+        (
+            ExpertReverseDistillation,
+            _student_weight,
+            "student_loss at step 0 is not finite (layer1 nan, layer2 {}, layer3 {})",
+        ),
+        (
+            ExpertReverseDistillation,
+            _teacher_weight,
+            "teacher_loss at step 0 is not finite (layer1 {}, layer2 {}, layer3 nan)",
+        ),
+    ],
+    indirect=["method"],
+)
+def test_loss_that_is_not_finite_stops_with_the_scale_and_the_files(
+    method: Method,
+    weight: Callable[[Distillation], torch.Tensor],
+    message: str,
+    root: Path,
+    tmp_path: Path,
+) -> None:
+    model = method(
+        BACKBONE,
+        pre_trained=False,
+        pre_processor=method.configure_pre_processor((SIZE, SIZE)),
+        visualizer=False,
+    )
     data = MVTec(root, "tile", train_batch_size=4, num_workers=0)
-    checkpoint_kept.fit(model=model, datamodule=data)
+    _engine(tmp_path, 1).fit(model=model, datamodule=data)
     (checkpoint,) = tmp_path.glob("**/*.ckpt")
     before = checkpoint.read_bytes()
     with torch.no_grad():
-        model.model.student.stages[-1][0].residual[0].weight.fill_(float("nan"))
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=2)
-    message = r"loss at step \d+ is not finite \(layer1 nan, layer2 [\d.e-]+, layer3 [\d.e-]+\)"
-    with pytest.raises(ValueError, match=message) as caught:
-        engine.fit(model=model, datamodule=data)
+        weight(model).fill_(float("nan"))
+    with pytest.raises(ValueError, match=re.escape(message).replace(r"\{\}", r"[\d.e-]+")) as caught:
+        _engine(tmp_path, 2).fit(model=model, datamodule=data)
     assert str(root / "tile/train/good") in str(caught.value)
     assert list(tmp_path.glob("**/*.ckpt")) == [checkpoint]
     assert checkpoint.read_bytes() == before

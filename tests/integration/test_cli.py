@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every subcommand of anomalib's command line with the plugin's model."""
+"""Every subcommand of anomalib's command line with the plugin's models."""
 
 import json
 import runpy
@@ -14,9 +14,8 @@ from anomalib.cli import AnomalibCLI
 from PIL import Image
 
 import rd_plugin
-from rd_plugin import ReverseDistillation
 
-from .conftest import BACKBONE, Trained, data_config, run_cli, small_model, write_config
+from .conftest import BACKBONE, Method, Trained, data_config, one_method, run_cli, small_model, write_config
 
 
 def test_train_prints_metrics_and_writes_pictures(trained: Trained) -> None:
@@ -27,12 +26,12 @@ def test_train_prints_metrics_and_writes_pictures(trained: Trained) -> None:
     assert np.asarray(Image.open(pictures[0])).std() > 0
 
 
-def test_train_as_on_the_design_card(tmp_path: Path, mvtec_root: Path) -> None:
+def test_train_as_on_the_design_card(method: Method, tmp_path: Path, mvtec_root: Path) -> None:
     """The card's words, with what any user adds: the data's place, and a limit so that the test ends."""
     (tmp_path / "elsewhere").mkdir()
     output = run_cli(
         tmp_path / "elsewhere",
-        *("train", "--model", "rd_plugin.ReverseDistillation", "--data", "MVTec"),
+        *("train", "--model", f"rd_plugin.{method.__name__}", "--data", "MVTec"),
         *("--data.root", mvtec_root, "--data.category", "tile", "--data.num_workers", 0),
         *("--model.backbone", BACKBONE, "--model.pre_trained", "false"),
         *("--trainer.max_steps", 1, "--trainer.accelerator", "cpu"),
@@ -45,7 +44,7 @@ def test_train_as_on_the_design_card(tmp_path: Path, mvtec_root: Path) -> None:
 def test_export_as_on_the_design_card(trained: Trained, tmp_path: Path, export_type: str) -> None:
     """The model's own arguments need not be repeated, and no weights are downloaded: the checkpoint has them all."""
     arguments = ("--ckpt_path", trained.checkpoint, "--export_type", export_type)
-    run_cli(tmp_path, "export", "--model", "rd_plugin.ReverseDistillation", *arguments)
+    run_cli(tmp_path, "export", "--model", f"rd_plugin.{trained.method.__name__}", *arguments)
     suffix = {"openvino": "xml", "onnx": "onnx", "torch": "pt"}[export_type]
     exported = tmp_path / "results" / "weights" / export_type / f"model.{suffix}"
     assert exported.is_file()
@@ -63,7 +62,7 @@ def test_trainer_subcommands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = write_config(tmp_path / "config.yaml", model=small_model(), data=data_config(mvtec_root))
+    config = write_config(tmp_path / "config.yaml", model=small_model(trained.method), data=data_config(mvtec_root))
     checkpoint = [] if subcommand == "fit" else ["--ckpt_path", str(trained.checkpoint)]
     cli = AnomalibCLI([subcommand, "--config", str(config), *checkpoint])
     if subcommand == "test":
@@ -80,7 +79,7 @@ def test_trainer_subcommands(
 
 def test_predict(trained: Trained, tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = write_config(tmp_path / "config.yaml", model=small_model())
+    config = write_config(tmp_path / "config.yaml", model=small_model(trained.method))
     images = str(mvtec_root / "tile" / "test" / "stain")
     cli = AnomalibCLI(
         ["predict", "--config", str(config), "--data", images, "--ckpt_path", str(trained.checkpoint)],
@@ -91,25 +90,31 @@ def test_predict(trained: Trained, tmp_path: Path, mvtec_root: Path, monkeypatch
     assert all(batch.anomaly_map.shape[-2:] == (64, 64) and batch.pred_label is not None for batch in batches)
 
 
-def test_module_takes_arguments_in_any_order(tmp_path: Path, mvtec_root: Path) -> None:
+@one_method
+def test_module_takes_arguments_in_any_order(method: Method, tmp_path: Path, mvtec_root: Path) -> None:
     output = run_cli(
         tmp_path,
         *("-m", "rd_plugin", "fit", "--data", "MVTec", "--data.root", mvtec_root, "--data.category", "tile"),
-        *("--data.num_workers", 0, "--model", "rd_plugin.ReverseDistillation", "--model.backbone", BACKBONE),
+        *("--data.num_workers", 0, "--model", f"rd_plugin.{method.__name__}", "--model.backbone", BACKBONE),
         *("--model.pre_trained", "false", "--trainer.max_steps", 1, "--trainer.accelerator", "cpu"),
         program="python",
     )
     assert "max_steps=1" in output
 
 
-def test_benchmark_takes_the_plugin(tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_benchmark_takes_the_plugin(
+    method: Method,
+    tmp_path: Path,
+    mvtec_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """anomalib's grid pipeline gives no limit, so the default one is shortened here."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ReverseDistillation, "default_max_epochs", 1)
+    monkeypatch.setattr(method, "default_max_epochs", 1)
     data = data_config(mvtec_root)
     data["class_path"] = "MVTecAD"
     model = {
-        "class_path": "rd_plugin.ReverseDistillation",
+        "class_path": f"rd_plugin.{method.__name__}",
         "init_args": {"backbone": "resnet18", "pre_trained": False, "layers": ["layer2", "layer3"]},
     }
     benchmark = {"seed": 0, "model": {**model, "init_args": {**model["init_args"]}}, "data": data}
@@ -126,7 +131,7 @@ def test_benchmark_takes_the_plugin(tmp_path: Path, mvtec_root: Path, monkeypatc
 def test_resolved_configuration_is_plain(trained: Trained) -> None:
     """The configuration that a run leaves behind names the plugin's classes by their public paths."""
     config = yaml.safe_load((trained.checkpoint.parents[2] / "config.yaml").read_text())
-    assert config["model"]["class_path"] == "rd_plugin.ReverseDistillation"
+    assert config["model"]["class_path"] == f"rd_plugin.{trained.method.__name__}"
     assert config["data"]["class_path"] == "rd_plugin.MVTec"
     assert json.dumps(config["model"]["init_args"]["betas"]) == "[0.5, 0.999]"
 

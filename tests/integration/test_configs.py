@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from anomalib.cli import AnomalibCLI
 
-from rd_plugin import ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.models.distillation import Distillation
+
+from .conftest import Method
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -15,17 +18,28 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 def test_configuration_builds_model_and_data(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cli = AnomalibCLI(["train", "--config", str(config)], run=False)
-    assert isinstance(cli.model, ReverseDistillation)
+    assert isinstance(cli.model, Distillation)
     assert cli.datamodule.train_batch_size == 16
     assert not list(tmp_path.iterdir())
 
 
-def test_mvtec_recipe_is_the_default_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("method", "stem"),
+    [(ReverseDistillation, "mvtec"), (ExpertReverseDistillation, "mvtec_expert")],
+    indirect=["method"],
+)
+def test_mvtec_recipe_is_the_default_one(
+    method: Method,
+    stem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The recipe spelled out says what the model does by itself."""
     monkeypatch.chdir(tmp_path)
-    (config,) = [path for path in CONFIGS if path.stem == "mvtec"]
-    written = dict(AnomalibCLI(["train", "--config", str(config)], run=False).model.hparams)
-    default = dict(ReverseDistillation().hparams)
+    (config,) = [path for path in CONFIGS if path.stem == stem]
+    model = AnomalibCLI(["train", "--config", str(config)], run=False).model
+    assert type(model) is method
+    written, default = dict(model.hparams), dict(method().hparams)
     assert written.pop("layers") == ["layer1", "layer2", "layer3"]
     assert default.pop("layers") is None
     assert written == default

@@ -6,13 +6,11 @@ from pathlib import Path
 from anomalib.deploy import ExportType
 from anomalib.engine import Engine
 
-from rd_plugin import ReverseDistillation
-
 from .conftest import Trained, run_cli
 
 
 def test_verdict_and_score_of_each_image(trained: Trained, mvtec_root: Path, tmp_path: Path) -> None:
-    model = ReverseDistillation.load_from_checkpoint(trained.checkpoint)
+    model = trained.method.load_from_checkpoint(trained.checkpoint)
     path = Engine().export(model, ExportType.OPENVINO, export_root=tmp_path)
     images = [mvtec_root / "tile/test/stain/000.png", mvtec_root / "tile/train/good/000.png"]
     output = run_cli(tmp_path, "-m", "rd_plugin.predict", path, *images, program="python")

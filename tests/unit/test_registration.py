@@ -42,6 +42,8 @@ got = {
     "class": get_model({"class_path": "ReverseDistillation", "init_args": init_args}),
     "anomalib": get_model({"class_path": "anomalib.models.ReverseDistillation", "init_args": init_args}),
     "plugin": get_model({"class_path": "rd_plugin.ReverseDistillation", "init_args": init_args}),
+    "expert": get_model({"class_path": "rd_plugin.ExpertReverseDistillation", "init_args": init_args}),
+    "expert.models": get_model({"class_path": "rd_plugin.models.ExpertReverseDistillation", "init_args": init_args}),
     "plugin.models": get_model({"class_path": "rd_plugin.models.ReverseDistillation", "init_args": init_args}),
 }
 print(json.dumps({"before": before, "after": registries(), "got": {k: path(type(v)) for k, v in got.items()}}))
@@ -67,9 +69,11 @@ print(json.dumps({name: answer(name) for name in sys.argv[1:]}))
 
 THEIRS = "anomalib.models.image.reverse_distillation.lightning_model.ReverseDistillation"
 OURS = "rd_plugin.models.reverse_distillation.lightning_model.ReverseDistillation"
+EXPERT = "rd_plugin.models.expert_reverse_distillation.lightning_model.ExpertReverseDistillation"
 
 
 SHORT_NAME, OTHER_SHORT_NAME = "ReverseDistillation", "Padim"
+EXPERT_NAMES = ("ExpertReverseDistillation", "rd_plugin.ExpertReverseDistillation")
 FULL_PATHS = ("anomalib.models.ReverseDistillation", "rd_plugin.ReverseDistillation")
 
 
@@ -89,7 +93,8 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    return run(COMMAND_LINE, tmp_path_factory.mktemp("answers"), SHORT_NAME, OTHER_SHORT_NAME, *FULL_PATHS)
+    names = (SHORT_NAME, OTHER_SHORT_NAME, *FULL_PATHS, *EXPERT_NAMES)
+    return run(COMMAND_LINE, tmp_path_factory.mktemp("answers"), *names)
 
 
 @pytest.mark.parametrize("kind", ["models", "data"])
@@ -115,6 +120,8 @@ def test_new_names_are_the_packages_own(registries: dict[str, dict]) -> None:
         ("anomalib", THEIRS),
         ("plugin", OURS),
         ("plugin.models", OURS),
+        ("expert", EXPERT),
+        ("expert.models", EXPERT),
     ],
 )
 def test_get_model(registries: dict[str, dict], asked: str, expected: str) -> None:
@@ -127,6 +134,6 @@ def test_short_name_on_the_command_line_is_reported_as_ambiguous(answers: dict[s
     assert all(path in errors for path in FULL_PATHS)
 
 
-@pytest.mark.parametrize("name", [OTHER_SHORT_NAME, *FULL_PATHS])
+@pytest.mark.parametrize("name", [OTHER_SHORT_NAME, *FULL_PATHS, *EXPERT_NAMES])
 def test_other_names_on_the_command_line_are_understood(answers: dict[str, tuple[int, str]], name: str) -> None:
     assert answers[name] == [0, ""]

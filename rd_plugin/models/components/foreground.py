@@ -15,6 +15,8 @@ ForegroundType = Literal["none", "otsu", "grabcut"]
 # GrabCut takes seconds on a large image and finds the same object in a small one.
 _GRABCUT_SIDE = 128
 _GRABCUT_ROUNDS = 2
+# Pixels between two borders, at least.
+_GRABCUT_LEAST = 3
 # The object is taken to keep this far away from the border, as a fraction of the side.
 _MARGIN = 0.03
 
@@ -28,7 +30,8 @@ def foreground(images: Tensor, kind: ForegroundType) -> Tensor:
             border shows less of; ``"grabcut"``: GrabCut (Rother et al., 2004), started from all but the border.
 
     Returns:
-        Masks of shape ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, on the images' device.
+        Masks of shape ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, on the images' device; 1 everywhere where no
+        object is found.
 
     Raises:
         ValueError: If ``kind`` is none of these.
@@ -45,8 +48,9 @@ def foreground(images: Tensor, kind: ForegroundType) -> Tensor:
     if find is None:
         msg = f"foreground must be 'none', 'otsu' or 'grabcut', got {kind!r}."
         raise ValueError(msg)
-    masks = np.stack([find(_eight_bit(image)) for image in images])
-    return torch.from_numpy(masks).to(images).unsqueeze(1)
+    masks = torch.from_numpy(np.stack([find(_eight_bit(image)) for image in images])).to(images).unsqueeze(1)
+    found = masks.amax(dim=(-2, -1), keepdim=True) > 0
+    return torch.where(found, masks, torch.ones_like(masks))
 
 
 def _eight_bit(image: Tensor) -> np.ndarray:
@@ -70,6 +74,8 @@ def _grabcut(image: np.ndarray) -> np.ndarray:
     scale = min(1.0, _GRABCUT_SIDE / max(height, width))
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     rows, columns = small.shape[:2]
+    if min(rows, columns) < _GRABCUT_LEAST:
+        return np.zeros((height, width), np.uint8)
     left, top = max(1, round(_MARGIN * columns)), max(1, round(_MARGIN * rows))
     mask = np.zeros((rows, columns), np.uint8)
     models = np.zeros((1, 65)), np.zeros((1, 65))

@@ -45,6 +45,14 @@ def _create(backbone: str, pretrained: bool = False, out_indices: Sequence[int] 
         raise ValueError(msg) from error
 
 
+def _drop_unused(net: nn.Module, coarsest: str) -> None:
+    """Drop the stages after the coarsest one asked for, which timm's EfficientNets and MobileNets keep, and run."""
+    name, _, index = coarsest.rpartition(".")
+    stages = getattr(net, name, None)
+    if isinstance(stages, nn.Sequential) and index.isdecimal():
+        setattr(net, name, stages[: int(index) + 1])
+
+
 def _residual_of(module: nn.Module | None, info: dict[str, Any]) -> tuple[Residual, bool]:
     """Read off a backbone's stage what its student stage is made of, and whether its output is rectified.
 
@@ -116,6 +124,7 @@ class Teacher(nn.Module):
             indices.append(self._embedding_index(indices[-1], infos))
         self._indices = tuple(indices)
         self.net = _create(backbone, out_indices=self._indices)
+        _drop_unused(self.net, infos[indices[-1]]["module"])
         self.net.requires_grad_(trainable)
         self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
         self.pyramid = self._pyramid(indices[:-1] if with_embedding else indices, infos)
@@ -200,7 +209,8 @@ class Teacher(nn.Module):
                     "network, give pre_trained the path of a weights file or the name of an installed package with one."
                 )
                 raise RuntimeError(msg) from error
-            self.net.load_state_dict(loaded.state_dict())
+            weights = loaded.state_dict()
+            self.net.load_state_dict({name: weights[name] for name in self.net.state_dict()})
         elif self.pre_trained is not False:
             path = find_weights(self.pre_trained)
             self.net.load_state_dict(load_matched(path, self.backbone, self.net, self._indices))

@@ -20,22 +20,12 @@ _THRESHOLD = 0.5
 _ROTATION = math.pi / 2
 # Share of the image that shows through the texture, at most.
 _TRANSPARENCY = 0.8
-# How often a mask that misses the object is drawn anew.
-_REDRAWS = 10
+# How often a mask is drawn, at most, until it meets its object.
+_DRAWS = 10
 
 
-def perlin_masks(count: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Return masks of blobs: thresholded Perlin noise of random cell sizes, turned by up to 90 degrees either way.
-
-    Args:
-        count: Number of masks, ``N``.
-        height: Height in pixels.
-        width: Width in pixels.
-        device: Where they are made.
-
-    Returns:
-        Masks of shape ``(N, 1, H, W)``, 1 in blobs and 0 elsewhere.
-    """
+def _draw(count: int, height: int, width: int, device: torch.device) -> Tensor:
+    """Draw masks of shape ``(N, 1, H, W)``; now and then one is empty, its blob turned out of the picture."""
     # Cells smaller than a pixel cannot be drawn.
     finest = [min(_FINEST_CELLS, int(math.log2(side))) for side in (height, width)]
     noise = []
@@ -52,6 +42,30 @@ def perlin_masks(count: int, height: int, width: int, device: torch.device) -> T
     turn = torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], dim=1).view(-1, 2, 3).to(device)
     grid = F.affine_grid(turn, list(stacked.shape), align_corners=False)
     return (F.grid_sample(stacked, grid, align_corners=False) > _THRESHOLD).float()
+
+
+def perlin_masks(objects: Tensor) -> Tensor:
+    """Return masks of blobs: thresholded Perlin noise of random cell sizes, turned by up to 90 degrees either way.
+
+    Args:
+        objects: Where blobs may be, one mask for each: of shape ``(N, 1, H, W)``, 1 there and 0 elsewhere.
+
+    Returns:
+        Masks of the same shape, type and device, 1 in blobs and 0 elsewhere. One that misses its object is drawn anew,
+        several times; after that it stays empty.
+
+    Example:
+        >>> perlin_masks(torch.ones(2, 1, 48, 64)).unique()
+        tensor([0., 1.])
+    """
+    height, width = objects.shape[-2:]
+    masks = torch.zeros_like(objects)
+    for _ in range(_DRAWS):
+        missed = masks.amax(dim=(-3, -2, -1)) == 0
+        if not missed.any():
+            break
+        masks[missed] = _draw(int(missed.sum()), height, width, objects.device).to(objects) * objects[missed]
+    return masks
 
 
 class TwinGenerator(nn.Module):
@@ -92,26 +106,10 @@ class TwinGenerator(nn.Module):
         Returns:
             Twins of shape ``(N, 3, H, W)`` and masks of shape ``(N, 1, H, W)``, 1 on anomalies.
         """
-        count, _, height, width = images.shape
-        masks = perlin_masks(count, height, width, images.device).to(images.dtype)
-        if self.foreground != "none":
-            masks = self._on_object(masks, foreground(images, self.foreground))
+        masks = perlin_masks(foreground(images, self.foreground))
         texture = self._from_batch(images) if textures is None else textures(images)
-        transparency = torch.empty(count, 1, 1, 1).uniform_(0, _TRANSPARENCY).to(images)
+        transparency = torch.empty(len(images), 1, 1, 1).uniform_(0, _TRANSPARENCY).to(images)
         return torch.lerp(images, texture, masks * (1 - transparency)), masks
-
-    @staticmethod
-    def _on_object(masks: Tensor, objects: Tensor) -> Tensor:
-        """Cut masks to the objects, and draw those anew that miss theirs; after some draws they stay empty."""
-        masks = masks * objects
-        height, width = masks.shape[-2:]
-        for _ in range(_REDRAWS):
-            missed = masks.flatten(1).amax(dim=1) == 0
-            if not missed.any():
-                break
-            drawn = perlin_masks(int(missed.sum()), height, width, masks.device).to(masks.dtype)
-            masks[missed] = drawn * objects[missed]
-        return masks
 
     @staticmethod
     def _from_batch(images: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def load_matched(path: Path, backbone: str, extractor: nn.Module, indices: Seque
     Args:
         path: The weights file, of the whole backbone; its classifier may be missing.
         backbone: timm's name.
-        extractor: ``timm.create_model(backbone, features_only=True, out_indices=indices)``.
+        extractor: ``timm.create_model(backbone, features_only=True, out_indices=indices)``, or less.
         indices: ``out_indices`` of the feature extractor.
 
     Returns:
@@ -133,7 +133,8 @@ def load_matched(path: Path, backbone: str, extractor: nn.Module, indices: Seque
         out_indices=tuple(indices),
         pretrained_cfg_overlay={"state_dict": dict(state)},
     )
-    return loaded.state_dict()
+    renamed = loaded.state_dict()
+    return {name: renamed[name] for name in own}
 
 
 def _match_by_order(

@@ -151,8 +151,8 @@ class Distillation(AnomalibModule):
         """
         loss = torch.stack(list(scales)).sum()
         if not torch.isfinite(loss):
-            names = self.model.teacher.pyramid.distilled
-            listed = ", ".join(f"{name} {float(value):g}" for name, value in zip(names, scales, strict=True))
+            losses = zip(self.model.teacher.pyramid.distilled, torch.stack(list(scales)).tolist(), strict=True)
+            listed = ", ".join(f"{layer} {value:g}" for layer, value in losses)
             files = ", ".join(batch.image_path or ["unknown"])
             msg = (
                 f"{name} at step {self.global_step} is not finite ({listed}). The weights would be lost; the last "

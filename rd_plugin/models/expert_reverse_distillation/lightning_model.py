@@ -11,6 +11,8 @@ from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, optim
@@ -163,8 +165,15 @@ class ExpertReverseDistillation(Distillation):
         if self.anomaly_source is not None:
             self._textures = Textures(self.anomaly_source, getattr(self.pre_processor, "transform", None))
 
+    def configure_callbacks(self) -> Sequence[Callback]:
+        """Return the base's callbacks, and one that lets the expert go when training breaks off."""
+        return [*super().configure_callbacks(), LambdaCallback(on_exception=self._let_expert_go)]
+
     def on_fit_end(self) -> None:
         """Let the expert go."""
+        self._let_expert_go()
+
+    def _let_expert_go(self, *_: object) -> None:
         self._expert = None
 
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:

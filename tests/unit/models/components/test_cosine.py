@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from rd_plugin.models.components import cosine_deviation
+from rd_plugin.models.components import cosine_deviation, flattened_deviation
 
 
 def test_value() -> None:
@@ -27,3 +30,31 @@ def test_half_precision_features_are_compared_in_single(dtype: torch.dtype) -> N
     deviation = cosine_deviation(first, second)
     assert deviation.dtype == torch.float32
     torch.testing.assert_close(deviation, cosine_deviation(first.float(), second.float()))
+
+
+def test_value_over_the_whole_map() -> None:
+    first, second = torch.randn(2, 5, 4, 3), torch.randn(2, 5, 4, 3)
+    expected = [1 - (a * b).sum() / (a.norm() * b.norm()) for a, b in zip(first, second, strict=True)]
+    torch.testing.assert_close(flattened_deviation(first, second), torch.stack(expected))
+
+
+def test_whole_map_weighs_positions_by_their_size() -> None:
+    # Two positions: one agrees, the other is opposite and three times as large.
+    first = torch.tensor([1.0, 3.0]).reshape(1, 1, 1, 2)
+    second = torch.tensor([1.0, -3.0]).reshape(1, 1, 1, 2)
+    torch.testing.assert_close(flattened_deviation(first, second), torch.tensor([1.8]))
+    torch.testing.assert_close(cosine_deviation(first, second), torch.tensor([[[0.0, 2.0]]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_maps_are_compared_in_single(dtype: torch.dtype) -> None:
+    first = torch.randn(2, 64, 3, 3).to(dtype)
+    second = (first + 0.01 * torch.randn(2, 64, 3, 3)).to(dtype)
+    deviation = flattened_deviation(first, second)
+    assert deviation.dtype == torch.float32
+    torch.testing.assert_close(deviation, flattened_deviation(first.float(), second.float()))
+
+
+@pytest.mark.parametrize("deviation", [cosine_deviation, flattened_deviation])
+def test_double_precision_is_kept(deviation: Callable[[Tensor, Tensor], Tensor]) -> None:
+    assert deviation(*torch.randn(2, 1, 4, 3, 3, dtype=torch.float64)).dtype == torch.float64

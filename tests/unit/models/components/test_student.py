@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from anomalib.models.image.reverse_distillation.torch_model import ReverseDistillationModel as AnomalibModel
+from torch import Tensor
 
-from rd_plugin.convert.names import bottleneck_name, student_name, unused_by_authors
-from rd_plugin.models import ReverseDistillationModel
+from rd_plugin.convert.names import bottleneck_name, injection_name, student_name, unused_by_authors
+from rd_plugin.models import ExpertReverseDistillationModel, ReverseDistillationModel
 from rd_plugin.models.components import Pyramid, Stage, Student
 
 Shapes = dict[str, tuple[int, ...]]
@@ -51,6 +52,14 @@ def test_wide_resnet_is_the_authors(authors: Shapes) -> None:
     assert shapes(model.student) == student_shapes(under("student.decoder.", authors))
 
 
+def test_injections_are_the_authors(authors: Shapes) -> None:
+    with torch.device("meta"):
+        model = ExpertReverseDistillationModel("wide_resnet50_2", pre_trained=False)
+    decoder = student_shapes(under("student.decoder.", authors))
+    others = {name: shape for name, shape in under("student.", authors).items() if not name.startswith(("bn", "dec"))}
+    assert shapes(model.student) == {**decoder, **{injection_name(name): shape for name, shape in others.items()}}
+
+
 # anomalib builds the bottleneck of a wide or grouped ResNet with the width of a plain one, unlike the authors, and
 # groups the transposed convolution on the identity path of ResNeXts.
 @pytest.mark.parametrize(
@@ -78,13 +87,45 @@ PLAN = Pyramid(
 )
 
 
+def teacher(*sizes: tuple[int, int]) -> list[Tensor]:
+    """Features of the distilled stages."""
+    return [torch.randn(2, stage.channels, *size) for stage, size in zip(PLAN.targets, sizes, strict=True)]
+
+
+@pytest.mark.parametrize("injection", ["guided", "unguided", "none"])
 @pytest.mark.parametrize("sizes", [[(8, 12), (2, 3)], [(7, 9), (2, 3)], [(7, 9), (1, 2)], [(9, 13), (3, 4)]])
-def test_features_have_the_sizes_asked_for(sizes: list[tuple[int, int]]) -> None:
-    features = Student(PLAN)(torch.randn(2, 12, 1, 2), sizes)
+def test_features_have_the_sizes_of_the_teachers(sizes: list[tuple[int, int]], injection: str) -> None:
+    features = Student(PLAN, injection)(torch.randn(2, 12, 1, 2), teacher(*sizes))
     assert [feature.shape for feature in features] == [(2, 4, *sizes[0]), (2, 10, *sizes[1])]
 
 
-def test_only_features_that_are_not_rectified_can_be_negative() -> None:
-    fine, coarse = Student(PLAN)(torch.randn(2, 12, 2, 2), [(16, 16), (4, 4)])
+@pytest.mark.parametrize("injection", ["guided", "unguided", "none"])
+def test_only_features_that_are_not_rectified_can_be_negative(injection: str) -> None:
+    fine, coarse = Student(PLAN, injection)(torch.randn(2, 12, 2, 2), teacher((16, 16), (4, 4)))
     assert fine.min() >= 0
     assert coarse.min() < 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("injection", "injected"), [("guided", True), ("unguided", True), ("none", False)])
+@pytest.mark.parametrize("changed", [0, 1])
+def test_teachers_features_reach_the_finer_scale_alone(injection: str, injected: bool, changed: int) -> None:
+    student, embedding, features = Student(PLAN, injection).eval(), torch.randn(2, 12, 2, 2), teacher((16, 16), (4, 4))
+    fine, coarse = student(embedding, features)
+    features[changed] = torch.randn_like(features[changed])
+    other_fine, other_coarse = student(embedding, features)
+    assert torch.equal(fine, other_fine) != injected
+    assert torch.equal(coarse, other_coarse)
+
+
+def test_teachers_features_are_left_as_they_are() -> None:
+    features = teacher((16, 16), (4, 4))
+    copies = [feature.clone() for feature in features]
+    Student(PLAN, "guided")(torch.randn(2, 12, 2, 2), features)
+    assert len(features) == 2
+    assert all(torch.equal(a, b) for a, b in zip(features, copies, strict=True))
+
+
+def test_unknown_injection() -> None:
+    with pytest.raises(ValueError, match=r"injection must be 'guided', 'unguided' or 'none', got 'both'"):
+        Student(PLAN, "both")

