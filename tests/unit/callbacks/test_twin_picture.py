@@ -15,7 +15,7 @@ from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.callbacks import TwinPicture
 
 SIDE, BORDER = 32, 2
-# Images and twins share a frame, the masks have their own.
+# Three rows, each picture within a frame.
 HEIGHT = 3 * (SIDE + BORDER) + BORDER
 SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
 
