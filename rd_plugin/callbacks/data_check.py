@@ -2,69 +2,111 @@
 """Check the data before it is used."""
 
 import logging
+import re
+from collections.abc import Collection
+from pathlib import Path
 from typing import Literal
 
-from anomalib.data import AnomalibDataset
+from anomalib.data import AnomalibDataModule
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rd_plugin.data.check import check_dataset
+from rd_plugin.data.check import SPLITS, Problem, check_datamodule, check_pairs, drop_samples
 
-__all__ = ["DataCheck", "OnBadData"]
+__all__ = ["DataCheck", "OnBadData", "act_on", "listing", "set_up"]
 
 logger = logging.getLogger(__name__)
 
-OnBadData = Literal["error", "warn", "off"]
+OnBadData = Literal["error", "skip", "warn", "off"]
 
-_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+# Before training, everything: an error in the test set is better known now than after a night.
+_SPLITS: dict[str, Collection[str]] = {"fit": SPLITS, "validate": ("val",), "test": ("test",)}
+_MEMORY = "data_check.json"
+_VERSION = re.compile(r"v\d+")
 _LISTED = 20
+
+
+def listing(problems: Collection[Problem]) -> str:
+    """Return the problems as lines, and how many more there are than are shown."""
+    lines = [f"  {problem}" for problem in problems]
+    more = [f"  ... and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    return "\n".join(lines[:_LISTED] + more)
 
 
 class DataCheck(Callback):
     """Look at every image and mask once, before the first step that uses them.
 
+    What the files hold is kept in ``data_check.json`` beside the run's folder and used again while they are unchanged.
+
     Args:
-        on_bad_data: What to do about data that would spoil the result: ``"error"`` stops with a list, ``"warn"`` only
-            lists, ``"off"`` does not look.
+        on_bad_data: What to do about data that would spoil the result: ``"error"`` stops with a list, ``"skip"`` leaves
+            the files out that it lists, ``"warn"`` only lists, ``"off"`` does not look.
 
     Raises:
         ValueError: If ``on_bad_data`` is none of these.
     """
 
     def __init__(self, on_bad_data: OnBadData = "error") -> None:
-        if on_bad_data not in {"error", "warn", "off"}:
-            msg = f"on_bad_data must be 'error', 'warn' or 'off', got {on_bad_data!r}."
+        if on_bad_data not in {"error", "skip", "warn", "off"}:
+            msg = f"on_bad_data must be 'error', 'skip', 'warn' or 'off', got {on_bad_data!r}."
             raise ValueError(msg)
-        self.on_bad_data = on_bad_data
-        self._known: set[str] = set()
+        self.on_bad_data: OnBadData = on_bad_data
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the splits that ``stage`` uses.
+        """Check the splits that ``stage`` uses; before training, all of them.
 
         Raises:
             ValueError: If there are errors and ``on_bad_data`` says so.
         """
         del pl_module
         datamodule = getattr(trainer, "datamodule", None)
-        if self.on_bad_data == "off" or datamodule is None:
+        if self.on_bad_data == "off" or stage not in _SPLITS or not isinstance(datamodule, AnomalibDataModule):
             return
-        problems = []
-        for split in _SPLITS.get(stage, ()):
-            dataset = getattr(datamodule, f"{split}_data", None)
-            if isinstance(dataset, AnomalibDataset):
-                problems += check_dataset(dataset, split, self._known)
-                self._known.update(dataset.samples["image_path"])
-        errors = [str(problem) for problem in problems if problem.severity == "error"]
-        notes = [str(problem) for problem in problems if problem.severity == "note"]
-        if notes:
-            logger.warning("Data check: %d notes.\n%s", len(notes), _listing(notes))
-        if errors:
-            msg = f"Data check: {len(errors)} problems in the data.\n{_listing(errors)}"
-            if self.on_bad_data == "error":
-                raise ValueError(msg)
-            logger.warning(msg)
+        folder = Path(trainer.default_root_dir)
+        folder = folder.parent if _VERSION.fullmatch(folder.name) else folder
+        act_on(check_datamodule(datamodule, folder / _MEMORY, _SPLITS[stage]), self.on_bad_data, datamodule)
 
 
-def _listing(lines: list[str]) -> str:
-    """The first lines, and how many more there are."""
-    more = [f"... and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
-    return "\n".join(f"  {line}" for line in lines[:_LISTED] + more)
+def set_up(datamodule: AnomalibDataModule) -> None:
+    """Set a data module up, and say which files are in the way if that fails.
+
+    Raises:
+        ValueError: If masks and images do not pair up; with their list.
+    """
+    try:
+        datamodule.setup()
+    except Exception as error:
+        # anomalib's data modules of this layout join root and category; others have neither, or no such folders.
+        root = Path(getattr(datamodule, "root", None) or ".") / (getattr(datamodule, "category", None) or "")
+        problems = check_pairs(root)
+        if not problems:
+            raise
+        msg = f"Data check: {len(problems)} problems in the data.\n{listing(problems)}"
+        raise ValueError(msg) from error
+
+
+def act_on(problems: Collection[Problem], on_bad_data: OnBadData, datamodule: AnomalibDataModule) -> None:
+    """List problems, and stop or leave files out because of them.
+
+    Args:
+        problems: What was found.
+        on_bad_data: See :class:`DataCheck`.
+        datamodule: The data module that they were found in.
+
+    Raises:
+        ValueError: If there are errors and ``on_bad_data`` says so, or what is wrong is not a file to be left out.
+    """
+    errors = [problem for problem in problems if problem.severity == "error"]
+    notes = [problem for problem in problems if problem.severity == "note"]
+    if notes:
+        logger.warning("Data check: %d notes.\n%s", len(notes), listing(notes))
+    if not errors:
+        return
+    msg = f"Data check: {len(errors)} problems in the data.\n{listing(errors)}"
+    if on_bad_data == "skip":
+        dropped = drop_samples(datamodule, {problem.subject for problem in errors})
+        errors = [problem for problem in errors if problem.subject in SPLITS]
+        logger.warning("%s\n%d images are left out.", msg, dropped)
+    if on_bad_data == "error" or (on_bad_data == "skip" and errors):
+        raise ValueError(msg)
+    if on_bad_data == "warn":
+        logger.warning(msg)

@@ -107,6 +107,54 @@ def test_bad_file_stops_the_run_by_name(
     assert not list(tmp_path.glob("**/*.ckpt"))
 
 
+@one_method
+def test_missing_mask_stops_the_run_by_the_images_name(method: Method, root: Path, tmp_path: Path) -> None:
+    (root / MASK).unlink()
+    with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
+        _train(method, root, tmp_path)
+    assert f"{root / 'tile/test/stain/001.png'}: the image of a defect has no mask" in str(caught.value)
+    assert not list(tmp_path.glob("**/*.ckpt"))
+
+
+@one_method
+def test_image_that_is_trained_and_tested_on_stops_the_run(method: Method, root: Path, tmp_path: Path) -> None:
+    tested = root / "tile/test/good/002.png"
+    shutil.copy(root / IMAGE, tested)
+    with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
+        _train(method, root, tmp_path)
+    assert f"{tested}: the image is in the training set, too, as {root / IMAGE}." in str(caught.value)
+
+
+@one_method
+def test_bad_files_can_be_left_out(
+    method: Method,
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _empty(root / IMAGE)
+    _black(root / MASK)
+    with caplog.at_level(logging.WARNING):
+        (metrics,) = _train(method, root, tmp_path, on_bad_data="skip")
+    # The test set is the validation set, so its image is left out of both.
+    assert "3 images are left out." in caplog.text
+    assert "pixel_AUPRO" in metrics
+
+
+@one_method
+def test_unchanged_files_are_not_read_again(
+    method: Method,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _train(method, root, tmp_path)
+    (memory,) = tmp_path.glob("**/data_check.json")
+    assert memory.parent.name == "tile"
+    monkeypatch.setattr("rd_plugin.data.check.survey.inspect_file", lambda path: pytest.fail(f"{path} was read again"))
+    _train(method, root, tmp_path)
+
+
 def test_several_bad_files_are_listed_together(method: Method, root: Path, tmp_path: Path) -> None:
     for name in ("000", "001"):
         _empty(root / f"tile/train/good/{name}.png")
@@ -152,7 +200,7 @@ def test_check_can_be_turned_into_a_warning(
 
 
 def test_unknown_choice_for_bad_data(method: Method) -> None:
-    with pytest.raises(ValueError, match="on_bad_data must be 'error', 'warn' or 'off', got 'ignore'"):
+    with pytest.raises(ValueError, match="on_bad_data must be 'error', 'skip', 'warn' or 'off', got 'ignore'"):
         method(BACKBONE, pre_trained=False, on_bad_data="ignore").configure_callbacks()
 
 

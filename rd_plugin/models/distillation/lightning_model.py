@@ -18,7 +18,9 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
 
 from rd_plugin.callbacks import DataCheck, MemoryReuse, OnBadData, ValidationSchedule
+from rd_plugin.callbacks.data_check import set_up
 from rd_plugin.evaluator import DistillationEvaluator
+from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.quantization import quantize
 
 from .torch_model import DistillationModel
@@ -108,9 +110,20 @@ class Distillation(AnomalibModule):
         return [*(callbacks if isinstance(callbacks, Sequence) else [callbacks]), *own]
 
     @staticmethod
+    def configure_post_processor() -> PostProcessor:
+        """Return the post-processor that can set thresholds on good images alone."""
+        return DistillationPostProcessor()
+
+    @staticmethod
     def configure_evaluator() -> Evaluator:
         """Return the evaluator with the papers' metrics."""
         return DistillationEvaluator()
+
+    def prepare_data(self) -> None:
+        """Set the data module up before Lightning does, so that masks that are missing are named."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if self.on_bad_data != "off" and isinstance(datamodule, AnomalibDataModule):
+            set_up(datamodule)
 
     def on_fit_start(self) -> None:
         """Read the teacher's weights before anything else is done, so that a wrong file stops the run at once."""

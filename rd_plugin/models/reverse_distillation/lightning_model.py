@@ -49,9 +49,10 @@ class ReverseDistillation(Distillation):
         learning_rate: Adam's learning rate.
         betas: Adam's decay rates.
         on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
-            ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
+            ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
         pre_processor: anomalib's pre-processor, or whether to use the default: resize to 256 x 256 and normalize.
-        post_processor: anomalib's post-processor, or whether to use the default.
+        post_processor: anomalib's post-processor, or whether to use
+            :class:`~rd_plugin.post_processor.DistillationPostProcessor`.
         evaluator: anomalib's evaluator, or whether to use :class:`~rd_plugin.evaluator.DistillationEvaluator`.
         visualizer: anomalib's visualizer, or whether to use the default.
 

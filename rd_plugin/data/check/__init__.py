@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking at every image and mask once, before anything is learned from them.
+
+``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` tell what is wrong, ``datamodule``
+applies them to all splits; ``pairs`` finds masks that are missing, without which there are no splits.
+"""
+
+from .datamodule import SPLITS, check_datamodule, drop_samples
+from .files import FileFacts, inspect_file
+from .pairs import check_pairs
+from .problem import Problem
+from .survey import inspect_files
+
+__all__ = [
+    "SPLITS",
+    "FileFacts",
+    "Problem",
+    "check_datamodule",
+    "check_pairs",
+    "drop_samples",
+    "inspect_file",
+    "inspect_files",
+]

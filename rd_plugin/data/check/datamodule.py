@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole data module looked at."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from anomalib.data import AnomalibDataModule, AnomalibDataset
+from anomalib.data.utils import LabelName
+from pandas import DataFrame, Series
+
+from .problem import Problem
+from .rules import check_image, check_mask, check_overlap, check_split
+from .survey import inspect_files
+
+__all__ = ["SPLITS", "check_datamodule", "drop_samples"]
+
+SPLITS = ("train", "val", "test")
+
+
+def _datasets(datamodule: AnomalibDataModule, splits: Collection[str] = SPLITS) -> dict[str, AnomalibDataset]:
+    """Splits of a data module that has been set up."""
+    found = {split: getattr(datamodule, f"{split}_data", None) for split in splits}
+    return {split: dataset for split, dataset in found.items() if isinstance(dataset, AnomalibDataset)}
+
+
+def _masks(samples: DataFrame) -> Series:
+    """Path of each sample's mask; empty where there is none, or none is needed."""
+    anomalous = samples["label_index"] == LabelName.ABNORMAL
+    return samples["mask_path"].where(anomalous & samples["mask_path"].notna(), "").astype(str)
+
+
+def check_datamodule(
+    datamodule: AnomalibDataModule,
+    memory: Path | None = None,
+    splits: Collection[str] = SPLITS,
+) -> list[Problem]:
+    """Check every image and mask of a data module, and how they are split.
+
+    Args:
+        datamodule: A data module that has been set up.
+        splits: Those that are checked, of ``"train"``, ``"val"`` and ``"test"``.
+        memory: File that keeps what the files hold, for the next time.
+
+    Returns:
+        All problems: of each split as a whole, then of its files in order; a file that is in two splits is named once.
+    """
+    tables = {split: dataset.samples for split, dataset in _datasets(datamodule, splits).items()}
+    masks = {split: _masks(samples) for split, samples in tables.items()}
+    files = [*(path for samples in tables.values() for path in samples["image_path"])]
+    files += [path for paths in masks.values() for path in paths if path]
+    facts = inspect_files(files, memory)
+    problems: dict[Problem, None] = {}
+    for split, samples in tables.items():
+        found = check_split(split, samples, facts)
+        for image, mask in zip(samples["image_path"], masks[split], strict=True):
+            found += check_image(image, facts[image])
+            if mask:
+                found += check_mask(mask, facts[mask], facts[image])
+        if split != "train" and "train" in tables:
+            found += check_overlap(tables["train"], samples, facts)
+        problems |= dict.fromkeys(found)
+    return list(problems)
+
+
+def drop_samples(datamodule: AnomalibDataModule, subjects: Collection[str]) -> int:
+    """Leave out every sample whose image or mask is among ``subjects``.
+
+    Args:
+        datamodule: A data module that has been set up.
+        subjects: Files.
+
+    Returns:
+        Number of samples left out.
+    """
+    dropped = 0
+    for dataset in _datasets(datamodule).values():
+        samples = dataset.samples
+        bad = samples["image_path"].isin(subjects) | samples["mask_path"].isin(subjects)
+        dropped += int(bad.sum())
+        if bad.any():
+            dataset.samples = samples[~bad].reset_index(drop=True)
+    return dropped

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with data, told from what its files hold."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from anomalib.data.utils import LabelName
+from pandas import DataFrame
+
+from .files import FileFacts
+from .problem import Problem
+
+__all__ = ["check_image", "check_mask", "check_overlap", "check_split"]
+
+# Modes that anomalib's reader, which converts to 8-bit RGB, clips instead of scaling.
+_CLIPPED_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+# With fewer good images no threshold has a false-alarm rate of at most 5 %.
+_FEW_NORMAL = 19
+
+
+def check_image(path: str, facts: FileFacts) -> list[Problem]:
+    """Check that an image can be read with all its information.
+
+    Args:
+        path: The image file.
+        facts: What it holds.
+
+    Returns:
+        An error for a file that is missing, empty, damaged or deeper than 8 bits a channel; a note for an image whose
+        palette or alpha channel will be converted; nothing otherwise.
+    """
+    if facts.error is not None:
+        return [Problem(path, facts.error)]
+    if facts.mode in _CLIPPED_MODES:
+        message = (
+            f"the image has mode {facts.mode}, more than 8 bits a channel, and would be clipped to white when read; "
+            "convert it to 8 bits."
+        )
+        return [Problem(path, message)]
+    if facts.mode in {"P", "PA"}:
+        return [Problem(path, "the image has a palette; its colours are used.", "note")]
+    if facts.mode in {"RGBA", "LA", "La", "RGBa"}:
+        return [Problem(path, "the image has an alpha channel; it is ignored.", "note")]
+    return []
+
+
+def check_mask(path: str, facts: FileFacts, image: FileFacts) -> list[Problem]:
+    """Check that a defect's mask can be read, marks something and has its image's size.
+
+    Args:
+        path: The mask file.
+        facts: What it holds.
+        image: What the image that it belongs to holds; if that cannot be read, sizes are not compared.
+
+    Returns:
+        The errors found.
+    """
+    if facts.error is not None:
+        return [Problem(path, facts.error)]
+    problems = []
+    if facts.blank:
+        problems.append(Problem(path, "the mask of an anomalous image marks no pixel."))
+    if image.error is None and (image.width, image.height) != (facts.width, facts.height):
+        sizes = f"{facts.width} x {facts.height} pixels, its image {image.width} x {image.height}"
+        problems.append(Problem(path, f"the mask has {sizes}; both must agree."))
+    return problems
+
+
+def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -> list[Problem]:
+    """Check one split as a whole.
+
+    Args:
+        name: ``"train"``, ``"val"`` or ``"test"``.
+        samples: anomalib's table of its samples.
+        facts: What the files hold, by path.
+
+    Returns:
+        An error for a training set without images; notes for a test set without defects or without good images, for
+        few good images to set a threshold on, and for images of several sizes.
+    """
+    defects = int((samples["label_index"] == LabelName.ABNORMAL).sum())
+    good = len(samples) - defects
+    problems = []
+    if name == "train" and len(samples) == 0:
+        problems.append(Problem(name, "there is no training image."))
+    if name == "test" and not defects:
+        problems.append(Problem(name, "there is no defect, so AUROC, F1 and AUPRO are undefined.", "note"))
+    if name == "test" and not good:
+        problems.append(Problem(name, "there is no good image, so AUROC is undefined.", "note"))
+    if name == "val" and 0 < good < _FEW_NORMAL:
+        message = (
+            f"there are {good} good images to set thresholds on: too few for a false-alarm rate of 5 %, which takes "
+            f"{_FEW_NORMAL}."
+        )
+        problems.append(Problem(name, message, "note"))
+    sizes = Counter((facts[path].width, facts[path].height) for path in samples["image_path"] if not facts[path].error)
+    if len(sizes) > 1:
+        smallest, largest = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
+        message = (
+            f"images have {len(sizes)} sizes, from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} pixels."
+        )
+        problems.append(Problem(name, message, "note"))
+    return problems
+
+
+def check_overlap(train: DataFrame, other: DataFrame, facts: Mapping[str, FileFacts]) -> list[Problem]:
+    """Find images that are trained on and tested on, by their content.
+
+    Args:
+        train: anomalib's table of the training set.
+        other: That of a set that is to be new to the model.
+        facts: What the files hold, by path.
+
+    Returns:
+        An error for each file of ``other`` that holds the same as a file of ``train``.
+    """
+    trained = {facts[path].digest: path for path in train["image_path"] if facts[path].digest}
+    return [
+        Problem(path, f"the image is in the training set, too, as {trained[facts[path].digest]}.")
+        for path in other["image_path"]
+        if facts[path].digest in trained
+    ]

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Thresholds, also where no defect has been seen yet."""
+
+import logging
+import math
+from typing import Any, Literal
+
+import torch
+from anomalib.data import Batch
+from anomalib.post_processing import PostProcessor
+from lightning.pytorch import LightningModule, Trainer
+from scipy.stats import beta
+from torch import Tensor
+from torchmetrics import CatMetric
+
+__all__ = ["DistillationPostProcessor", "ThresholdType", "false_alarm_threshold"]
+
+logger = logging.getLogger(__name__)
+
+ThresholdType = Literal["auto", "f1", "false_alarms"]
+
+_CONFIDENCE = 0.95
+# Scores run from 0 to 1 with the threshold at 0.5; with good images alone, the range leaves room for defects that many
+# times as far above the threshold as the best image is below.
+_ROOM = 4.0
+
+
+def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, tuple[float, float]]:
+    """Set a threshold on the scores of good images for a false-alarm rate.
+
+    Of ``n`` good images, ``m`` are left above the threshold, which is the highest score of the others. A new good image
+    is above it with a probability that follows the distribution Beta(m + 1, n - m), whatever the scores'
+    distribution (order statistics; as in split conformal prediction); ``m`` is the greatest number for which the
+    distribution's mean, (m + 1) / (n + 1), is at most ``rate``. Where there is none, because there are too few images,
+    the threshold is the highest score.
+
+    Args:
+        scores: Scores of good images that were not trained on, of shape ``(N,)``.
+        rate: False-alarm rate, the share of good images to be called anomalous, in (0, 1).
+
+    Returns:
+        The threshold, a scalar; the expected false-alarm rate; and the interval that the true rate lies in with a
+        probability of 95 %.
+
+    Raises:
+        ValueError: If there are no scores.
+
+    Example:
+        >>> threshold, expected, _ = false_alarm_threshold(torch.arange(99.0), rate=0.05)
+        >>> float(threshold), expected
+        (94.0, 0.05)
+    """
+    count = len(scores)
+    if count == 0:
+        msg = "scores must hold at least one good image's, got none."
+        raise ValueError(msg)
+    # A tolerance, since 0.05 * 100 may fall short of 5.
+    above = min(max(int(rate * (count + 1) + 1e-9) - 1, 0), count - 1)
+    threshold = scores.sort().values[count - 1 - above]
+    tail = (1 - _CONFIDENCE) / 2
+    low, high = beta.ppf([tail, 1 - tail], above + 1, count - above)
+    return threshold, (above + 1) / (count + 1), (float(low), float(high))
+
+
+class DistillationPostProcessor(PostProcessor):
+    """anomalib's post-processor, which can set thresholds on good images alone.
+
+    anomalib's own takes the thresholds at which F1 is best, and without a defect in the validation set the highest
+    score in it. This one takes, without defects, the thresholds that a stated share of good images exceeds. The pixel
+    threshold is the one that any pixel of as many good images exceeds.
+
+    A score that is not a number counts as anomalous.
+
+    Args:
+        threshold: ``"f1"`` (anomalib's), ``"false_alarms"`` (from the validation set's good images, even if it has
+            defects) or ``"auto"``: ``"f1"`` if the validation set has defects.
+        false_alarm_rate: Share of good images to be called anomalous, in (0, 1).
+        **arguments: Arguments of anomalib's post-processor.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, threshold: ThresholdType = "auto", false_alarm_rate: float = 0.01, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        if threshold not in {"auto", "f1", "false_alarms"}:
+            msg = f"threshold must be 'auto', 'f1' or 'false_alarms', got {threshold!r}."
+            raise ValueError(msg)
+        if not 0 < false_alarm_rate < 1:
+            msg = f"false_alarm_rate must be a fraction between 0 and 1, got {false_alarm_rate}."
+            raise ValueError(msg)
+        self.threshold: ThresholdType = threshold
+        self.false_alarm_rate = false_alarm_rate
+        self._good_scores = CatMetric()
+        self._good_peaks = CatMetric()
+        self._defects = CatMetric()
+
+    @property
+    def _checkpoint_config_keys(self) -> tuple[str, ...]:
+        """Arguments that a checkpoint keeps."""
+        return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate")
+
+    def on_validation_batch_end(  # type: ignore[override]  # as anomalib narrows it
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Batch,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Collect the scores of good images, beside what anomalib collects."""
+        super().on_validation_batch_end(trainer, pl_module, outputs, *args, **kwargs)
+        if not self.enable_thresholding or outputs.gt_label is None:
+            return
+        defect = outputs.gt_label.bool()
+        self._defects.update(defect.float())
+        if outputs.pred_score is not None:
+            self._good_scores.update(outputs.pred_score.flatten()[~defect])
+        if outputs.anomaly_map is not None:
+            self._good_peaks.update(outputs.anomaly_map.flatten(1).amax(dim=1)[~defect])
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set thresholds and range."""
+        if not self._from_good_images():
+            super().on_validation_epoch_end(trainer, pl_module)
+        else:
+            # Only the range is anomalib's then: without defects its thresholds would warn and be overwritten.
+            self.enable_thresholding = False
+            super().on_validation_epoch_end(trainer, pl_module)
+            self.enable_thresholding = True
+            self._image_threshold_metric.reset()
+            self._pixel_threshold_metric.reset()
+            self._set_thresholds()
+        for metric in (self._good_scores, self._good_peaks, self._defects):
+            metric.reset()
+
+    def _from_good_images(self) -> bool:
+        """Whether thresholds come from good images alone."""
+        if not self.enable_thresholding or self.threshold == "f1" or not self._defects.update_called:
+            return False
+        defects = self._defects.compute()
+        return bool((defects == 0).any()) and (self.threshold == "false_alarms" or not defects.any())
+
+    def _set_thresholds(self) -> None:
+        """Set thresholds, and ranges that leave room for defects, from the good images collected."""
+        for name, metric in (("image", self._good_scores), ("pixel", self._good_peaks)):
+            if not metric.update_called:
+                continue
+            scores = metric.compute()
+            threshold, expected, interval = false_alarm_threshold(scores, self.false_alarm_rate)
+            getattr(self, f"_{name}_threshold").copy_(threshold)
+            lowest = getattr(self, f"{name}_min")
+            highest = getattr(self, f"{name}_max")
+            # anomalib cuts normalized scores off half a range above the threshold.
+            highest.copy_(torch.maximum(highest, lowest + 2 * _ROOM * (threshold - lowest)))
+            if name == "image":
+                self._report(len(scores), expected, interval)
+
+    def _report(self, count: int, expected: float, interval: tuple[float, float]) -> None:
+        """Say what false-alarm rate to expect."""
+        message = (
+            "Thresholds set on %d good validation images, for a false-alarm rate of %g: expected rate %.3g, true rate "
+            "between %.2g and %.2g with a probability of 95 %%."
+        )
+        logger.info(message, count, self.false_alarm_rate, expected, *interval)
+        if expected > self.false_alarm_rate * (1 + 1e-9):
+            needed = math.ceil(1 / self.false_alarm_rate - 1e-9) - 1
+            logger.warning(
+                "%d good validation images are too few for a false-alarm rate of %g: the thresholds are their highest "
+                "scores, and the rate to expect is %.3g. Hold back at least %d.",
+                count,
+                self.false_alarm_rate,
+                expected,
+                needed,
+            )
+
+    @staticmethod
+    def _apply_threshold(preds: Tensor | None, threshold: Tensor) -> Tensor | None:
+        """Call anomalous what is not known to be at most the threshold."""
+        if preds is None:
+            return None
+        if not torch.compiler.is_compiling() and torch.isnan(threshold).item():
+            return preds
+        return ~(preds <= threshold)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What single files tell, and what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rd_plugin.data.check import FileFacts, Problem, inspect_file
+from rd_plugin.data.check.rules import check_image, check_mask
+
+
+def save(path: Path, array: np.ndarray, mode: str | None = None) -> Path:
+    image = Image.fromarray(array)
+    (image.convert(mode) if mode else image).save(path)
+    return path
+
+
+def problems(path: Path) -> list[Problem]:
+    return check_image(str(path), inspect_file(path))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "CMYK"])
+def test_plain_images_pass(tmp_path: Path, mode: str) -> None:
+    suffix = "tif" if mode == "CMYK" else "png"
+    path = save(tmp_path / f"image.{suffix}", np.full((8, 9, 3), 90, dtype=np.uint8), mode)
+    facts = inspect_file(path)
+    assert (facts.width, facts.height, facts.mode, facts.error) == (9, 8, mode, None)
+    assert check_image(str(path), facts) == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix"),
+    [(np.uint16, "png"), (np.uint16, "tif"), (np.int32, "tif"), (np.float32, "tif")],
+)
+def test_deep_images_are_refused(tmp_path: Path, dtype: type, suffix: str) -> None:
+    (problem,) = problems(save(tmp_path / f"image.{suffix}", np.full((8, 9), 3000, dtype=dtype)))
+    assert problem.severity == "error"
+    assert "more than 8 bits a channel" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "the file does not exist."),
+        (b"", "the file is empty."),
+        (b"no picture", "the file is not an image that can be read."),
+    ],
+)
+def test_files_that_are_no_images(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "image.png"
+    if content is not None:
+        path.write_bytes(content)
+    assert problems(path) == [Problem(str(path), message)]
+
+
+def test_folder_is_no_file(tmp_path: Path) -> None:
+    assert problems(tmp_path) == [Problem(str(tmp_path), "the file cannot be read (Is a directory).")]
+
+
+def test_truncated_image(tmp_path: Path) -> None:
+    path = save(tmp_path / "image.png", np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:-3000])
+    (problem,) = problems(path)
+    assert problem.message.startswith("the image is damaged (")
+
+
+def test_content_decides_the_digest(tmp_path: Path) -> None:
+    first, same = (save(tmp_path / name, np.zeros((4, 4), dtype=np.uint8)) for name in ("a.png", "b.png"))
+    other = save(tmp_path / "c.png", np.ones((4, 4), dtype=np.uint8))
+    assert inspect_file(first).digest == inspect_file(same).digest != inspect_file(other).digest
+
+
+def test_problem_reads_as_a_line() -> None:
+    assert str(Problem("a.png", "the file is empty.")) == "a.png: the file is empty."
+
+
+IMAGE = FileFacts("1", 9, 8, "RGB")
+
+
+@pytest.mark.parametrize(
+    ("mask", "messages"),
+    [
+        (FileFacts("2", 9, 8, "L"), []),
+        (FileFacts("2", 4, 4, "L"), ["the mask has 4 x 4 pixels, its image 9 x 8; both must agree."]),
+        (FileFacts("2", 9, 8, "L", blank=True), ["the mask of an anomalous image marks no pixel."]),
+        (FileFacts(error="the file is empty."), ["the file is empty."]),
+    ],
+)
+def test_mask(mask: FileFacts, messages: list[str]) -> None:
+    assert [problem.message for problem in check_mask("mask.png", mask, IMAGE)] == messages
+
+
+def test_size_of_a_mask_is_not_compared_with_an_image_that_cannot_be_read() -> None:
+    assert check_mask("mask.png", FileFacts("2", 4, 4, "L"), FileFacts(error="the file is empty.")) == []
+
+
+@pytest.mark.parametrize(("value", "blank"), [(0, True), (1, False), (255, False)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "1"])
+def test_blank_masks_are_known(tmp_path: Path, mode: str, value: int, blank: bool) -> None:
+    array = np.zeros((8, 8, 3), dtype=np.uint8)
+    array[2, 2] = 255 if mode == "1" and value else value
+    assert inspect_file(save(tmp_path / "mask.png", array, mode)).blank == blank

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks without images and images without masks."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rd_plugin import MVTec, check
+from rd_plugin.callbacks.data_check import set_up
+from rd_plugin.data.check import check_pairs
+
+
+@pytest.fixture
+def root(mvtec_root: Path, tmp_path: Path) -> Path:
+    shutil.copytree(mvtec_root, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_complete_data(root: Path) -> None:
+    assert check_pairs(root / "tile") == []
+    assert check_pairs(root) == []
+
+
+def test_missing_and_surplus_masks(root: Path) -> None:
+    truth = root / "tile/ground_truth/stain"
+    (truth / "001_mask.png").rename(truth / "009_mask.png")
+    image = root / "tile/test/stain/001.png"
+    assert [str(problem) for problem in check_pairs(root / "tile")] == [
+        f"{image}: the image of a defect has no mask; expected {truth}/001_mask.png.",
+        f"{truth}/009_mask.png: the mask belongs to no image; expected one called 009.",
+    ]
+
+
+def test_data_module_names_the_image_without_a_mask(root: Path, capsys: pytest.CaptureFixture) -> None:
+    (root / "tile/ground_truth/stain/001_mask.png").unlink()
+    with pytest.raises(
+        ValueError, match=r"Data check: 1 problems .*\n.*stain/001.png: the image of a defect has no mask"
+    ):
+        set_up(MVTec(root, "tile"))
+    with pytest.raises(SystemExit):
+        check.main(["--data", "MVTec", "--data.root", str(root), "--data.category", "tile"])
+    assert "001.png: the image of a defect has no mask" in capsys.readouterr().out
+
+
+def test_other_failures_are_the_data_modules_own(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="Path does not exist"):
+        set_up(MVTec(tmp_path, "tile"))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+import logging
+
+import pytest
+import torch
+from anomalib.data import ImageBatch, InferenceBatch
+from anomalib.post_processing import PostProcessor
+
+from rd_plugin.post_processor import DistillationPostProcessor, false_alarm_threshold
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "above", "expected"),
+    [(99, 0.05, 4, 0.05), (100, 0.05, 4, 5 / 101), (19, 0.05, 0, 0.05), (9, 0.05, 0, 0.1), (1, 0.5, 0, 0.5)],
+)
+def test_threshold_is_an_order_statistic(count: int, rate: float, above: int, expected: float) -> None:
+    scores = torch.randperm(count).float()
+    threshold, rate_to_expect, (low, high) = false_alarm_threshold(scores, rate)
+    assert int((scores > threshold).sum()) == above
+    assert rate_to_expect == pytest.approx(expected)
+    assert low < rate_to_expect < high
+
+
+def test_expected_rate_and_interval_hold_for_new_images() -> None:
+    rates = []
+    inside = 0
+    for _ in range(300):
+        threshold, expected, (low, high) = false_alarm_threshold(torch.randn(60), 0.05)
+        rate = float(1 - torch.special.ndtr(threshold))
+        rates.append(rate)
+        inside += low <= rate <= high
+    assert sum(rates) / len(rates) == pytest.approx(expected, rel=0.1)
+    assert 0.91 < inside / 300 < 0.99
+
+
+def test_no_scores() -> None:
+    with pytest.raises(ValueError, match="scores must hold at least one good image's"):
+        false_alarm_threshold(torch.empty(0), 0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"threshold": "otsu"}, "threshold must be 'auto', 'f1' or 'false_alarms', got 'otsu'"),
+        ({"false_alarm_rate": 0.0}, "false_alarm_rate must be a fraction between 0 and 1, got 0.0"),
+        ({"false_alarm_rate": 1.0}, "false_alarm_rate must be a fraction between 0 and 1, got 1.0"),
+    ],
+)
+def test_arguments_out_of_range(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DistillationPostProcessor(**arguments)
+
+
+def validated(scores: torch.Tensor, labels: torch.Tensor, **arguments: object) -> DistillationPostProcessor:
+    """A post-processor after a validation in batches of 50; each map's peak is its image's score."""
+    processor = DistillationPostProcessor(**arguments)
+    maps = scores[:, None, None] * torch.tensor([[0.0, 0.5], [1.0, 0.2]])
+    masks = labels[:, None, None].expand(-1, 2, 2)
+    for part in torch.arange(len(scores)).split(50):
+        batch = ImageBatch(
+            image=torch.zeros(len(part), 3, 2, 2),
+            gt_label=labels[part],
+            gt_mask=masks[part],
+            pred_score=scores[part],
+            anomaly_map=maps[part],
+        )
+        processor.on_validation_batch_end(None, None, batch)
+    processor.on_validation_epoch_end(None, None)
+    return processor
+
+
+GOOD = torch.linspace(1, 2, 200)
+NORMAL = torch.zeros(200, dtype=torch.bool)
+
+
+def test_good_images_alone_set_the_thresholds(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        processor = validated(GOOD, NORMAL, false_alarm_rate=0.05)
+    expected, _, _ = false_alarm_threshold(GOOD, 0.05)
+    assert processor.image_threshold == processor.pixel_threshold == expected
+    assert "Thresholds set on 200 good validation images, for a false-alarm rate of 0.05" in caplog.text
+    assert "does not contain any anomalous images" not in caplog.text
+
+
+def test_defects_are_not_cut_off_at_the_best_image() -> None:
+    processor = validated(GOOD, NORMAL)
+    scores = processor(InferenceBatch(pred_score=torch.tensor([[1.0], [2.0], [3.0], [4.0]]), anomaly_map=None))
+    assert scores.pred_score.flatten().diff().min() > 0
+    assert scores.pred_label.flatten().tolist() == [False, True, True, True]
+
+
+def test_with_defects_thresholds_are_anomalibs() -> None:
+    scores = torch.cat([GOOD, GOOD + 0.9])
+    labels = torch.cat([NORMAL, ~NORMAL])
+    ours, f1, alarms = (validated(scores, labels, threshold=kind) for kind in ("auto", "f1", "false_alarms"))
+    assert ours.image_threshold == f1.image_threshold
+    assert ours.pixel_threshold == f1.pixel_threshold
+    assert alarms.image_threshold == false_alarm_threshold(GOOD, 0.01)[0]
+
+
+def test_too_few_good_images_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        processor = validated(GOOD[:20], NORMAL[:20])
+    assert processor.image_threshold == GOOD[19]
+    assert "20 good validation images are too few for a false-alarm rate of 0.01" in caplog.text
+    assert "Hold back at least 99." in caplog.text
+
+
+def test_second_validation_forgets_the_first() -> None:
+    processor = validated(GOOD, NORMAL)
+    again = ImageBatch(image=torch.zeros(3, 3, 2, 2), gt_label=NORMAL[:3], pred_score=torch.tensor([5.0, 6.0, 7.0]))
+    processor.on_validation_batch_end(None, None, again)
+    processor.on_validation_epoch_end(None, None)
+    assert processor.image_threshold == 7
+
+
+def test_score_that_is_not_a_number_is_anomalous() -> None:
+    processor = validated(GOOD, NORMAL)
+    maps = torch.full((1, 1, 2, 2), torch.nan)
+    result = processor(InferenceBatch(pred_score=torch.tensor([[torch.nan]]), anomaly_map=maps))
+    assert result.pred_score.isnan().all()
+    assert result.pred_label.all()
+    assert result.pred_mask.all()
+
+
+def test_checkpoint_keeps_the_arguments() -> None:
+    restored = DistillationPostProcessor()
+    restored.load_checkpoint_config(DistillationPostProcessor("f1", 0.2, image_sensitivity=0.3).checkpoint_config())
+    assert (restored.threshold, restored.false_alarm_rate, restored.image_sensitivity) == ("f1", 0.2, 0.3)
+
+
+def test_state_is_anomalibs() -> None:
+    assert DistillationPostProcessor().state_dict().keys() == PostProcessor().state_dict().keys()
