@@ -47,10 +47,6 @@ VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
         ExpertReverseDistillation,
         {"injection": "guided", "train_teacher": False, "layers": ["blocks.2", "blocks.4"]},
     ),
-    "guided, teacher frozen, strides 16 and 32": (
-        ExpertReverseDistillation,
-        {"injection": "guided", "train_teacher": False, "layers": ["blocks.4", "blocks.6"]},
-    ),
 }
 
 
