@@ -133,7 +133,7 @@ def test_openvino_inferencer(
         (ReverseDistillation, CompressionType.INT8),
         # The only one that is the package's own work.
         (ReverseDistillation, CompressionType.INT8_PTQ),
-        (ExpertReverseDistillation, CompressionType.INT8_PTQ),
+        pytest.param(ExpertReverseDistillation, CompressionType.INT8_PTQ, marks=pytest.mark.slow),
     ],
     indirect=["method"],
 )
