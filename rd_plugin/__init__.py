@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reverse distillation for anomalib: RD4AD (CVPR 2022) and RD with Expert (AAAI 2025) as anomalib models."""
 
-from rd_plugin.data import MVTec, SolarCells
+from rd_plugin.data import MVTec, OneClass, SolarCells
 from rd_plugin.models import ExpertReverseDistillation, ReverseDistillation
-from rd_plugin.registration import register
+from rd_plugin.registration import register, seed_command_line
 
-__all__ = ["ExpertReverseDistillation", "MVTec", "ReverseDistillation", "SolarCells"]
+__all__ = ["ExpertReverseDistillation", "MVTec", "OneClass", "ReverseDistillation", "SolarCells"]
 
 register()
+seed_command_line()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """anomalib's command line with the plugin already imported: ``python -m rd_plugin train ...``.
 
-The names ``MVTec`` and ``SolarCells`` are then known wherever they stand among the arguments, and ``benchmark`` takes
+The names of the package's data modules are then known wherever they stand among the arguments, and ``benchmark`` takes
 the package's models. ``python -m rd_plugin check ...`` looks at data.
 """
 

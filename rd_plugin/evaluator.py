@@ -4,11 +4,12 @@
 import logging
 from typing import Any
 
+import torch
 from anomalib.data import Batch
 from anomalib.metrics import AUPRO, AUROC, Evaluator, F1Score
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch.nn import ModuleList
+from torch import nn
 
 __all__ = ["DistillationEvaluator"]
 
@@ -16,14 +17,16 @@ logger = logging.getLogger(__name__)
 
 # What a field of the ground truth holds examples of, for messages.
 _TRUTHS = {"gt_label": "images", "gt_mask": "masks"}
+# What the post-processor makes a field of the predictions by.
+_THRESHOLDS = {"pred_label": "image_threshold", "pred_mask": "pixel_threshold"}
 
 
 class DistillationEvaluator(Evaluator):
     """The papers' metrics: image AUROC, image F1, pixel AUROC, pixel F1 and AUPRO on the test set.
 
     AUPRO is the paper's PRO: the area under the per-region overlap up to 30 % false positives, pooled over images.
-    What the test data cannot answer is left out with one warning: pixel metrics without masks, and all metrics without
-    both normal and anomalous examples.
+    What the test data cannot answer is left out with one warning: pixel metrics without masks, all metrics without
+    both normal and anomalous examples, and F1 where no validation has set a threshold.
     """
 
     def __init__(self) -> None:
@@ -61,22 +64,25 @@ class DistillationEvaluator(Evaluator):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data."""
-        every = self.test_metrics
-        left_out = {metric.name: reason for metric in every if (reason := self._undefined(metric))}
+        every, post_processor = self.test_metrics, getattr(pl_module, "post_processor", None)
+        left_out = {metric.name: reason for metric in every if (reason := self._undefined(metric, post_processor))}
         if left_out:
             listed = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
             logger.warning("Metrics left out, undefined on the test data: %s.", listed)
-        self.test_metrics = ModuleList(metric for metric in every if metric.name not in left_out)
+        self.test_metrics = nn.ModuleList(metric for metric in every if metric.name not in left_out)
         try:
             super().on_test_epoch_end(trainer, pl_module)
         finally:
             self.test_metrics = every
 
-    def _undefined(self, metric: Any) -> str | None:
+    def _undefined(self, metric: Any, post_processor: nn.Module | None) -> str | None:
         """Why one of the metrics has no value on the data seen, or ``None`` if it has one."""
         prediction, truth = metric.fields
         if truth not in self._seen:
             return f"no {_TRUTHS[truth]}"
         if self._seen[truth] != {False, True}:
             return f"not both normal and anomalous {_TRUTHS[truth]}"
+        # anomalib passes scores on as labels if it has no threshold for them.
+        if prediction in _THRESHOLDS and getattr(post_processor, _THRESHOLDS[prediction], torch.zeros(())).isnan():
+            return "no threshold"
         return None if metric.update_called else f"no {prediction}"

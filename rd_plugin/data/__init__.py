@@ -2,6 +2,7 @@
 """Data modules that the package adds to anomalib's."""
 
 from .mvtec import MVTec
+from .one_class import OneClass
 from .solar_cells import SolarCells
 
-__all__ = ["MVTec", "SolarCells"]
+__all__ = ["MVTec", "OneClass", "SolarCells"]

@@ -14,6 +14,7 @@ from anomalib.cli import AnomalibCLI
 from PIL import Image
 
 import rd_plugin
+from rd_plugin.registration import seed_command_line
 
 from .conftest import BACKBONE, Method, Trained, data_config, one_method, run_cli, small_model, write_config
 
@@ -145,3 +146,29 @@ def test_resolved_configuration_is_plain(trained: Trained) -> None:
 
 def test_public_names() -> None:
     assert all(hasattr(rd_plugin, name) for name in rd_plugin.__all__)
+
+
+def test_seed_decides_the_weights(
+    method: Method,
+    tmp_path: Path,
+    mvtec_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two runs with one seed give the same weights, bit for bit; another seed gives others."""
+    monkeypatch.setattr(AnomalibCLI, "before_instantiate_classes", AnomalibCLI.before_instantiate_classes)
+    seed_command_line()
+    weights = []
+    for run, seed in enumerate((1, 1, 2)):
+        (tmp_path / str(run)).mkdir()
+        monkeypatch.chdir(tmp_path / str(run))
+        sections = {"model": small_model(method), "data": data_config(mvtec_root), "trainer": {"max_steps": 3}}
+        cli = AnomalibCLI(["fit", "--config", str(write_config(Path("config.yaml"), seed_everything=seed, **sections))])
+        weights.append(cli.model.state_dict())
+    once, again, other = weights
+    assert all(once[name].equal(again[name]) for name in once)
+    assert not all(once[name].equal(other[name]) for name in once)
+
+
+def test_seed_of_the_command_line_is_used_and_kept(trained: Trained) -> None:
+    assert "Seed set to 0" in trained.output
+    assert yaml.safe_load((trained.checkpoint.parents[2] / "config.yaml").read_text())["seed_everything"] == 0

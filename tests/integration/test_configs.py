@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from anomalib.cli import AnomalibCLI
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
@@ -43,3 +44,27 @@ def test_mvtec_recipe_is_the_default_one(
     assert written.pop("layers") == ["layer1", "layer2", "layer3"]
     assert default.pop("layers") is None
     assert written == default
+
+
+def test_one_class_recipes_differ_from_the_default_in_teacher_and_size(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipes = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS if path.stem.startswith("one_class_")}
+    sources = {stem: recipe["data"]["init_args"].pop("source") for stem, recipe in recipes.items()}
+    stems = {"one_class_cifar10": "CIFAR10", "one_class_mnist": "MNIST", "one_class_fashion_mnist": "FashionMNIST"}
+    assert sources == stems
+    recipe = recipes.pop("one_class_cifar10")
+    assert all(other == recipe for other in recipes.values())
+    assert recipe["trainer"] == {"max_epochs": 200}
+    (config,) = [path for path in CONFIGS if path.stem == "one_class_cifar10"]
+    model = AnomalibCLI(["train", "--config", str(config)], run=False).model
+    default = dict(ReverseDistillation("resnet18").hparams)
+    assert {name: value for name, value in model.hparams.items() if value != default[name]} == {
+        "backbone": "resnet18.tv_in1k",
+        "layers": ["layer1", "layer2", "layer3"],
+        "on_bad_data": "warn",
+    }
+    assert model.visualizer is None
+    assert model.input_size == (32, 32)

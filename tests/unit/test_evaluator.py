@@ -37,7 +37,12 @@ def model() -> ReverseDistillation:
     )
 
 
-def measure(model: ReverseDistillation, batches: list[ImageBatch], tmp_path: Path) -> dict[str, float]:
+def measure(
+    model: ReverseDistillation,
+    batches: list[ImageBatch],
+    tmp_path: Path,
+    validated: bool = True,
+) -> dict[str, float]:
     trainer = Trainer(
         default_root_dir=tmp_path,
         accelerator="cpu",
@@ -47,7 +52,8 @@ def measure(model: ReverseDistillation, batches: list[ImageBatch], tmp_path: Pat
         enable_model_summary=False,
     )
     loader = DataLoader(batches, batch_size=None)
-    trainer.validate(model, loader, verbose=False)
+    if validated:
+        trainer.validate(model, loader, verbose=False)
     return trainer.test(model, loader, verbose=False)[0]
 
 
@@ -73,6 +79,14 @@ def test_no_masks_leave_pixel_metrics_out_with_one_warning(
     assert len(warnings) == 1
     assert "no masks" in warnings[0]
     assert {name for name in IMAGE | PIXEL if name in warnings[0]} == PIXEL
+
+
+def test_f1_is_left_out_without_a_threshold(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """anomalib's own is 1.0 then, or whatever the scores happen to make of it."""
+    model = ReverseDistillation("resnet18", ["layer1"], pre_trained=False, pre_processor=False, visualizer=False)
+    metrics = measure(model, [batch(masks=True)], tmp_path, validated=False)
+    assert metrics.keys() == {"image_AUROC", "pixel_AUROC", "pixel_AUPRO"}
+    assert "image_F1Score (no threshold), pixel_F1Score (no threshold)" in caplog.text
 
 
 @pytest.mark.parametrize("label", [False, True])

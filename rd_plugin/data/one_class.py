@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One class of a classification data set as the normal one, all others as anomalous."""
+
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, get_args
+
+from anomalib.data import AnomalibDataModule, AnomalibDataset
+from anomalib.data.utils import Split, TestSplitMode
+from pandas import DataFrame
+from torch.utils.data import DataLoader
+from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+from torchvision.transforms.v2 import Transform
+from tqdm import tqdm
+
+__all__ = ["OneClass", "OneClassDataset"]
+
+OneClassValSplit = Literal["none", "from_train", "from_test", "same_as_test", "synthetic"]
+
+_SOURCES: dict[str, type[CIFAR10 | MNIST]] = {"CIFAR10": CIFAR10, "MNIST": MNIST, "FashionMNIST": FashionMNIST}
+_SPLITS = (Split.TRAIN, Split.TEST)
+
+
+def _folder_name(class_name: str) -> str:
+    """Name that can be a folder's: ``"T_shirt_top"`` for torchvision's ``"T-shirt/top"``."""
+    return re.sub(r"\W+", "_", class_name)
+
+
+def _read(source: str, root: Path, split: Split) -> CIFAR10 | MNIST:
+    """Read a split of one of torchvision's data sets, which downloads it first if need be."""
+    kind = _SOURCES[source]
+    try:
+        return kind(root, train=split is Split.TRAIN, download=True)
+    # torchvision lets through what the network, the archives' readers and its own assertions raise.
+    except Exception as error:
+        if issubclass(kind, MNIST):
+            archives = [root / source / "raw" / name for name, _ in kind.resources]
+        else:
+            archives = [root / kind.filename]
+        msg = (
+            f"{source} could be neither read from root {str(root)!r} nor downloaded to it ({error!r}). Put the "
+            f"publisher's files there: {', '.join(map(str, archives))}; delete what is damaged."
+        )
+        raise RuntimeError(msg) from error
+
+
+def _write_images(source: str, root: Path, folder: Path) -> None:
+    """Write one of torchvision's data sets as ``folder/{train,test}/<class>/<number>.png``, whole or not at all."""
+    datasets = {split: _read(source, root, split) for split in _SPLITS}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".images.", suffix=".partial", dir=folder.parent) as partial:
+        written = Path(partial, folder.name)
+        for split, dataset in datasets.items():
+            classes = [written / split.value / _folder_name(name) for name in dataset.classes]
+            for class_folder in classes:
+                class_folder.mkdir(parents=True)
+            # Shown on a terminal only.
+            for number, (image, label) in enumerate(tqdm(dataset, f"Writing {folder / split.value}", disable=None)):
+                image.save(classes[label] / f"{number:05}.png")
+        try:
+            written.rename(folder)
+        except OSError:
+            # Another run may have been faster.
+            if not folder.is_dir():
+                raise
+
+
+class OneClassDataset(AnomalibDataset):
+    """One split of a folder of classes: the normal class to train on, every class to test on.
+
+    Args:
+        folder: Folder with images in ``{train,test}/<class>/``.
+        normal_class: Name of the normal class.
+        split: Training or test.
+        augmentations: Augmentations of the images.
+
+    Raises:
+        ValueError: If a class has no image.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        normal_class: str,
+        split: Split,
+        augmentations: Transform | None = None,
+    ) -> None:
+        super().__init__(augmentations=augmentations)
+        directory = folder / split.value
+        classes = [normal_class] if split is Split.TRAIN else find_classes(directory)[0]
+        try:
+            images = make_dataset(directory, {name: int(name != normal_class) for name in classes}, IMG_EXTENSIONS)
+        except FileNotFoundError as error:
+            msg = f"{directory} must have images of every class. {error}."
+            raise ValueError(msg) from error
+        samples = DataFrame(images, columns=["image_path", "label_index"])
+        samples = samples.assign(split=split.value, mask_path="")
+        samples.attrs["task"] = "classification"
+        self.samples = samples
+        self.category = normal_class
+
+
+class OneClass(AnomalibDataModule):
+    """One-class novelty detection: one class of a classification data set is normal, all others are anomalous.
+
+    Trained on is the normal class of the training split; tested on is the whole test split. There are no masks. Grey
+    images become three channels. Their size is the business of the model's pre-processor.
+
+    anomalib's checks, pictures and exports read image files. So the images of a torchvision data set are written once,
+    after its download, as PNG files to ``<root>/<source>/images/{train,test}/<class>/``: 60,000 or 70,000 small files.
+    torchvision reads CIFAR-10 from pickles, whose checksums it compares first.
+
+    Args:
+        source: ``"CIFAR10"``, ``"MNIST"`` or ``"FashionMNIST"``, which torchvision downloads, or a folder with images
+            in ``{train,test}/<class>/``.
+        normal_class: Name of the normal class, or its index: the label in torchvision's data sets, otherwise the place
+            among the names in alphabetical order.
+        root: Folder for downloads.
+        train_batch_size: Images in a training batch.
+        eval_batch_size: Images in an evaluation batch.
+        num_workers: Processes that read images.
+        train_augmentations: Augmentations of training images.
+        val_augmentations: Augmentations of validation images.
+        test_augmentations: Augmentations of test images.
+        augmentations: Augmentations of all images for which no others are given.
+        val_split_mode: Where validation images, which thresholds are set on, come from: ``"from_train"`` holds a share
+            of the normal class back, ``"synthetic"`` adds synthetic anomalies to these, ``"from_test"`` takes a share
+            of the test images away, ``"same_as_test"`` is all of them; with ``"none"`` there are no thresholds, and
+            AUROC is the only metric that means anything.
+        val_split_ratio: The share.
+        seed: Seed of the validation split.
+
+    Raises:
+        ValueError: If ``val_split_mode`` is none of these; on set-up, if ``source`` is no such folder, ``normal_class``
+            is unknown or a class has no image.
+        RuntimeError: On preparation, if a data set of torchvision can be neither read nor downloaded.
+        FileNotFoundError: On set-up, if such a data set has not been prepared.
+
+    Example:
+        >>> OneClass("MNIST", normal_class=3).category
+        'MNIST_3'
+    """
+
+    def __init__(
+        self,
+        source: str | Path = "CIFAR10",
+        normal_class: int | str = 0,
+        root: str | Path = "./datasets",
+        train_batch_size: int = 16,
+        eval_batch_size: int = 32,
+        num_workers: int = 2,
+        train_augmentations: Transform | None = None,
+        val_augmentations: Transform | None = None,
+        test_augmentations: Transform | None = None,
+        augmentations: Transform | None = None,
+        val_split_mode: OneClassValSplit = "from_train",
+        val_split_ratio: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        if val_split_mode not in get_args(OneClassValSplit):
+            msg = f"val_split_mode must be one of {', '.join(get_args(OneClassValSplit))}, got {val_split_mode!r}."
+            raise ValueError(msg)
+        super().__init__(
+            train_batch_size=train_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            train_augmentations=train_augmentations,
+            val_augmentations=val_augmentations,
+            test_augmentations=test_augmentations,
+            augmentations=augmentations,
+            val_split_mode=val_split_mode,
+            val_split_ratio=val_split_ratio,
+            test_split_mode=TestSplitMode.FROM_DIR,
+            seed=seed,
+        )
+        self.source = str(source)
+        self.normal_class = normal_class
+        self.root = Path(root)
+        self.folder = self.root / self.source / "images" if self.source in _SOURCES else Path(source)
+        self.category = f"{Path(source).resolve().name}_{_folder_name(str(normal_class))}"
+
+    def prepare_data(self) -> None:
+        """Download a data set of torchvision and write its images, unless that has been done."""
+        if self.source in _SOURCES and not self.folder.is_dir():
+            _write_images(self.source, self.root, self.folder)
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the training batches.
+
+        A last batch of a single image is left out: at 32 x 32 pixels the bottleneck's map has one position, and batch
+        normalization needs more than one value.
+        """
+        size = self.train_batch_size
+        return DataLoader(
+            self.train_data,
+            batch_size=size,
+            shuffle=True,
+            drop_last=len(self.train_data) > size and len(self.train_data) % size == 1,
+            num_workers=self.num_workers,
+            collate_fn=self.external_collate_fn or self.train_data.collate_fn,
+        )
+
+    def val_dataloader(self) -> DataLoader | list:
+        """Return the validation batches, none if there is no validation set."""
+        return super().val_dataloader() if hasattr(self, "val_data") else []
+
+    def _setup(self, _stage: str | None = None) -> None:
+        missing = [split.value for split in _SPLITS if not (self.folder / split.value).is_dir()]
+        if missing and self.source in _SOURCES:
+            msg = f"{self.source}'s images are not at {str(self.folder)!r} yet; call prepare_data() before setup()."
+            raise FileNotFoundError(msg)
+        if missing:
+            msg = (
+                f"source must be {', '.join(map(repr, _SOURCES))} or a folder with images in {{train,test}}/<class>/, "
+                f"got {self.source!r}, where there is no folder {missing[0]!r}."
+            )
+            raise ValueError(msg)
+        normal_class = self._class_name()
+        self.train_data = OneClassDataset(self.folder, normal_class, Split.TRAIN)
+        self.test_data = OneClassDataset(self.folder, normal_class, Split.TEST)
+
+    def _class_name(self) -> str:
+        """Name of the normal class's folder."""
+        # CIFAR-10's class names stand in its files alone; they are in alphabetical order.
+        labels = getattr(_SOURCES.get(self.source), "classes", None)
+        classes = find_classes(self.folder / Split.TEST.value)[0] if labels is None else list(map(_folder_name, labels))
+        for name in (str(self.normal_class), _folder_name(str(self.normal_class))):
+            if name in classes:
+                return name
+        if isinstance(self.normal_class, int) and self.normal_class in range(len(classes)):
+            return classes[self.normal_class]
+        msg = (
+            f"normal_class must be one of {', '.join(map(repr, classes))} or an index from 0 to {len(classes) - 1}, "
+            f"got {self.normal_class!r}."
+        )
+        raise ValueError(msg)
