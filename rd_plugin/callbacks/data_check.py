@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rd_plugin.data.check import SPLITS, Problem, check_datamodule, check_pairs, drop_samples
 
-__all__ = ["DataCheck", "OnBadData", "act_on", "listing", "set_up"]
+__all__ = ["DataCheck", "OnBadData", "act_on", "listing", "memory_file", "set_up"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +26,13 @@ _LISTED = 20
 
 
 def listing(problems: Collection[Problem]) -> str:
-    """Return the problems as lines, and how many more there are than are shown."""
-    lines = [f"  {problem}" for problem in problems]
-    more = [f"  ... and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
-    return "\n".join(lines[:_LISTED] + more)
+    """Return the problems as a table, and how many more there are than are shown."""
+    rows = [("file or set", "finding"), *((problem.subject, problem.message) for problem in problems)][: _LISTED + 1]
+    width = max(len(subject) for subject, _ in rows)
+    lines = [f"  {subject:<{width}} | {finding}" for subject, finding in rows]
+    lines.insert(1, f"  {'-' * width}-+-{'-' * max(len(finding) for _, finding in rows)}")
+    more = [f"  ... and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+    return "\n".join(lines + more)
 
 
 class DataCheck(Callback):
@@ -61,9 +64,13 @@ class DataCheck(Callback):
         datamodule = getattr(trainer, "datamodule", None)
         if self.on_bad_data == "off" or stage not in _SPLITS or not isinstance(datamodule, AnomalibDataModule):
             return
-        folder = Path(trainer.default_root_dir)
-        folder = folder.parent if _VERSION.fullmatch(folder.name) else folder
-        act_on(check_datamodule(datamodule, folder / _MEMORY, _SPLITS[stage]), self.on_bad_data, datamodule)
+        act_on(check_datamodule(datamodule, memory_file(trainer), _SPLITS[stage]), self.on_bad_data, datamodule)
+
+
+def memory_file(trainer: Trainer) -> Path:
+    """Return the file beside the run's folder that keeps what the data's files hold."""
+    folder = Path(trainer.default_root_dir)
+    return (folder.parent if _VERSION.fullmatch(folder.name) else folder) / _MEMORY
 
 
 def set_up(datamodule: AnomalibDataModule) -> None:

@@ -2,7 +2,6 @@
 """Foreign checkpoints read without running code from them, and ours written whole or not at all."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from anomalib.utils.serialization import anomalib_safe_globals
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-__all__ = ["check_output", "named_tensors", "read_checkpoint", "write_checkpoint"]
+from rd_plugin.callbacks import AtomicCheckpointIO, RecordedCheckpointIO
+from rd_plugin.safe_loading import why_refused
 
-# How torch names a class or function that it refuses to unpickle.
-_REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+)")
+__all__ = ["check_output", "named_tensors", "read_checkpoint", "write_checkpoint"]
 
 
 def check_output(output: str | Path, source: str | Path) -> None:
@@ -33,7 +32,6 @@ def check_output(output: str | Path, source: str | Path) -> None:
         msg = f"output {str(output)!r}: the folder {str(folder)!r} does not exist."
         raise FileNotFoundError(msg)
     if not os.access(folder, os.W_OK):
-        # Lightning passes over a refused write in silence, so it must be found out here.
         msg = f"output {str(output)!r}: the folder {str(folder)!r} cannot be written to."
         raise PermissionError(msg)
     if output.is_dir():
@@ -66,10 +64,7 @@ def read_checkpoint(source: str | Path, safe_globals: Sequence[Any] = ()) -> dic
         with anomalib_safe_globals(extra=safe_globals):
             content = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, zipfile and the unpickler all raise their own kinds
-        # torch's own text is not passed on: it is a page long and recommends to switch the protection off.
-        found = _REFUSED.search(str(error))
-        wrong = f"it holds {found[1]}" if found else f"it is no torch.save file of plain data ({type(error).__name__})"
-        msg = f"source {str(source)!r} was refused: {wrong}, and what could run code is never loaded."
+        msg = f"source {str(source)!r} was refused: {why_refused(error)}."
         raise ValueError(msg) from error
     return content if isinstance(content, dict) else {}
 
@@ -90,10 +85,9 @@ def named_tensors(part: object) -> dict[str, Tensor]:
 
 
 def write_checkpoint(model: AnomalibModule, output: str | Path) -> None:
-    """Write a model as a full Lightning checkpoint.
+    """Write a model as a full Lightning checkpoint, with its record beside it.
 
-    The file is written under another name beside ``output`` and renamed when it is complete: if anything fails,
-    a file that was there before is left as it was.
+    If anything fails, a file that was there before is left as it was.
 
     Args:
         model: The model, with all its weights.
@@ -102,7 +96,6 @@ def write_checkpoint(model: AnomalibModule, output: str | Path) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    output = Path(output)
     trainer = Trainer(
         accelerator="cpu",
         devices=1,
@@ -110,11 +103,7 @@ def write_checkpoint(model: AnomalibModule, output: str | Path) -> None:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        plugins=[RecordedCheckpointIO(AtomicCheckpointIO())],
     )
     trainer.strategy.connect(model)
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        trainer.save_checkpoint(partial, weights_only=False)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    trainer.save_checkpoint(output, weights_only=False)

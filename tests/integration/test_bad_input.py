@@ -80,13 +80,19 @@ IMAGE = Path("tile/train/good/003.png")
 MASK = Path("tile/ground_truth/stain/001_mask.png")
 
 
+@one_method
 @pytest.mark.parametrize(
     ("file", "spoil", "message"),
     [
         (IMAGE, _empty, "the file is empty."),
-        (IMAGE, _truncate, "the image is damaged (image file is truncated"),
+        (IMAGE, _truncate, "the image is damaged (image file is truncated)."),
         (IMAGE, _text, "the file is not an image that can be read."),
-        (IMAGE, _sixteen_bit, "the image has mode I;16, more than 8 bits a channel, and would be clipped"),
+        (
+            IMAGE,
+            _sixteen_bit,
+            "the image has mode I;16, more than 8 bits a channel, and would be clipped to white when read; convert it to "
+            "8 bits.",
+        ),
         (MASK, _empty, "the file is empty."),
         (MASK, _smaller, "the mask has 48 x 48 pixels, its image 96 x 96; both must agree."),
         (MASK, _black, "the mask of an anomalous image marks no pixel."),
@@ -103,7 +109,7 @@ def test_bad_file_stops_the_run_by_name(
     spoil(root / file)
     with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
         _train(method, root, tmp_path)
-    assert f"{root / file}: {message}" in str(caught.value)
+    assert f"{root / file} | {message}" in str(caught.value)
     assert not list(tmp_path.glob("**/*.ckpt"))
 
 
@@ -112,7 +118,7 @@ def test_missing_mask_stops_the_run_by_the_images_name(method: Method, root: Pat
     (root / MASK).unlink()
     with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
         _train(method, root, tmp_path)
-    assert f"{root / 'tile/test/stain/001.png'}: the image of a defect has no mask" in str(caught.value)
+    assert f"{root / 'tile/test/stain/001.png'} | the image of a defect has no mask" in str(caught.value)
     assert not list(tmp_path.glob("**/*.ckpt"))
 
 
@@ -122,7 +128,7 @@ def test_image_that_is_trained_and_tested_on_stops_the_run(method: Method, root:
     shutil.copy(root / IMAGE, tested)
     with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
         _train(method, root, tmp_path)
-    assert f"{tested}: the image is in the training set, too, as {root / IMAGE}." in str(caught.value)
+    assert f"{tested} | the image is in the training set, too, as {root / IMAGE}." in str(caught.value)
 
 
 @one_method
@@ -155,6 +161,7 @@ def test_unchanged_files_are_not_read_again(
     _train(method, root, tmp_path)
 
 
+@one_method
 def test_several_bad_files_are_listed_together(method: Method, root: Path, tmp_path: Path) -> None:
     for name in ("000", "001"):
         _empty(root / f"tile/train/good/{name}.png")
@@ -183,10 +190,11 @@ def test_converted_image_is_noted_and_used(
     spoil(root / IMAGE)
     with caplog.at_level(logging.WARNING):
         (metrics,) = _train(method, root, tmp_path)
-    assert f"{root / IMAGE}: {message}" in caplog.text
+    assert f"{root / IMAGE} | {message}" in caplog.text
     assert "image_AUROC" in metrics
 
 
+@one_method
 def test_check_can_be_turned_into_a_warning(
     method: Method,
     root: Path,
@@ -196,7 +204,7 @@ def test_check_can_be_turned_into_a_warning(
     _black(root / MASK)
     with caplog.at_level(logging.WARNING):
         _train(method, root, tmp_path, on_bad_data="warn")
-    assert f"{root / MASK}: the mask of an anomalous image marks no pixel." in caplog.text
+    assert f"{root / MASK} | the mask of an anomalous image marks no pixel." in caplog.text
 
 
 def test_unknown_choice_for_bad_data(method: Method) -> None:

@@ -72,7 +72,7 @@ class _Recorder(Callback):
         self.teacher = _state(pl_module.model.teacher)
         self.expert_at_start = pl_module._expert is not None
         if self.expert_at_start:
-            (expert,) = pl_module._expert.args
+            (expert,) = pl_module._expert
             self.frozen = not any(parameter.requires_grad for parameter in expert.parameters())
             self.expert, self.expert_state = weakref.ref(expert), _state(expert)
 

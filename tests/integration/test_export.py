@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exports agree with the eager models, on images."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,21 @@ def _assert_agrees(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray
     np.testing.assert_array_equal(actual["pred_label"], expected["pred_label"])
 
 
+def _assert_spoiled_are_withheld(run: Callable[[np.ndarray], dict[str, np.ndarray]], images: np.ndarray) -> None:
+    """Spoil some images of a batch by one value each: they get no score, never "normal", and the others keep theirs."""
+    spoiled = images[:6].copy()
+    for index, value in ((0, np.nan), (1, np.inf), (3, -np.inf), (4, 1.1), (5, -0.1)):
+        spoiled[index, 1, 20, 30] = value
+    actual, expected = run(spoiled), run(images[:6])
+    for name in FIELDS:
+        np.testing.assert_allclose(actual[name][2], expected[name][2], rtol=0, atol=1e-5)
+    bad = [0, 1, 3, 4, 5]
+    assert np.isnan(actual["pred_score"][bad]).all()
+    assert np.isnan(actual["anomaly_map"][bad]).all()
+    assert actual["pred_label"][bad].all()
+    assert actual["pred_mask"][bad].all()
+
+
 @pytest.mark.parametrize(("kind", "run"), [(ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, _run_openvino)])
 @pytest.mark.parametrize(
     ("method", "input_size"),
@@ -85,13 +102,14 @@ def test_graphs_agree_with_eager(
     expected: dict[str, np.ndarray],
     tmp_path: Path,
     kind: ExportType,
-    run: object,
+    run: Callable[[Path, np.ndarray], dict[str, np.ndarray]],
     input_size: tuple[int, int] | None,
 ) -> None:
     path = _export(model, tmp_path, kind, input_size=input_size)
     _assert_agrees(run(path, images.numpy()), expected)
     single = {name: value[:1] for name, value in expected.items()}
     _assert_agrees(run(path, images[:1].numpy()), single)
+    _assert_spoiled_are_withheld(partial(run, path), images.numpy())
 
 
 def test_torch_export_agrees_with_eager(
@@ -106,6 +124,11 @@ def test_torch_export_agrees_with_eager(
     batch = TorchInferencer(path=path, device="cpu").predict(images)
     actual = {name: getattr(batch, name).detach().numpy().reshape(expected[name].shape) for name in FIELDS}
     _assert_agrees(actual, expected)
+    spoiled = images[:2].clone()
+    spoiled[0, 1, 20, 30] = torch.nan
+    predictions = TorchInferencer(path=path, device="cpu").predict(spoiled)
+    assert predictions.pred_score.isnan().flatten().tolist() == [True, False]
+    assert predictions.pred_label[0]
 
 
 def test_openvino_inferencer(
@@ -155,6 +178,7 @@ def test_compressed_models_keep_the_order_of_scores(
     areas = [binary_auroc(torch.from_numpy(result["pred_score"]).flatten(), labels) for result in (actual, expected)]
     assert float(areas[0]) == pytest.approx(float(areas[1]), abs=0.05)
     assert np.abs(actual["anomaly_map"] - expected["anomaly_map"]).mean() < 0.05
+    _assert_spoiled_are_withheld(partial(_run_openvino, path), images.numpy())
 
 
 @one_method
@@ -181,3 +205,21 @@ def test_graph_without_a_size_says_what_it_needs(method: Method, tmp_path: Path)
     model = method("resnet18", pre_trained=False, pre_processor=False)
     with pytest.raises(Exception, match="An exported model needs images of one size: give input_size"):
         _export(model, tmp_path, ExportType.ONNX)
+
+
+@one_method
+def test_what_runtimes_do_with_images_of_another_kind(exported: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((2, 3, SIZE, SIZE), dtype=np.float32)
+    bytes_ = (255 * images).astype(np.uint8)
+    of_one_size = openvino.Core().read_model(exported)
+    of_one_size.reshape([-1, 3, SIZE, SIZE])
+    openvino.save_model(of_one_size, tmp_path / "of_one_size.xml")
+    for wrong in (images[:, :1], images[:, [0, 1, 2, 2]], images.transpose(0, 2, 3, 1), images[0]):
+        with pytest.raises(RuntimeError, match="shape"):
+            _run_openvino(exported, wrong)
+    with pytest.raises(RuntimeError, match="shape"):
+        _run_openvino(tmp_path / "of_one_size.xml", images[..., :40])
+    # OpenVINO takes other types and converts their values; so bytes are far outside of the range.
+    assert np.isnan(_run_openvino(exported, bytes_)["pred_score"]).all()
+    double = _run_openvino(exported, images.astype(np.float64))["pred_score"]
+    np.testing.assert_array_equal(double, _run_openvino(exported, images)["pred_score"])

@@ -22,9 +22,9 @@ def arguments(root: Path) -> list[str]:
 
 def test_counts_and_notes(root: Path, capsys: pytest.CaptureFixture) -> None:
     check.main(arguments(root))
-    first, note = capsys.readouterr().out.splitlines()
+    first, *_, note = capsys.readouterr().out.splitlines()
     assert first == "12 train + 12 val + 12 test images: 0 problems, 1 notes."
-    assert note.startswith("  val: there are 4 good images")
+    assert note.startswith("  val         | there are 4 good images")
 
 
 def test_problems_end_in_status_1(root: Path, capsys: pytest.CaptureFixture) -> None:
@@ -33,7 +33,7 @@ def test_problems_end_in_status_1(root: Path, capsys: pytest.CaptureFixture) -> 
     with pytest.raises(SystemExit) as stop:
         check.main(arguments(root))
     assert stop.value.code == 1
-    assert f"  {path}: the file is empty." in capsys.readouterr().out.splitlines()
+    assert f"  {path} | the file is empty." in capsys.readouterr().out.splitlines()
 
 
 def test_configuration_of_a_training(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

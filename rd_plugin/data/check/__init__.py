@@ -5,7 +5,7 @@
 applies them to all splits; ``pairs`` finds masks that are missing, without which there are no splits.
 """
 
-from .datamodule import SPLITS, check_datamodule, drop_samples
+from .datamodule import SPLITS, check_datamodule, drop_samples, fingerprint
 from .files import FileFacts, inspect_file
 from .pairs import check_pairs
 from .problem import Problem
@@ -18,6 +18,7 @@ __all__ = [
     "check_datamodule",
     "check_pairs",
     "drop_samples",
+    "fingerprint",
     "inspect_file",
     "inspect_files",
 ]

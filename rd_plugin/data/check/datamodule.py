@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole data module looked at."""
 
+import hashlib
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from .problem import Problem
 from .rules import check_image, check_mask, check_overlap, check_split
 from .survey import inspect_files
 
-__all__ = ["SPLITS", "check_datamodule", "drop_samples"]
+__all__ = ["SPLITS", "check_datamodule", "drop_samples", "fingerprint"]
 
 SPLITS = ("train", "val", "test")
 
@@ -80,3 +82,22 @@ def drop_samples(datamodule: AnomalibDataModule, subjects: Collection[str]) -> i
         if bad.any():
             dataset.samples = samples[~bad].reset_index(drop=True)
     return dropped
+
+
+def fingerprint(datamodule: AnomalibDataModule, memory: Path | None = None) -> str:
+    """Hash the names and contents of the training images, so that it can be told whether two runs saw the same.
+
+    A name is the path within the data module's root, if it has one, so that a copy elsewhere has the same fingerprint.
+
+    Args:
+        datamodule: A data module that has been set up.
+        memory: File that keeps what the files hold; those that stand in it are not read again.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
+    root = getattr(datamodule, "root", None)
+    facts = inspect_files(datamodule.train_data.samples["image_path"], memory)
+    names = {file: os.path.relpath(file, root) if root else Path(file).name for file in facts}
+    lines = sorted(f"{names[file]} {facts[file].digest}\n" for file in facts)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

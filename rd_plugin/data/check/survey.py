@@ -3,14 +3,14 @@
 
 import json
 import logging
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
+
+from rd_plugin.atomic import atomic_file
 
 from .files import FileFacts, inspect_file
 
@@ -41,15 +41,12 @@ def _read(memory: Path | None) -> dict[str, dict]:
 
 def _write(memory: Path, entries: dict[str, dict]) -> None:
     """Keep what was found, whole or not at all; a folder that cannot be written to costs a survey, not the run."""
-    partial = memory.with_name(f".{memory.name}.{os.getpid()}.partial")
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(entries))
-        partial.replace(memory)
+        with atomic_file(memory) as partial:
+            partial.write_text(json.dumps(entries))
     except OSError as error:
-        logger.warning("The data check's result could not be kept in %s (%s).", memory, error)
-        with suppress(OSError):
-            partial.unlink()
+        logger.warning("The data check's result could not be kept in %s (%s).", memory, error.strerror)
 
 
 def inspect_files(paths: Iterable[str], memory: Path | None = None) -> dict[str, FileFacts]:

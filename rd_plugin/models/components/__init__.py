@@ -4,7 +4,9 @@
 from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, BlurBorder, ImageScore, ScoreType
 from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
+from .feature_cache import FeatureCache, FeatureCacheType
 from .foreground import ForegroundType, foreground
+from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, withhold, within
 from .injection import InformationInjection, InjectionType
 from .loss import CosineLoss, LossType
 from .pyramid import Pyramid, Residual, Stage
@@ -13,11 +15,15 @@ from .teacher import Teacher
 from .twins import TwinGenerator, perlin_masks
 
 __all__ = [
+    "FINITE_RANGE",
+    "RAW_RANGE",
     "AnomalyMapGenerator",
     "AnomalyMapMode",
     "BlurBorder",
     "BottleneckType",
     "CosineLoss",
+    "FeatureCache",
+    "FeatureCacheType",
     "ForegroundType",
     "ImageScore",
     "InformationInjection",
@@ -31,8 +37,12 @@ __all__ = [
     "Teacher",
     "TwinGenerator",
     "build_bottleneck",
+    "check_images",
+    "check_range",
     "cosine_deviation",
     "flattened_deviation",
     "foreground",
     "perlin_masks",
+    "withhold",
+    "within",
 ]

@@ -5,11 +5,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 
 import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from rd_plugin.safe_loading import why_refused
 
 __all__ = ["find_weights", "load_matched", "read_state_dict"]
 
@@ -77,7 +80,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # torch, zipfile, pickle and safetensors all raise their own kinds
-        msg = f"{path} could not be read as weights (plain tensors, no pickled code): {error}"
+        reason = why_refused(error) if isinstance(error, UnpicklingError) else error
+        msg = f"{path} could not be read as weights (plain tensors, no pickled code): {reason}"
         raise ValueError(msg) from error
     for key in _CONTAINERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

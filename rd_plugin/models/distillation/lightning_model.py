@@ -1,29 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every reverse-distillation method does in anomalib's engine."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence, Sized
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from anomalib import LearningType
-from anomalib.data import AnomalibDataModule, ImageBatch
+from anomalib.data import AnomalibDataModule, ImageBatch, InferenceBatch
 from anomalib.metrics import Evaluator
-from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import LambdaCallback, Timer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
 
-from rd_plugin.callbacks import DataCheck, MemoryReuse, OnBadData, ValidationSchedule
+from rd_plugin.atomic import atomic_export
+from rd_plugin.callbacks import (
+    AtomicCheckpoints,
+    AtomicPictures,
+    DataCheck,
+    FiniteWeights,
+    MemoryReuse,
+    OnBadData,
+    ProvenanceWriter,
+    ResultsFolder,
+    ValidationSchedule,
+)
 from rd_plugin.callbacks.data_check import set_up
+from rd_plugin.callbacks.results_folder import check_folder, state_size
 from rd_plugin.evaluator import DistillationEvaluator
+from rd_plugin.models.components import (
+    FINITE_RANGE,
+    RAW_RANGE,
+    FeatureCache,
+    FeatureCacheType,
+    Teacher,
+    check_range,
+    withhold,
+    within,
+)
 from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.quantization import quantize
 
-from .torch_model import DistillationModel
+from .recorded_module import RecordedModule
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -31,7 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["Distillation"]
 
 
-class Distillation(AnomalibModule):
+class Distillation(RecordedModule):
     """Base of the package's models: evaluation, schedule and defaults.
 
     A method adds its torch module as ``self.model``, its training step and its optimizers.
@@ -40,19 +62,19 @@ class Distillation(AnomalibModule):
         learning_rate: Adam's learning rate for bottleneck and student.
         betas: Adam's decay rates.
         on_bad_data: What :class:`~rd_plugin.callbacks.DataCheck` does about data that would spoil the result.
+        feature_cache: Where :class:`~rd_plugin.models.components.FeatureCache` keeps the frozen network's features.
+        feature_cache_bytes: How much memory it may take.
         pre_processor: anomalib's pre-processor, or whether to use the default.
         post_processor: anomalib's post-processor, or whether to use the default.
         evaluator: anomalib's evaluator, or whether to use the default.
         visualizer: anomalib's visualizer, or whether to use the default.
 
     Attributes:
-        model: The torch module.
         default_max_epochs: Length of the paper's training in epochs, taken if the user sets no limit at all; -1 for
             none.
         default_max_steps: The same in steps.
     """
 
-    model: DistillationModel
     default_max_epochs: int = -1
     default_max_steps: int = -1
 
@@ -61,6 +83,8 @@ class Distillation(AnomalibModule):
         learning_rate: float,
         betas: tuple[float, float],
         on_bad_data: OnBadData,
+        feature_cache: FeatureCacheType,
+        feature_cache_bytes: int,
         pre_processor: PreProcessor | bool,
         post_processor: PostProcessor | bool,
         evaluator: Evaluator | bool,
@@ -75,6 +99,9 @@ class Distillation(AnomalibModule):
         self.learning_rate = learning_rate
         self.betas = betas
         self.on_bad_data = on_bad_data
+        self.feature_cache = feature_cache
+        self.feature_cache_bytes = feature_cache_bytes
+        self._frozen: FeatureCache | None = None
 
     @property
     def trainer(self) -> Trainer:
@@ -106,7 +133,19 @@ class Distillation(AnomalibModule):
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return anomalib's components that are callbacks, and the package's own."""
         callbacks = super().configure_callbacks()
-        own = [DataCheck(self.on_bad_data), ValidationSchedule(), MemoryReuse()]
+        # A folder that cannot be written to is found before the data is read, and the visualizer's pictures are moved
+        # after it has drawn them.
+        own = [
+            ResultsFolder(),
+            AtomicCheckpoints(),
+            AtomicPictures(),
+            FiniteWeights(),
+            DataCheck(self.on_bad_data),
+            ValidationSchedule(),
+            MemoryReuse(),
+            ProvenanceWriter(),
+            LambdaCallback(on_exception=self._let_frozen_network_go),
+        ]
         return [*(callbacks if isinstance(callbacks, Sequence) else [callbacks]), *own]
 
     @staticmethod
@@ -128,6 +167,62 @@ class Distillation(AnomalibModule):
     def on_fit_start(self) -> None:
         """Read the teacher's weights before anything else is done, so that a wrong file stops the run at once."""
         self.model.teacher.load_pretrained()
+
+    @property
+    def frozen_network(self) -> Teacher:
+        """The network whose features of a training image never change while the model is trained."""
+        return self.model.teacher
+
+    def on_train_start(self) -> None:
+        """Make room for the frozen network's features."""
+        dataset = getattr(self.trainer.train_dataloader, "dataset", None)
+        images = len(dataset) if isinstance(dataset, Sized) else 0
+        self._frozen = FeatureCache(self.frozen_network, self.feature_cache, self.feature_cache_bytes, images)
+
+    def frozen_features(self, images: Tensor, batch: ImageBatch) -> list[Tensor]:
+        """Return the frozen network's features, as kept or computed.
+
+        Args:
+            images: The batch's images, or their tiles, of shape ``(N, 3, H, W)``.
+            batch: The batch, which knows the images' files.
+
+        Returns:
+            Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
+        """
+        return cast("FeatureCache", self._frozen)(images, batch.image_path)
+
+    def on_fit_end(self) -> None:
+        """Let the features go."""
+        self._let_frozen_network_go()
+
+    def _let_frozen_network_go(self, *_: object) -> None:
+        self._frozen = None
+
+    def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> InferenceBatch:
+        """Predict images as they are read; an export computes this, too.
+
+        An image that holds NaN gets NaN as score and map and counts as anomalous. An export cannot raise the errors
+        below: there an image with a value outside of the range is treated like one with NaN, ONNX Runtime and OpenVINO
+        refuse images of another shape, and of another type ONNX Runtime refuses them and OpenVINO converts them.
+
+        Args:
+            batch: Images of shape ``(N, 3, H, W)`` in [0, 1]; normalized ones if there is no pre-processor.
+            *args: Not used.
+            **kwargs: Not used.
+
+        Returns:
+            Scores and labels of shape ``(N, 1)``, anomaly maps and masks of shape ``(N, 1, H', W')`` in the size that
+            the pre-processor gives.
+
+        Raises:
+            TypeError: If the images are of another type than the weights.
+            ValueError: If they are of another shape or range.
+        """
+        bounds = RAW_RANGE if self.pre_processor else FINITE_RANGE
+        self.model.check(batch)
+        check_range(batch, bounds)
+        # Once more after the post-processor: in OpenVINO its clamp makes 0 of NaN, which is normal.
+        return withhold(super().forward(batch, *args, **kwargs), within(batch, bounds))
 
     def validation_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Add predictions to a batch; the post-processor sets its thresholds by them.
@@ -174,6 +269,29 @@ class Distillation(AnomalibModule):
             raise ValueError(msg)
         self.log(name, loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=batch.batch_size)
         return loss
+
+    def to_torch(self, export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
+        """Export to a PyTorch file, whole or not at all; see anomalib's method for arguments and result."""
+        return self._export(super().to_torch, export_root, *args, **kwargs)
+
+    def to_onnx(  # type: ignore[override]  # anomalib's has nothing in common with Lightning's, either
+        self, export_root: Path | str, *args: Any, **kwargs: Any
+    ) -> Path:
+        """Export to ONNX, whole or not at all; see anomalib's method for arguments and result."""
+        return self._export(super().to_onnx, export_root, *args, **kwargs)
+
+    def to_openvino(self, export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
+        """Export to OpenVINO, whole or not at all; see anomalib's method for arguments and result."""
+        return self._export(super().to_openvino, export_root, *args, **kwargs)
+
+    def _export(self, export: Callable[..., Path], export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
+        """Call one of anomalib's exports.
+
+        Raises:
+            OSError: If the folder cannot be written to or has less space than the weights take.
+        """
+        check_folder(export_root, state_size(self), "export_root")
+        return atomic_export(export, export_root, *args, **kwargs)
 
     @staticmethod
     def _post_training_quantization_ov(model: "ov.Model", datamodule: AnomalibDataModule | None = None) -> "ov.Model":

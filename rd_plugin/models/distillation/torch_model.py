@@ -6,6 +6,7 @@ from anomalib.data.utils.tiler import Tiler
 from torch import Tensor, nn
 
 from rd_plugin.models.components import (
+    FINITE_RANGE,
     AnomalyMapGenerator,
     AnomalyMapMode,
     BlurBorder,
@@ -13,7 +14,10 @@ from rd_plugin.models.components import (
     ScoreType,
     Student,
     Teacher,
+    check_images,
     cosine_deviation,
+    withhold,
+    within,
 )
 
 __all__ = ["DistillationModel"]
@@ -57,6 +61,15 @@ class DistillationModel(nn.Module):
         self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, blur_sigma, blur_border)
         self.image_score = ImageScore(score)
 
+    def check(self, images: Tensor) -> None:
+        """Check that ``images`` are a batch of shape ``(N, 3, H, W)`` and of the weights' type.
+
+        Raises:
+            TypeError: If the type is another.
+            ValueError: If the shape is another.
+        """
+        check_images(images, next(self.student.parameters()).dtype)
+
     def tiles(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: the tiles of ``images`` if there is a tiler, else themselves."""
         return images if self.tiler is None else self.tiler.tile(images)
@@ -71,7 +84,10 @@ class DistillationModel(nn.Module):
         Returns:
             Two lists of features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
         """
-        features = self.teacher(images)
+        return self.distill_features(self.teacher(images))
+
+    def distill_features(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the features of teacher and student as :meth:`distill` does, for what the teacher has returned."""
         return features[: len(self.teacher.pyramid.distilled)], self.imitate(features)
 
     def deviations(self, images: Tensor) -> list[Tensor]:
@@ -90,12 +106,19 @@ class DistillationModel(nn.Module):
 
         Returns:
             In training mode the features of teacher and student, of tiles if there is a tiler; in evaluation mode
-            anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``.
+            anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``, both NaN for images that hold NaN or
+            infinity, even where a backbone would not see it, as in rows that its strides leave over.
+
+        Raises:
+            TypeError: If the images are of another type than the weights.
+            ValueError: If they are of another shape, or smaller than the coarsest stride.
         """
-        images = self.tiles(images)
+        self.check(images)
+        tiles = self.tiles(images)
         if self.training:
-            return self.distill(images)
-        anomaly_map = self.anomaly_map_generator(self.deviations(images), images.shape[-2:])
+            return self.distill(tiles)
+        anomaly_map = self.anomaly_map_generator(self.deviations(tiles), tiles.shape[-2:])
         if self.tiler is not None:
             anomaly_map = self.tiler.untile(anomaly_map)
-        return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
+        predictions = InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
+        return withhold(predictions, within(images, FINITE_RANGE))

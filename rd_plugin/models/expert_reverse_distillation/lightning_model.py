@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """RD with Expert in anomalib's engine (Liu, Wang, Leng and Zhang, AAAI 2025)."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,8 +10,6 @@ from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, optim
@@ -22,15 +19,17 @@ from rd_plugin.data.textures import Textures
 from rd_plugin.models.components import (
     AnomalyMapMode,
     BlurBorder,
+    FeatureCacheType,
     ForegroundType,
     InjectionType,
     ScoreType,
+    Teacher,
     TwinGenerator,
 )
 from rd_plugin.models.distillation import Distillation
 
 from .loss import StudentLoss, TeacherLoss
-from .torch_model import ExpertReverseDistillationModel, features_of_both
+from .torch_model import ExpertReverseDistillationModel
 
 __all__ = ["ExpertReverseDistillation"]
 
@@ -75,6 +74,10 @@ class ExpertReverseDistillation(Distillation):
         betas: Adam's decay rates, for both.
         on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
             ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
+        feature_cache: Whether features of training images are computed once and kept, of the frozen
+            expert or, if there is none, of the teacher: ``"off"``, ``"memory"``, ``"disk"`` or ``"auto"``; see
+            :class:`~rd_plugin.models.components.FeatureCache`.
+        feature_cache_bytes: How much memory they may take.
         pre_processor: anomalib's pre-processor, or whether to use the default: resize to 256 x 256 and normalize.
         post_processor: anomalib's post-processor, or whether to use
             :class:`~rd_plugin.post_processor.DistillationPostProcessor`.
@@ -110,6 +113,8 @@ class ExpertReverseDistillation(Distillation):
         teacher_learning_rate: float = 1e-4,
         betas: tuple[float, float] = (0.5, 0.999),
         on_bad_data: OnBadData = "error",
+        feature_cache: FeatureCacheType = "auto",
+        feature_cache_bytes: int = 2 * 2**30,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
@@ -122,6 +127,8 @@ class ExpertReverseDistillation(Distillation):
             learning_rate=learning_rate,
             betas=betas,
             on_bad_data=on_bad_data,
+            feature_cache=feature_cache,
+            feature_cache_bytes=feature_cache_bytes,
             pre_processor=pre_processor,
             post_processor=post_processor,
             evaluator=evaluator,
@@ -146,7 +153,8 @@ class ExpertReverseDistillation(Distillation):
         self.teacher_loss = TeacherLoss()
         self.student_loss = StudentLoss()
         self._textures: Textures | None = None
-        self._expert: Callable[[Tensor, Tensor], tuple[list[Tensor], list[Tensor]]] | None = None
+        # In a tuple, since a module that is an attribute would be saved with the model.
+        self._expert: tuple[Teacher] | None = None
 
     def configure_optimizers(self) -> list[optim.Optimizer]:
         """Return Adam over bottleneck and student and, if it is taught, Adam over the teacher."""
@@ -161,20 +169,17 @@ class ExpertReverseDistillation(Distillation):
         """Read the teacher's weights, call in the expert and look for the textures."""
         super().on_fit_start()
         if self.train_teacher:
-            # Within a function, since a module that is an attribute would be saved with the model.
-            self._expert = partial(features_of_both, self.model.teacher.expert())
+            self._expert = (self.model.teacher.expert(),)
         if self.anomaly_source is not None:
             self._textures = Textures(self.anomaly_source, getattr(self.pre_processor, "transform", None))
 
-    def configure_callbacks(self) -> Sequence[Callback]:
-        """Return the base's callbacks, and one that lets the expert go when training breaks off."""
-        return [*super().configure_callbacks(), LambdaCallback(on_exception=self._let_expert_go)]
+    @property
+    def frozen_network(self) -> Teacher:
+        """The expert or, if there is none, the teacher."""
+        return self.model.teacher if self._expert is None else self._expert[0]
 
-    def on_fit_end(self) -> None:
-        """Let the expert go."""
-        self._let_expert_go()
-
-    def _let_expert_go(self, *_: object) -> None:
+    def _let_frozen_network_go(self, *_: object) -> None:
+        super()._let_frozen_network_go()
         self._expert = None
 
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
@@ -191,14 +196,17 @@ class ExpertReverseDistillation(Distillation):
         del args, kwargs
         images = self.model.tiles(cast("Tensor", batch.image))
         twins, masks = self.twin_generator(images, self._textures)
-        targets = []
-        if self._expert is not None:
-            expert = self._expert(images, twins)
+        frozen = self.frozen_features(images, batch)
+        if self._expert is None:
+            teacher, *students = self.model.distill_twins(images, twins, frozen)
+            targets = [teacher]
+        else:
+            expert = frozen, self._expert[0](twins)
             scales = self.teacher_loss.scales(self.model.teach(images, twins), expert, masks)
             self._teacher_step(self.finish_loss("teacher_loss", scales, batch))
-            targets.append(expert[0])
-        teacher, *students = self.model.distill_twins(images, twins)
-        loss = self.finish_loss("student_loss", self.student_loss.scales([teacher, *targets], students), batch)
+            teacher, *students = self.model.distill_twins(images, twins)
+            targets = [teacher, frozen]
+        loss = self.finish_loss("student_loss", self.student_loss.scales(targets, students), batch)
         if not self.automatic_optimization:
             self._student_step(loss)
         return {"loss": loss, "images": images, "twins": twins, "masks": masks}

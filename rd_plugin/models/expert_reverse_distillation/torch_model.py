@@ -58,19 +58,28 @@ class ExpertReverseDistillationModel(DistillationModel):
         with self.teacher.taught():
             return self.teacher(images), self.teacher(twins)
 
-    def distill_twins(self, images: Tensor, twins: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def distill_twins(
+        self,
+        images: Tensor,
+        twins: Tensor,
+        known: list[Tensor] | None = None,
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Return the features that the student learns from, the teacher without gradient.
 
         Args:
             images: Normalized images of shape ``(N, 3, H, W)``.
             twins: The same images with synthetic anomalies.
+            known: The teacher's features for the images, if they are known already.
 
         Returns:
             Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse: the teacher's for the images, the student's for
             the images and the student's for the twins.
         """
         with torch.no_grad():
-            teacher, teacher_twins = features_of_both(self.teacher, images, twins)
+            if known is None:
+                teacher, teacher_twins = features_of_both(self.teacher, images, twins)
+            else:
+                teacher, teacher_twins = known, self.teacher(twins)
         return teacher, self.imitate(teacher), self.imitate(teacher_twins)
 
 

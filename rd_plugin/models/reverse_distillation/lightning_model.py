@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from anomalib.data import ImageBatch
 from anomalib.metrics import Evaluator
@@ -11,10 +11,18 @@ from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import optim
+from torch import Tensor, optim
 
 from rd_plugin.callbacks import OnBadData
-from rd_plugin.models.components import AnomalyMapMode, BlurBorder, BottleneckType, CosineLoss, LossType, ScoreType
+from rd_plugin.models.components import (
+    AnomalyMapMode,
+    BlurBorder,
+    BottleneckType,
+    CosineLoss,
+    FeatureCacheType,
+    LossType,
+    ScoreType,
+)
 from rd_plugin.models.distillation import Distillation
 
 from .torch_model import ReverseDistillationModel
@@ -50,6 +58,9 @@ class ReverseDistillation(Distillation):
         betas: Adam's decay rates.
         on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
             ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
+        feature_cache: Whether the teacher's features of training images are computed once and kept: ``"off"``,
+            ``"memory"``, ``"disk"`` or ``"auto"``; see :class:`~rd_plugin.models.components.FeatureCache`.
+        feature_cache_bytes: How much memory they may take.
         pre_processor: anomalib's pre-processor, or whether to use the default: resize to 256 x 256 and normalize.
         post_processor: anomalib's post-processor, or whether to use
             :class:`~rd_plugin.post_processor.DistillationPostProcessor`.
@@ -82,6 +93,8 @@ class ReverseDistillation(Distillation):
         learning_rate: float = 0.005,
         betas: tuple[float, float] = (0.5, 0.999),
         on_bad_data: OnBadData = "error",
+        feature_cache: FeatureCacheType = "auto",
+        feature_cache_bytes: int = 2 * 2**30,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
@@ -94,6 +107,8 @@ class ReverseDistillation(Distillation):
             learning_rate=learning_rate,
             betas=betas,
             on_bad_data=on_bad_data,
+            feature_cache=feature_cache,
+            feature_cache_bytes=feature_cache_bytes,
             pre_processor=pre_processor,
             post_processor=post_processor,
             evaluator=evaluator,
@@ -124,5 +139,6 @@ class ReverseDistillation(Distillation):
             **kwargs: Not used.
         """
         del args, kwargs
-        teacher, student = self.model(batch.image)
+        features = self.frozen_features(self.model.tiles(cast("Tensor", batch.image)), batch)
+        teacher, student = self.model.distill_features(features)
         return self.finish_loss("train_loss", self.loss.scales(teacher, student), batch)

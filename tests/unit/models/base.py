@@ -64,9 +64,20 @@ class TorchModelTests:
         assert predictions.anomaly_map.min() >= -1e-5
 
     @pytest.mark.parametrize("size", SIZES)
-    def test_any_input_size(self, model: DistillationModel, size: tuple[int, int]) -> None:
+    def test_every_parameter_is_trained(self, model: DistillationModel, size: tuple[int, int]) -> None:
         self.check_every_parameter_is_trained(model, size)
-        self.check_prediction(model, size)
+
+    def test_images_of_another_kind(self) -> None:
+        model = self.build(layers=["layer1"]).eval()
+        for images, error in (
+            (torch.randn(1, 1, 32, 32), ValueError),
+            (torch.randn(3, 32, 32), ValueError),
+            (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), TypeError),
+            (torch.randn(1, 3, 32, 32).double(), TypeError),
+        ):
+            with pytest.raises(error, match="images must"):
+                model(images)
+        assert model.bfloat16()(torch.randn(1, 3, 32, 32).bfloat16()).pred_score.isfinite()
 
     @torch.no_grad()
     def test_student_can_give_what_the_teacher_gives(self, model: DistillationModel) -> None:
@@ -159,14 +170,6 @@ class TorchModelTests:
         predictions = model(images)
         torch.testing.assert_close(predictions.anomaly_map[..., :32], torch.cat(tiles, dim=-2))
         torch.testing.assert_close(predictions.pred_score, predictions.anomaly_map.amax(dim=(-2, -1)))
-
-    @torch.no_grad()
-    def test_images_of_a_batch_do_not_influence_each_other(self) -> None:
-        model = self.build().eval()
-        images = torch.randn(3, 3, 64, 64)
-        together = model(images).anomaly_map
-        alone = torch.cat([model(image.unsqueeze(0)).anomaly_map for image in images])
-        torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
 SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
@@ -291,12 +294,64 @@ class LightningModelTests:
             train(model, tmp_path, DataLoader([images], batch_size=None), max_steps=1)
         assert all(tensor.isfinite().all() for tensor in model.parameters())
 
+    def test_feature_cache_leaves_the_losses_as_they_are(
+        self,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level("INFO")
+        data = [ImageBatch(image=torch.rand(1, 3, 32, 32), image_path=[f"{i}.png"]) for i in range(3)]
+        found = []
+        for kind in ("off", "memory", "disk"):
+            torch.manual_seed(0)
+            losses = Losses()
+            model = self.build(feature_cache=kind, on_bad_data="off")
+            train(model, tmp_path, DataLoader(data, batch_size=None), max_epochs=3, callbacks=[losses])
+            found.append(losses.values)
+        assert "The features of 3 training images are kept in memory" in caplog.text
+        assert "The features of 3 training images are kept in a temporary file" in caplog.text
+        without, *others = found
+        assert all(len(values) == 9 for values in without.values())
+        assert all(
+            values == pytest.approx(without[name], rel=1e-3) for other in others for name, values in other.items()
+        )
+
     @torch.no_grad()
     def test_validation_step_adds_predictions(self) -> None:
         predictions = self.build().eval().validation_step(batch(), 0)
         assert predictions.anomaly_map.shape == (2, 32, 32)
         assert predictions.pred_score.numel() == 2
         assert predictions.gt_label.tolist() == [False, True]
+
+    @torch.no_grad()
+    def test_images_of_another_range(self) -> None:
+        model, normalized = self.build().eval(), self.build(pre_processor=False).eval()
+        images = torch.rand(2, 3, 32, 32)
+        with pytest.raises(ValueError, match=r"images must have values in \[0, 1\], got 0\.\d+ to 25\d"):
+            model(255 * images)
+        with pytest.raises(ValueError, match=r"images must have shape \(N, 3, H, W\)"):
+            model(images[:, :1])
+        with pytest.raises(TypeError, match=r"got torch\.uint8"):
+            model((255 * images).to(torch.uint8))
+        assert normalized(255 * images).pred_score.isfinite().all()
+        with pytest.raises(ValueError, match="got -inf to -inf"):
+            normalized(-images / 0)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("pre_processor", [True, False])
+    def test_image_with_nan_has_no_score_and_is_anomalous(self, pre_processor: bool) -> None:
+        model = self.build(pre_processor=pre_processor).eval()
+        for level in ("image", "pixel"):
+            getattr(model.post_processor, f"{level}_min").fill_(0)
+            getattr(model.post_processor, f"{level}_max").fill_(9)
+        images = torch.rand(3, 3, 32, 32)
+        expected = model(images)
+        images[1, 0, 31, 31] = torch.nan
+        actual = model(images)
+        assert actual.pred_score.isnan().flatten().tolist() == [False, True, False]
+        assert actual.pred_label.flatten().tolist() == [False, True, False]
+        assert actual.pred_mask[1].all()
+        torch.testing.assert_close(actual.anomaly_map[::2], expected.anomaly_map[::2])
 
     def test_wrong_weights_stop_the_run_before_an_image_is_read(self, tmp_path: Path) -> None:
         trainer = Trainer(default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_checkpointing=False)

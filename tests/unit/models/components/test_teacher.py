@@ -7,7 +7,7 @@ import timm
 import torch
 
 from rd_plugin.models import ReverseDistillationModel
-from rd_plugin.models.components import CosineLoss, Teacher
+from rd_plugin.models.components import Teacher
 
 
 @pytest.fixture
@@ -41,18 +41,6 @@ def test_evaluation_mode_whatever_is_asked_for(teacher: Teacher) -> None:
 def test_no_gradient(teacher: Teacher) -> None:
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     assert all(feature.grad_fn is None for feature in teacher(torch.randn(2, 3, 32, 32)))
-
-
-def test_training_leaves_weights_and_statistics_bit_for_bit() -> None:
-    model = ReverseDistillationModel("resnet18", ["layer1", "layer2"], pre_trained=False).train()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.01, weight_decay=0.1)
-    for _ in range(3):
-        optimizer.zero_grad()
-        CosineLoss()(*model(torch.randn(2, 3, 32, 32))).backward()
-        optimizer.step()
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name]) == name.startswith("teacher."), name
 
 
 def test_trainable() -> None:

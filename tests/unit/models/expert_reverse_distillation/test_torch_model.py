@@ -101,5 +101,7 @@ def test_features_of_images_and_twins_are_those_of_each_alone() -> None:
     images, twins = torch.randn(2, 3, 3, 32, 32)
     (teacher, student), (teacher_twins, student_twins) = model.distill(images), model.distill(twins)
     close = {"rtol": 0, "atol": 1e-5}
-    torch.testing.assert_close(model.distill_twins(images, twins), (teacher, student, student_twins), **close)
+    for known in (None, teacher):
+        found = model.distill_twins(images, twins, known)
+        torch.testing.assert_close(found, (teacher, student, student_twins), **close)
     torch.testing.assert_close(features_of_both(model.teacher, images, twins), (teacher, teacher_twins), **close)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Features of a frozen network, computed once for each training image."""
+
+import functools
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["FeatureCache", "FeatureCacheType"]
+
+logger = logging.getLogger(__name__)
+
+FeatureCacheType = Literal["off", "memory", "disk", "auto"]
+
+# Features are kept in half precision: 11 bits of each, which leaves a cosine as it is, if none is out of range.
+_KEPT = torch.float16
+_HIGHEST = torch.finfo(_KEPT).max
+# Share of a disk's free space that may be taken unasked.
+_DISK_SHARE = 0.5
+
+
+@functools.lru_cache(maxsize=2)
+def _weights(count: int, device: torch.device) -> Tensor:
+    """Odd numbers of shape ``(count,)``: a product with one is another for every other factor."""
+    generator = torch.Generator().manual_seed(0)
+    return (2 * torch.randint(-(2**30), 2**30, (count,), generator=generator) + 1).int().to(device)
+
+
+def _fingerprints(images: Tensor) -> Tensor:
+    """A number for each image of shape ``(N, C, H, W)`` that another has by a chance of about one in 2 ** 32."""
+    bits = images.detach().float().flatten(1).view(torch.int32)
+    # Integers wrap around, so the sum is the same on every device and in every order.
+    return (bits * _weights(bits.shape[1], bits.device)).sum(dim=1)
+
+
+class FeatureCache:
+    """A frozen network that computes the features of an image once.
+
+    Features are found by the image's name, and taken only if the image is, bit for bit, the one that they were computed
+    from: another transform, an augmentation or a changed file is noticed, and switches the cache off. It is no module,
+    so neither the network nor the features get into a checkpoint through it.
+
+    Args:
+        network: The frozen network, in evaluation mode: from images of shape ``(N, 3, H, W)`` to a list of features of
+            shapes ``(N, C_l, H_l, W_l)``.
+        kind: ``"off"``; ``"memory"``, on the images' device; ``"disk"``, a temporary file that is gone with the
+            process, however it ends; ``"auto"``, memory if the budget allows, else disk if that takes no more than half
+            of what is free there.
+        budget: Most bytes to take in memory.
+        images: Number of training images; if it is not known, 0, and nothing is kept.
+
+    Raises:
+        ValueError: If ``kind`` is none of these or ``budget`` is negative.
+
+    Example:
+        >>> cache = FeatureCache(lambda images: [images[:, :, ::4, ::4]], "memory", 10**6, images=2)
+        >>> first = cache(torch.ones(2, 3, 8, 8), ["a.png", "b.png"])
+        >>> [feature.shape for feature in cache(torch.ones(1, 3, 8, 8), ["b.png"])]
+        [torch.Size([1, 3, 2, 2])]
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], list[Tensor]],
+        kind: FeatureCacheType,
+        budget: int,
+        images: int,
+    ) -> None:
+        if kind not in {"off", "memory", "disk", "auto"}:
+            msg = f"feature_cache must be 'off', 'memory', 'disk' or 'auto', got {kind!r}."
+            raise ValueError(msg)
+        if budget < 0:
+            msg = f"feature_cache_bytes must be 0 or more, got {budget}."
+            raise ValueError(msg)
+        self.network = network
+        self.kind: FeatureCacheType = kind if images else "off"
+        self.budget = budget
+        self.images = images
+        self._rows: dict[str, int] = {}
+        self._kept: list[Tensor] = []
+        self._fingerprints = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is kept."""
+        return self.kind == "off"
+
+    def __call__(self, images: Tensor, names: Sequence[str] | None) -> list[Tensor]:
+        """Return the network's features, computed or kept.
+
+        Args:
+            images: Images of shape ``(N, 3, H, W)``.
+            names: A name for each, such as its file's. Without one for each nothing is kept.
+
+        Returns:
+            Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
+        """
+        if self.is_off or names is None or len(names) != len(images):
+            return self.network(images)
+        found = _fingerprints(images)
+        known = [self._rows[name] for name in names if name in self._rows]
+        if len(known) == len(names):
+            rows = torch.tensor(known, device=self._fingerprints.device)
+            if self._fingerprints[rows].equal(found.to(rows.device)):
+                return [self._take(kept, rows, images) for kept in self._kept]
+            self._switch_off("training images change from epoch to epoch, as augmentations make them")
+        features = self.network(images)
+        if not self.is_off:
+            self._keep(features, found, names)
+        return features
+
+    @staticmethod
+    def _take(kept: Tensor, rows: Tensor, images: Tensor) -> Tensor:
+        """Features of some rows, in the type and on the device of the images, channels last in memory."""
+        return kept[rows.to(kept.device)].to(images.device, images.dtype).permute(0, 3, 1, 2)
+
+    def _keep(self, features: list[Tensor], fingerprints: Tensor, names: Sequence[str]) -> None:
+        """Keep a batch's features."""
+        if any(bool(feature.abs().amax() > _HIGHEST) for feature in features):
+            self._switch_off("features are out of the range of half precision")
+            return
+        if not self._kept:
+            self._open(features)
+        if self.is_off:
+            return
+        for index, name in enumerate(names):
+            if name not in self._rows and len(self._rows) < self.images:
+                row = self._rows[name] = len(self._rows)
+                self._fingerprints[row] = fingerprints[index]
+                for kept, feature in zip(self._kept, features, strict=True):
+                    kept[row] = feature[index].permute(1, 2, 0)
+
+    def _open(self, features: list[Tensor]) -> None:
+        """Make room for all images' features, or switch off."""
+        shapes = [(self.images, *feature.shape[2:], feature.shape[1]) for feature in features]
+        needed = sum(np.prod(shape, dtype=int) for shape in shapes) * _KEPT.itemsize
+        in_memory = self.kind == "memory" or (self.kind == "auto" and needed <= self.budget)
+        if in_memory and needed > self.budget:
+            self._switch_off(f"the features take {needed} bytes, more than feature_cache_bytes ({self.budget})")
+            return
+        if not in_memory:
+            folder = tempfile.gettempdir()
+            free = shutil.disk_usage(folder).free
+            if needed > free * (1 if self.kind == "disk" else _DISK_SHARE):
+                self._switch_off(f"the features take {needed} bytes, and {folder} has {free} free")
+                return
+        self._fingerprints = torch.zeros(self.images, dtype=torch.int64)
+        device = features[0].device
+        self._kept = [torch.empty(s, dtype=_KEPT, device=device) if in_memory else _on_disk(s) for s in shapes]
+        place = "memory" if in_memory else "a temporary file"
+        logger.info("The features of %d training images are kept in %s: %d bytes.", self.images, place, needed)
+
+    def _switch_off(self, reason: str) -> None:
+        """Keep nothing from now on, and say why."""
+        logger.warning("The feature cache is off, and features are computed in every step: %s.", reason)
+        self.kind = "off"
+        self._rows, self._kept = {}, []
+
+
+def _on_disk(shape: Sequence[int]) -> Tensor:
+    """A tensor in a temporary file that has no name, so that it is gone with the process."""
+    with tempfile.TemporaryFile() as file:
+        size = int(np.prod(shape, dtype=int)) * _KEPT.itemsize
+        if hasattr(os, "posix_fallocate"):
+            # A disk that turns out to be full would kill the process when the file is written to.
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+        return torch.from_numpy(np.memmap(file, dtype=np.float16, mode="r+", shape=tuple(shape)))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What images a model takes, and what it says of those that it cannot judge."""
+
+import torch
+from anomalib.data import InferenceBatch
+from torch import Tensor
+
+__all__ = ["FINITE_RANGE", "RAW_RANGE", "check_images", "check_range", "withhold", "within"]
+
+# Of images as anomalib's readers give them.
+RAW_RANGE = (0.0, 1.0)
+# Of normalized images: finite in every type that a runtime may compute in.
+FINITE_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
+
+_CHANNELS = 3
+# A resize may round beyond the range; less than half a step of an 8-bit image is no other image.
+_ROUNDING = 0.5 / 255
+
+
+def check_images(images: Tensor, dtype: torch.dtype) -> None:
+    """Check type and shape, except while a graph is traced.
+
+    Args:
+        images: What should be images of shape ``(N, 3, H, W)``.
+        dtype: That of the weights that the images will meet; under autocast any floating-point type will do.
+
+    Raises:
+        TypeError: If ``images`` is no tensor, or of another type.
+        ValueError: If the shape is another.
+    """
+    if torch.compiler.is_compiling():
+        return
+    if not isinstance(images, Tensor):
+        msg = f"images must be a torch.Tensor of shape (N, 3, H, W), got {type(images).__name__}."
+        raise TypeError(msg)
+    if images.ndim != 4 or images.shape[1] != _CHANNELS or images.numel() == 0:
+        msg = (
+            f"images must have shape (N, 3, H, W), each at least 1, got {tuple(images.shape)}: one image needs a batch "
+            "of its own, a grey one three equal channels."
+        )
+        raise ValueError(msg)
+    if not images.is_floating_point():
+        msg = f"images must be {dtype}, got {images.dtype}: convert them, and divide values of 0 to 255 by 255."
+        raise TypeError(msg)
+    if images.dtype != dtype and not torch.is_autocast_enabled(images.device.type):
+        msg = f"images must be {dtype}, as the model's weights are, got {images.dtype}: convert them by .to({dtype})."
+        raise TypeError(msg)
+
+
+def check_range(images: Tensor, bounds: tuple[float, float]) -> None:
+    """Check the values, except while a graph is traced; NaN passes.
+
+    Args:
+        images: Images of any shape.
+        bounds: Lowest and highest value allowed.
+
+    Raises:
+        ValueError: If a value is outside.
+    """
+    if torch.compiler.is_compiling():
+        return
+    low, high = (extreme.item() for extreme in images.nan_to_num(0.0, torch.inf, -torch.inf).aminmax())
+    if low < bounds[0] - _ROUNDING or high > bounds[1] + _ROUNDING:
+        msg = f"images must have values in [{bounds[0]:g}, {bounds[1]:g}], got {low:g} to {high:g}."
+        raise ValueError(msg)
+
+
+def within(images: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """Tell for each image whether all its values are numbers within ``bounds``.
+
+    Comparisons alone, since runtimes may lose NaN in any other operation.
+
+    Args:
+        images: Images of shape ``(N, 3, H, W)``.
+        bounds: Lowest and highest value allowed.
+
+    Returns:
+        Booleans of shape ``(N,)``.
+
+    Example:
+        >>> within(torch.tensor([0.5, 2.0, torch.nan]).reshape(3, 1, 1, 1).expand(3, 3, 8, 8), RAW_RANGE)
+        tensor([ True, False, False])
+    """
+    inside = (images >= bounds[0] - _ROUNDING) & (images <= bounds[1] + _ROUNDING)
+    return inside.flatten(1).all(dim=1)
+
+
+def withhold(predictions: InferenceBatch, judged: Tensor) -> InferenceBatch:
+    """Take the predictions back for images that could not be judged.
+
+    Args:
+        predictions: Predictions for ``N`` images, each field of shape ``(N, ...)`` or ``None``.
+        judged: Booleans of shape ``(N,)``: which images could be judged.
+
+    Returns:
+        The predictions; for all other images scores and maps are NaN, labels and masks are true, which is anomalous.
+    """
+    fields = {}
+    for name, value in predictions._asdict().items():
+        if value is not None:
+            where = judged.reshape(-1, *[1] * (value.ndim - 1))
+            # ONNX Runtime has no torch.where for booleans.
+            fields[name] = value | ~where if value.dtype == torch.bool else torch.where(where, value, torch.nan)
+    return InferenceBatch(**fields)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults in the middle of a run: one clear message each, and the last good checkpoint is kept."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from anomalib.callbacks import ModelCheckpoint
+from anomalib.deploy import ExportType
+from anomalib.engine import Engine
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from rd_plugin import MVTec, ReverseDistillation
+from rd_plugin.callbacks import results_folder
+from rd_plugin.models.distillation import Distillation
+
+from .conftest import SIZE, Method, one_method
+
+BACKBONE = "test_resnet.r160_in1k"
+STEPS_PER_EPOCH = 3
+
+
+def _model(method: Method = ReverseDistillation) -> Distillation:
+    return method(BACKBONE, pre_trained=False, pre_processor=method.configure_pre_processor((SIZE, SIZE)))
+
+
+def _data(root: Path) -> MVTec:
+    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
+
+
+def _engine(folder: Path, *callbacks: Callback, **arguments: object) -> Engine:
+    """An engine that does not validate; a checkpoint is written after each epoch."""
+    settings = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 2, "limit_val_batches": 0}
+    return Engine(default_root_dir=folder, callbacks=list(callbacks), **{**settings, **arguments})
+
+
+class _InSecondEpoch(Callback):
+    """Do something to the model at the start of the second epoch."""
+
+    def __init__(self, action: Callable[[LightningModule], Any]) -> None:
+        self.action = action
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            self.action(pl_module)
+
+
+class _LostGradients(Callback):
+    """Give the last step of the second epoch a finite loss with gradients that are not."""
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        del pl_module
+        if trainer.global_step == 2 * STEPS_PER_EPOCH - 1:
+            optimizer.param_groups[0]["params"][0].grad.fill_(float("nan"))
+
+
+def _lose_weights(model: LightningModule) -> None:
+    with torch.no_grad():
+        next(model.model.student.parameters()).fill_(float("nan"))
+
+
+@contextmanager
+def _full_disk() -> Iterator[Callable[..., None]]:
+    """Give a function after whose call each file is full at 1 kB."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield lambda *_: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _assert_kept(folder: Path, method: Method) -> Path:
+    """Make sure that there is the checkpoint of the first epoch, whole, and nothing else of the kind."""
+    (checkpoint,) = folder.glob("**/*.ckpt")
+    assert not list(folder.rglob("*.partial"))
+    assert torch.load(checkpoint, weights_only=False)["global_step"] == STEPS_PER_EPOCH
+    state = method.load_from_checkpoint(checkpoint).model.state_dict()
+    assert all(tensor.isfinite().all() for tensor in state.values())
+    return checkpoint
+
+
+def test_loss_that_is_not_finite_keeps_the_last_checkpoint(method: Method, mvtec_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"loss at step {STEPS_PER_EPOCH} is not finite"):
+        _engine(tmp_path, _InSecondEpoch(_lose_weights)).fit(_model(method), datamodule=_data(mvtec_root))
+    _assert_kept(tmp_path, method)
+
+
+@one_method
+def test_weights_that_are_not_finite_are_not_saved(method: Method, mvtec_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"1 weights are not finite after step 6, .* No checkpoint is written"):
+        _engine(tmp_path, _LostGradients(), limit_val_batches=1.0).fit(_model(method), datamodule=_data(mvtec_root))
+    _assert_kept(tmp_path, method)
+
+
+def test_disk_that_fills_up_keeps_the_last_checkpoint(mvtec_root: Path, tmp_path: Path) -> None:
+    with _full_disk() as fill, pytest.raises(OSError, match="Could not be written") as caught:
+        _engine(tmp_path, _InSecondEpoch(fill)).fit(_model(), datamodule=_data(mvtec_root))
+    checkpoint = _assert_kept(tmp_path, ReverseDistillation)
+    kept = f"The last good checkpoint is kept, '{checkpoint}'. Could not be written: '{checkpoint}'"
+    assert kept in str(caught.value)
+    steps = []
+    resumed = _engine(tmp_path, _InSecondEpoch(lambda model: steps.append(model.global_step)))
+    resumed.fit(_model(), datamodule=_data(mvtec_root), ckpt_path=checkpoint)
+    assert steps == [STEPS_PER_EPOCH]
+
+
+def test_disk_that_is_full_of_pictures(mvtec_root: Path, tmp_path: Path) -> None:
+    engine, model, data = _engine(tmp_path), _model(), _data(mvtec_root)
+    engine.test(model, datamodule=data)
+    pictures = {path: path.read_bytes() for path in tmp_path.glob("**/images/**/*.png")}
+    assert len(pictures) == 12
+    with _full_disk() as fill:
+        fill()
+        with pytest.raises(OSError, match=rf"Could not be written: '{tmp_path}.*'"):
+            engine.test(model, datamodule=data)
+    assert {path: path.read_bytes() for path in pictures} == pictures
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_too_little_space_stops_before_the_data_is_read(
+    mvtec_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=30 * 2**20))
+    message = r"weights/lightning' needs 32 MiB of free space, 30 MiB are free\. .* folder as default_root_dir\.$"
+    with pytest.raises(OSError, match=message):
+        _engine(tmp_path).fit(_model(), datamodule=_data(mvtec_root))
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_space_asked_for_is_that_of_two_checkpoints(
+    method: Method, mvtec_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(results_folder, "check_folder", lambda _folder, needed, _argument: asked.append(needed))
+    _engine(tmp_path, max_steps=1).fit(_model(method), datamodule=_data(mvtec_root))
+    (checkpoint,) = tmp_path.glob("**/*.ckpt")
+    assert asked == [pytest.approx(2 * checkpoint.stat().st_size, rel=0.02)]
+
+
+def test_folder_that_cannot_be_written_to_stops_before_the_data_is_read(mvtec_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    engine = _engine(tmp_path / "results", ModelCheckpoint(dirpath=tmp_path / "file" / "weights"))
+    with pytest.raises(OSError, match=r"weights' cannot be written to: Not a directory\. .* as default_root_dir\.$"):
+        engine.fit(_model(), datamodule=_data(mvtec_root))
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_failed_export_leaves_the_old_one(tmp_path: Path) -> None:
+    model = _model()
+    path = Engine().export(model, ExportType.TORCH, export_root=tmp_path)
+    before = path.read_bytes()
+    with _full_disk() as fill:
+        fill()
+        with pytest.raises(RuntimeError):
+            Engine().export(model, ExportType.TORCH, export_root=tmp_path)
+    assert path.read_bytes() == before
+    assert {entry.name for entry in tmp_path.iterdir()} == {"weights"}
+
+
+def test_export_into_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"file' cannot be written to: Not a directory\. .* as export_root\.$"):
+        Engine().export(_model(), ExportType.TORCH, export_root=tmp_path / "file")
