@@ -90,8 +90,8 @@ MASK = Path("tile/ground_truth/stain/001_mask.png")
         (
             IMAGE,
             _sixteen_bit,
-            "the image has mode I;16, more than 8 bits a channel, and would be clipped to white when read; convert it to "
-            "8 bits.",
+            "the image has mode I;16, more than 8 bits a channel, and would be clipped to white when read; "
+            "convert it to 8 bits.",
         ),
         (MASK, _empty, "the file is empty."),
         (MASK, _smaller, "the mask has 48 x 48 pixels, its image 96 x 96; both must agree."),
