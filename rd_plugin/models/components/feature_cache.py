@@ -114,7 +114,8 @@ class FeatureCache:
         features = self.network(images)
         if not self.is_off:
             self._keep(features, found, names)
-        return features
+        # As they are when they come back, so that a resumed run, which has to compute them anew, goes on alike.
+        return features if self.is_off else [feature.to(_KEPT).to(feature.dtype) for feature in features]
 
     @staticmethod
     def _take(kept: Tensor, rows: Tensor, images: Tensor) -> Tensor:
