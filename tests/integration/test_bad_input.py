@@ -223,7 +223,7 @@ def test_category_without_defects_has_no_metrics(
     with caplog.at_level(logging.WARNING):
         (metrics,) = _train(method, root, tmp_path)
     assert metrics == {}
-    assert "test: there is no defect, so AUROC, F1 and AUPRO are undefined." in caplog.text
+    assert "| there is no defect, so AUROC, F1 and AUPRO are undefined." in caplog.text
     assert "image_AUROC (not both normal and anomalous images)" in caplog.text
 
 
