@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 FeatureCacheType = Literal["off", "memory", "disk", "auto"]
 
-# Features are kept in half precision: 11 bits of each, which leaves a cosine as it is, if none is out of range.
-_KEPT = torch.float16
-_HIGHEST = torch.finfo(_KEPT).max
+# Half precision keeps 11 bits of each feature, which changes a loss in its fifth digit, if none is out of range.
+_FULL, _HALF = torch.float32, torch.float16
+_HIGHEST = torch.finfo(_HALF).max
 # Share of a disk's free space that may be taken unasked.
 _DISK_SHARE = 0.5
 
@@ -50,9 +50,9 @@ class FeatureCache:
     Args:
         network: The frozen network, in evaluation mode: from images of shape ``(N, 3, H, W)`` to a list of features of
             shapes ``(N, C_l, H_l, W_l)``.
-        kind: ``"off"``; ``"memory"``, on the images' device; ``"disk"``, a temporary file that is gone with the
-            process, however it ends; ``"auto"``, memory if the budget allows, else disk if that takes no more than half
-            of what is free there.
+        kind: ``"off"``; ``"memory"``, on the images' device, in half precision if the budget allows no more;
+            ``"disk"``, a temporary file in half precision that is gone with the process, however it ends; ``"auto"``,
+            memory if the budget allows, else disk if that takes no more than half of what is free there.
         budget: Most bytes to take in memory.
         images: Number of training images; if it is not known, 0, and nothing is kept.
 
@@ -85,6 +85,7 @@ class FeatureCache:
         self.images = images
         self._rows: dict[str, int] = {}
         self._kept: list[Tensor] = []
+        self._dtype = _HALF
         self._fingerprints = torch.empty(0, dtype=torch.int64)
 
     @property
@@ -115,7 +116,7 @@ class FeatureCache:
         if not self.is_off:
             self._keep(features, found, names)
         # As they are when they come back, so that a resumed run, which has to compute them anew, goes on alike.
-        return features if self.is_off else [feature.to(_KEPT).to(feature.dtype) for feature in features]
+        return features if self.is_off else [feature.to(self._dtype).to(feature.dtype) for feature in features]
 
     @staticmethod
     def _take(kept: Tensor, rows: Tensor, images: Tensor) -> Tensor:
@@ -124,11 +125,10 @@ class FeatureCache:
 
     def _keep(self, features: list[Tensor], fingerprints: Tensor, names: Sequence[str]) -> None:
         """Keep a batch's features."""
-        if any(bool(feature.abs().amax() > _HIGHEST) for feature in features):
-            self._switch_off("features are out of the range of half precision")
-            return
         if not self._kept:
             self._open(features)
+        if self._dtype == _HALF and any(bool(feature.abs().amax() > _HIGHEST) for feature in features):
+            self._switch_off("features are out of the range of half precision")
         if self.is_off:
             return
         for index, name in enumerate(names):
@@ -141,7 +141,9 @@ class FeatureCache:
     def _open(self, features: list[Tensor]) -> None:
         """Make room for all images' features, or switch off."""
         shapes = [(self.images, *feature.shape[2:], feature.shape[1]) for feature in features]
-        needed = sum(np.prod(shape, dtype=int) for shape in shapes) * _KEPT.itemsize
+        numbers = sum(int(np.prod(shape, dtype=int)) for shape in shapes)
+        self._dtype = _FULL if self.kind != "disk" and numbers * _FULL.itemsize <= self.budget else _HALF
+        needed = numbers * self._dtype.itemsize
         in_memory = self.kind == "memory" or (self.kind == "auto" and needed <= self.budget)
         if in_memory and needed > self.budget:
             self._switch_off(f"the features take {needed} bytes, more than feature_cache_bytes ({self.budget})")
@@ -154,9 +156,16 @@ class FeatureCache:
                 return
         self._fingerprints = torch.zeros(self.images, dtype=torch.int64)
         device = features[0].device
-        self._kept = [torch.empty(s, dtype=_KEPT, device=device) if in_memory else _on_disk(s) for s in shapes]
+        self._kept = [torch.empty(s, dtype=self._dtype, device=device) if in_memory else _on_disk(s) for s in shapes]
         place = "memory" if in_memory else "a temporary file"
-        logger.info("The features of %d training images are kept in %s: %d bytes.", self.images, place, needed)
+        precision = "full" if self._dtype == _FULL else "half"
+        logger.info(
+            "The features of %d training images are kept in %s, in %s precision: %d bytes.",
+            self.images,
+            place,
+            precision,
+            needed,
+        )
 
     def _switch_off(self, reason: str) -> None:
         """Keep nothing from now on, and say why."""
@@ -166,9 +175,9 @@ class FeatureCache:
 
 
 def _on_disk(shape: Sequence[int]) -> Tensor:
-    """A tensor in a temporary file that has no name, so that it is gone with the process."""
+    """Half-precision tensor in a temporary file that has no name, so that it is gone with the process."""
     with tempfile.TemporaryFile() as file:
-        size = int(np.prod(shape, dtype=int)) * _KEPT.itemsize
+        size = int(np.prod(shape, dtype=int)) * _HALF.itemsize
         if hasattr(os, "posix_fallocate"):
             # A disk that turns out to be full would kill the process when the file is written to.
             os.posix_fallocate(file.fileno(), 0, size)

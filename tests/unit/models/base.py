@@ -311,10 +311,13 @@ class LightningModelTests:
         assert "The features of 3 training images are kept in memory" in caplog.text
         assert "The features of 3 training images are kept in a temporary file" in caplog.text
         without, *others = found
-        assert all(len(values) == 9 for values in without.values())
-        assert all(
-            values == pytest.approx(without[name], rel=1e-3) for other in others for name, values in other.items()
-        )
+        for name, values in without.items():
+            full, half = (other[name] for other in others)
+            assert len(values) == len(full) == len(half) == 9
+            assert full == pytest.approx(values, rel=1e-5)
+            # Then the weights drift apart, as after any other rounding.
+            assert half[:2] == pytest.approx(values[:2], rel=1e-3)
+            assert half == pytest.approx(values, rel=0.1)
 
     @torch.no_grad()
     def test_validation_step_adds_predictions(self) -> None:

@@ -47,6 +47,13 @@ def test_features_are_computed_once(cache: FeatureCache) -> None:
     assert all(feature.is_contiguous(memory_format=torch.channels_last) for feature in features)
 
 
+def test_full_precision_if_the_budget_allows() -> None:
+    cache = FeatureCache(Network(), "auto", 2 * NEEDED, images=4)
+    cache(IMAGES, NAMES)
+    assert all(torch.equal(a, b) for a, b in zip(cache(IMAGES, NAMES), Network()(IMAGES), strict=True))
+    assert cache.network.seen == 4
+
+
 def test_one_unknown_image_has_the_batch_computed(cache: FeatureCache) -> None:
     cache(IMAGES[:2], NAMES[:2])
     torch.testing.assert_close(cache(IMAGES[1:3], NAMES[1:3]), Network()(IMAGES[1:3]), rtol=1e-3, atol=0)
@@ -110,7 +117,7 @@ def test_auto_goes_to_disk_above_the_budget(caplog: pytest.LogCaptureFixture) ->
     cache(IMAGES, NAMES)
     cache(IMAGES, NAMES)
     assert cache.network.seen == 4
-    assert f"in a temporary file: {NEEDED} bytes" in caplog.text
+    assert f"in a temporary file, in half precision: {NEEDED} bytes" in caplog.text
 
 
 def test_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +138,7 @@ def test_full_disk_switches_it_off(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_features_out_of_range_switch_it_off(caplog: pytest.LogCaptureFixture) -> None:
-    cache = FeatureCache(Network(scale=1e6), "memory", 10**9, images=4)
+    cache = FeatureCache(Network(scale=1e6), "memory", NEEDED, images=4)
     assert torch.equal(cache(IMAGES, NAMES)[0], Network(scale=1e6)(IMAGES)[0])
     assert cache.is_off
     assert "out of the range of half precision" in caplog.text
