@@ -8,6 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torchvision.utils import make_grid, save_image
 
+from rd_plugin.atomic import atomic_export
+
 __all__ = ["TwinPicture"]
 
 
@@ -60,5 +62,9 @@ class TwinPicture(Callback):
         pictures = torch.cat([images, twins])
         pictures = (pictures - pictures.min()) / (pictures.max() - pictures.min())
         grid = make_grid(torch.cat([pictures, masks.expand_as(images)]), nrow=len(images))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_image(grid, path)
+
+        def save(folder: str) -> Path:
+            save_image(grid, Path(folder) / path.name)
+            return Path(folder) / path.name
+
+        atomic_export(save, path.parent)

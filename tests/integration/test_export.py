@@ -182,6 +182,7 @@ def test_compressed_models_keep_the_order_of_scores(
 
 
 @one_method
+@pytest.mark.slow
 def test_int8_ptq_of_another_size_than_the_images(model: Distillation, mvtec_root: Path, tmp_path: Path) -> None:
     data = MVTec(mvtec_root, "tile", num_workers=0)
     path = _export(
@@ -195,6 +196,7 @@ def test_int8_ptq_of_another_size_than_the_images(model: Distillation, mvtec_roo
     assert _run_openvino(path, np.zeros((2, 3, 80, 72), dtype=np.float32))["anomaly_map"].shape == (2, 1, SIZE, SIZE)
 
 
+@pytest.mark.slow
 @one_method
 def test_int8_ptq_without_data_says_what_it_needs(model: Distillation, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="INT8_PTQ needs images to calibrate with: give --data"):

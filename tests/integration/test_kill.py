@@ -33,7 +33,7 @@ AIMS = (
     ("fit", "training", 0.6),
     ("fit", "validation", 0.6),
     ("fit", "checkpoint", 0.3),
-    ("test", "testing", 1.0),
+    ("test", "testing", 0.6),
 )
 # For temporary files, on Linux: what is moved from there to a disk is copied, and a kill can leave half of it.
 _OTHER_DISK = "/dev/shm"

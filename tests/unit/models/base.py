@@ -362,6 +362,10 @@ class LightningModelTests:
         with pytest.raises(FileNotFoundError, match=r"'missing.pth' is neither a file nor an installed package"):
             trainer.fit(self.build(pre_trained="missing.pth"), unread, unread)
 
+    def test_quantization_without_data_says_what_it_needs(self) -> None:
+        with pytest.raises(ValueError, match="INT8_PTQ needs images to calibrate with: give --data"):
+            self.method._post_training_quantization_ov(None)
+
     def test_defaults_for_anomalib(self) -> None:
         model = self.build()
         assert model.learning_type == LearningType.ONE_CLASS
