@@ -26,6 +26,14 @@ SIZE = 64
 # For a test of what both methods share, such as the command line or the data: one will do.
 one_method = pytest.mark.parametrize("method", METHODS[:1], indirect=True, ids=lambda method: method.__name__)
 
+# For one that takes long: the other is left to the slow tests.
+other_method_slow = pytest.mark.parametrize(
+    "method",
+    [METHODS[0], *(pytest.param(method, marks=pytest.mark.slow) for method in METHODS[1:])],
+    indirect=True,
+    ids=lambda method: method.__name__,
+)
+
 
 @dataclass(frozen=True)
 class Trained:

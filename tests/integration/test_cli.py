@@ -16,7 +16,17 @@ from PIL import Image
 import rd_plugin
 from rd_plugin.registration import seed_command_line
 
-from .conftest import BACKBONE, Method, Trained, data_config, one_method, run_cli, small_model, write_config
+from .conftest import (
+    BACKBONE,
+    Method,
+    Trained,
+    data_config,
+    one_method,
+    other_method_slow,
+    run_cli,
+    small_model,
+    write_config,
+)
 
 
 def test_train_prints_metrics_and_writes_pictures(trained: Trained) -> None:
@@ -27,6 +37,7 @@ def test_train_prints_metrics_and_writes_pictures(trained: Trained) -> None:
     assert np.asarray(Image.open(pictures[0])).std() > 0
 
 
+@other_method_slow
 def test_train_as_on_the_design_card(method: Method, tmp_path: Path, mvtec_root: Path) -> None:
     """The card's words, with what any user adds: the data's place, and a limit so that the test ends."""
     (tmp_path / "elsewhere").mkdir()
@@ -60,6 +71,7 @@ def test_other_exports(trained: Trained, tmp_path: Path, export_type: str, suffi
     assert (_export(trained, tmp_path, export_type) / f"model.{suffix}").is_file()
 
 
+@other_method_slow
 @pytest.mark.parametrize("subcommand", ["fit", "validate", "test"])
 def test_trainer_subcommands(
     subcommand: str,
