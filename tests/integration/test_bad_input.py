@@ -19,7 +19,7 @@ from rd_plugin.models.distillation import Distillation
 
 from .conftest import SIZE, Method, one_method
 
-BACKBONE = "resnet18"
+BACKBONE = "tf_efficientnet_lite0"
 
 
 @pytest.fixture
@@ -256,22 +256,26 @@ def _student_weight(model: Distillation) -> torch.Tensor:
 
 
 def _teacher_weight(model: Distillation) -> torch.Tensor:
-    return model.model.teacher.net.layer3[0].conv1.weight
+    return model.model.teacher.net.blocks[4][0].conv_pw.weight
 
 
 @pytest.mark.parametrize(
     ("method", "weight", "message"),
     [
-        (ReverseDistillation, _student_weight, "train_loss at step 0 is not finite (layer1 nan, layer2 {}, layer3 {})"),
+        (
+            ReverseDistillation,
+            _student_weight,
+            "train_loss at step 0 is not finite (blocks.1 nan, blocks.2 {}, blocks.4 {})",
+        ),
         (
             ExpertReverseDistillation,
             _student_weight,
-            "student_loss at step 0 is not finite (layer1 nan, layer2 {}, layer3 {})",
+            "student_loss at step 0 is not finite (blocks.1 nan, blocks.2 {}, blocks.4 {})",
         ),
         (
             ExpertReverseDistillation,
             _teacher_weight,
-            "teacher_loss at step 0 is not finite (layer1 {}, layer2 {}, layer3 nan)",
+            "teacher_loss at step 0 is not finite (blocks.1 {}, blocks.2 {}, blocks.4 nan)",
         ),
     ],
     indirect=["method"],
