@@ -7,7 +7,9 @@ files is not, since that is often on another disk. What a killed program leaves 
 ends in ``.partial``, and may be deleted.
 """
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 __all__ = ["atomic_export", "atomic_file", "move_files"]
+
+# A disk with less space than this is taken to be full: the writers fill it to its last block.
+_FULL_BELOW = 2**20
 
 
 @contextmanager
@@ -87,11 +92,17 @@ def atomic_export(export: Callable[..., Path], root: str | Path, *args: Any, **k
         Path of the file in ``root``.
 
     Raises:
-        OSError: If ``root`` cannot be written to.
+        OSError: If ``root`` cannot be written to, or its disk has filled up; what was there before is kept.
     """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export.", suffix=".partial", dir=root) as folder:
-        path = export(folder, *args, **kwargs)
+        try:
+            path = export(folder, *args, **kwargs)
+        except Exception as error:
+            # torch's and OpenVINO's writers do not say why they failed, ONNX's not where.
+            if shutil.disk_usage(folder).free < _FULL_BELOW:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root)) from error
+            raise
         move_files(Path(folder), root, last=path)
         return root / path.relative_to(folder)

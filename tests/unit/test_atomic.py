@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files are there whole or not at all."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +87,19 @@ def test_failed_export_leaves_the_old_one(tmp_path: Path) -> None:
         atomic_export(fail, tmp_path, "new")
     assert {path.read_text() for path in (tmp_path / "weights").iterdir()} == {"old"}
     assert {path.name for path in tmp_path.iterdir()} == {"weights"}
+
+
+def test_export_that_fills_the_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: str) -> Path:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=4096 if path == folder else 2**30))
+        msg = "unexpected pos 64 vs 0"
+        raise RuntimeError(msg)
+
+    atomic_export(_export, tmp_path, "old")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        atomic_export(fail, tmp_path)
+    assert caught.value.filename == str(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"weights", "model.xml", "model.bin"}
 
 
 @pytest.mark.parametrize("moved", [0, 1])
