@@ -56,7 +56,11 @@ def _arguments(texts: list[str], model: str) -> dict[str, Any]:
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
-    """Return all cells that are asked for, seed by seed."""
+    """Return all cells that are asked for, seed by seed.
+
+    Raises:
+        ValueError: If there is no such model, data or cell.
+    """
     data = options.data if options.what in ABLATIONS else options.what
     backbones = dict(text.partition("=")[::2] for text in options.backbones)
     backbones = {name: _weights(weights or "true") for name, weights in backbones.items()}
@@ -86,7 +90,11 @@ def grid(options: argparse.Namespace) -> list[Cell]:
         for model in options.models
         for variant in variants(options.what, backbones)
     ]
-    return [cell for cell in cells if not options.only or any(fnmatch(cell.name, text) for text in options.only)]
+    chosen = [cell for cell in cells if not options.only or any(fnmatch(cell.name, text) for text in options.only)]
+    if not chosen:
+        msg = f"--only {' '.join(options.only)} leaves none of {len(cells)} cells, such as {cells[0].name!r}."
+        raise ValueError(msg)
+    return chosen
 
 
 def run_grid(grid: list[Cell], options: argparse.Namespace) -> int:
@@ -112,9 +120,8 @@ def run_grid(grid: list[Cell], options: argparse.Namespace) -> int:
                 figures = next(reversed(content["figures"].values()))
                 listed = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
                 bar.write(f"{cell.name}: {listed}")
-    if cells:
-        report.write(folder)
-        print(f"{len(cells) - failed} of {len(cells)} cells done, {failed} failed: {folder / 'table.md'}")
+    report.write(folder)
+    print(f"{len(cells) - failed} of {len(cells)} cells done, {failed} failed: {folder / 'table.md'}")
     return failed
 
 

@@ -92,9 +92,9 @@ def build(
         named = {f"layer{index}": stage for index, stage in enumerate(stages, start=1)}
         arguments = {"layers": [named[layer] for layer in accepted["layers"].default], **arguments}
     create = timm.create_model
-    # Some ask for timm's download whatever they are told.
+    # Some ask for timm's download whatever they are told, and know architectures without the tag of their weights.
     with patch("timm.create_model", lambda *args, **kwargs: create(*args, **{**kwargs, "pretrained": False})):
-        model = kind(**{"backbone": backbone, **arguments})
+        model = kind(**{"backbone": backbone.partition(".")[0], **arguments})
     extractors = [module for module in model.modules() if isinstance(module, TimmFeatureExtractor)]
     frozen = [extractor for extractor in extractors if not extractor.requires_grad]
     if not frozen:

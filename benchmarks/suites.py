@@ -57,7 +57,7 @@ def data_sets(data: str, root: Path | None) -> list[DataSet]:
         ValueError: If there is nothing at ``root``.
     """
     if data == "mvtec":
-        return [_mvtec_layout("MVTec AD", root or Path("datasets/MVTecAD"), CATEGORIES)]
+        return [_mvtec_layout("MVTecAD", root or Path("datasets/MVTecAD"), CATEGORIES)]
     if data == "visa":
         build = partial(Visa, root or Path("datasets/visa"), val_split_mode=ValSplitMode.NONE)
         return [DataSet("VisA", {category: partial(build, category) for category in VISA_CATEGORIES})]

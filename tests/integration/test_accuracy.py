@@ -109,6 +109,7 @@ def test_wrong_arguments_end_in_one_line(bench: dict, tmp_path: Path, capsys: py
     for arguments, message in (
         (["folder", "--root", str(tmp_path)], "a folder with */train/good"),
         (["solar", "--models", "anomalib.Nothing"], "model 'anomalib.Nothing' is unknown"),
+        (["solar", "--only", "*/tri/*"], "--only */tri/* leaves none of 2 cells, such as 'solar/mono/"),
     ):
         with pytest.raises(SystemExit):
             bench["accuracy"].main([*arguments, "--records", str(tmp_path)])
@@ -129,10 +130,17 @@ def test_peers_have_our_teacher(bench: dict, name: str) -> None:
         torch.testing.assert_close(features, ours[layer], rtol=1e-3, atol=1e-4)
 
 
+def test_peer_takes_a_backbone_with_a_tag(bench: dict) -> None:
+    model = bench["methods"].build(
+        "anomalib.ReverseDistillation", {}, "resnet18.tv_in1k", pre_trained=False, image_size=64
+    )
+    assert model.layers == ["layer1", "layer2", "layer3"]
+
+
 def _write_record(folder: Path, category: str, seed: int, *figures: float) -> None:
     """A record of a model on a category of MVTec AD, written by hand."""
     settings = {
-        "data": "MVTec AD",
+        "data": "MVTecAD",
         "category": category,
         "model": "ReverseDistillation",
         "backbone": "resnet18",
@@ -147,7 +155,7 @@ def _write_record(folder: Path, category: str, seed: int, *figures: float) -> No
     }
     names = ("image_AUROC", "pixel_AUROC", "pixel_AUPRO_per_image")
     content = {"settings": settings, "figures": {"": dict(zip(names, figures, strict=True))}, "train_seconds": 1}
-    path = folder / "MVTec AD" / category / f"{seed}.json"
+    path = folder / "MVTecAD" / category / f"{seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**content, "date": "2026-01-01"}))
 
