@@ -25,9 +25,9 @@ from typing import Any
 import methods
 import report
 import torch
-from cells import Cell, Machine, read, run
+from cells import Cell, Machine, run
 from runs import TEACHER
-from suites import ABLATIONS, DATA, data_sets, variants
+from suites import ABLATIONS, DATA, categories, variants
 from tqdm import tqdm
 
 from rd_plugin.models.distillation import Distillation
@@ -68,7 +68,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     cells = [
         Cell(
             {
-                "data": source.name,
+                "data": data_set,
                 "category": category,
                 "model": model,
                 "backbone": options.backbone,
@@ -85,8 +85,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
             build_data,
         )
         for seed in options.seeds
-        for source in data_sets(data, options.root)
-        for category, build_data in source.categories.items()
+        for data_set, category, build_data in categories(data, options.root)
         for model in options.models
         for variant in variants(options.what, backbones)
     ]
@@ -104,11 +103,11 @@ def run_grid(grid: list[Cell], options: argparse.Namespace) -> int:
     cells = [(cell, cell.record(folder)) for cell in grid]
     waiting, failed = [], 0
     for cell, record in cells:
-        known = read(record)
-        if known is None or (options.retry and "failure" in known):
+        has_failed = record.exists() and "failure" in json.loads(record.read_text())
+        if not record.exists() or (has_failed and options.retry):
             waiting.append((cell, record))
         else:
-            failed += "failure" in known
+            failed += has_failed
     with tqdm(waiting, initial=len(cells) - len(waiting), total=len(cells), unit="cell", dynamic_ncols=True) as bar:
         for cell, record in bar:
             bar.set_description(cell.name)

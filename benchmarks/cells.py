@@ -26,7 +26,7 @@ from torchvision.tv_tensors import Mask
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import installed_versions, now
 
-__all__ = ["Cell", "Machine", "read", "run"]
+__all__ = ["Cell", "Machine", "run"]
 
 _EVAL_BATCH = 16
 
@@ -74,11 +74,6 @@ class Cell:
         digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
         place = folder / self.settings["data"] / self.settings["category"]
         return place / f"{self.settings['model']}_{self.settings['seed']}_{digest[:10]}.json"
-
-
-def read(record: Path) -> dict[str, Any] | None:
-    """Return a record, or ``None`` if it is not there."""
-    return json.loads(record.read_text()) if record.exists() else None
 
 
 def _predictions(model: AnomalibModule, images: Tensor, scales: str) -> Iterator[tuple[str, Tensor, Tensor]]:

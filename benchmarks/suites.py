@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a suite consists of: its data sets with their categories, and its variants of a model."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,43 +10,33 @@ from anomalib.data import AnomalibDataModule, Visa
 from anomalib.data.datamodules.image.visa import VISA_CATEGORIES
 from anomalib.data.datasets.image.mvtecad import CATEGORIES
 from anomalib.data.utils import ValSplitMode
+from torchvision.datasets.folder import find_classes
 
 from rd_plugin import MVTec, OneClass, SolarCells
 
-__all__ = ["ABLATIONS", "DATA", "BuildData", "DataSet", "data_sets", "variants"]
+__all__ = ["ABLATIONS", "DATA", "BuildData", "categories", "variants"]
 
 BuildData = Callable[..., AnomalibDataModule]
+# Name of the data set, name of the category, and what builds its data module.
+Category = tuple[str, str, BuildData]
 DATA = ("mvtec", "visa", "one_class", "solar", "folder")
 ABLATIONS = ("ablation_bottleneck", "ablation_scales", "ablation_backbone")
 # Those of torchvision, with ten classes each.
 _ONE_CLASS = ("CIFAR10", "MNIST", "FashionMNIST")
 
 
-@dataclass(frozen=True)
-class DataSet:
-    """A data set.
-
-    Args:
-        name: Its name in tables.
-        categories: For each category what builds its data module, without validation images: nothing is chosen.
-    """
-
-    name: str
-    categories: dict[str, BuildData]
-
-
-def _mvtec_layout(name: str, root: Path, categories: tuple[str, ...]) -> DataSet:
+def _mvtec_layout(name: str, root: Path, categories: Iterable[str]) -> list[Category]:
     build = partial(MVTec, root, val_split_mode=ValSplitMode.NONE)
-    return DataSet(name, {category: partial(build, category) for category in categories})
+    return [(name, category, partial(build, category)) for category in categories]
 
 
-def _one_class(name: str, source: str, classes: dict[str, int | str], root: Path) -> DataSet:
+def _one_class(name: str, source: Path | str, root: Path, classes: Iterable[str | int]) -> list[Category]:
     build = partial(OneClass, source, root=root, val_split_mode="none")
-    return DataSet(name, {label: partial(build, normal) for label, normal in classes.items()})
+    return [(name, str(normal), partial(build, normal)) for normal in classes]
 
 
-def data_sets(data: str, root: Path | None) -> list[DataSet]:
-    """Return the data sets of a name in ``DATA``.
+def categories(data: str, root: Path | None) -> list[Category]:
+    """Return the categories of the data sets of a name in ``DATA``, without validation images: nothing is chosen.
 
     Args:
         data: The name.
@@ -57,23 +46,23 @@ def data_sets(data: str, root: Path | None) -> list[DataSet]:
         ValueError: If there is nothing at ``root``.
     """
     if data == "mvtec":
-        return [_mvtec_layout("MVTecAD", root or Path("datasets/MVTecAD"), CATEGORIES)]
+        return _mvtec_layout("MVTecAD", root or Path("datasets/MVTecAD"), CATEGORIES)
     if data == "visa":
         build = partial(Visa, root or Path("datasets/visa"), val_split_mode=ValSplitMode.NONE)
-        return [DataSet("VisA", {category: partial(build, category) for category in VISA_CATEGORIES})]
+        return [("VisA", category, partial(build, category)) for category in VISA_CATEGORIES]
     if data == "solar":
-        return [DataSet("solar", {kind: partial(SolarCells, kind) for kind in ("mono", "poly")})]
+        return [("solar", kind, partial(SolarCells, kind)) for kind in ("mono", "poly")]
     if data == "one_class":
-        if root is None or not (root / "train").is_dir():
-            classes: dict[str, int | str] = {str(index): index for index in range(10)}
-            return [_one_class(source, source, classes, root or Path("datasets")) for source in _ONE_CLASS]
-        names = sorted(folder.name for folder in (root / "train").iterdir() if folder.is_dir())
-        return [_one_class(root.resolve().name, str(root), dict(zip(names, names, strict=True)), root)]
+        if root is not None and (root / "train").is_dir():
+            return _one_class(root.resolve().name, root, root, find_classes(root / "train")[0])
+        return [
+            cell for source in _ONE_CLASS for cell in _one_class(source, source, root or Path("datasets"), range(10))
+        ]
     found = sorted(good.parents[1].name for good in root.glob("*/train/good")) if root else []
     if not found:
         msg = f"folder needs --root, a folder with */train/good in MVTec AD's layout; got {root}."
         raise ValueError(msg)
-    return [_mvtec_layout(root.resolve().name, root, tuple(found))]
+    return _mvtec_layout(root.resolve().name, root, found)
 
 
 def variants(suite: str, backbones: dict[str, bool | str]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def bench() -> dict[str, ModuleType]:
     """The benchmark's modules, which import each other as scripts do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
-        names = ("accuracy", "cells", "measures", "methods", "report")
+        names = ("accuracy", "cells", "measures", "methods", "report", "suites")
         return {name: importlib.import_module(name) for name in names}
 
 
@@ -114,6 +114,16 @@ def test_wrong_arguments_end_in_one_line(bench: dict, tmp_path: Path, capsys: py
         with pytest.raises(SystemExit):
             bench["accuracy"].main([*arguments, "--records", str(tmp_path)])
         assert message in capsys.readouterr().err
+
+
+def test_categories_of_each_suite(bench: dict, tmp_path: Path) -> None:
+    categories = bench["suites"].categories
+    counts = {data: len(categories(data, None)) for data in ("mvtec", "visa", "one_class", "solar")}
+    assert counts == {"mvtec": 15, "visa": 12, "one_class": 30, "solar": 2}
+    for folder in ("parts/train/cat", "parts/train/dog", "parts/test/cat"):
+        (tmp_path / folder).mkdir(parents=True)
+    (_, _, first), (data, category, build) = categories("one_class", tmp_path / "parts")
+    assert (data, category, build().normal_class, first().normal_class) == ("parts", "dog", "dog", "cat")
 
 
 @pytest.mark.parametrize("name", ["anomalib.Patchcore", "anomalib.Stfpm"])
