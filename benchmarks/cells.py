@@ -26,7 +26,7 @@ from torchvision.tv_tensors import Mask
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import installed_versions, now
 
-__all__ = ["Cell", "Machine", "run"]
+__all__ = ["Cell", "Machine", "model_name", "run"]
 
 _EVAL_BATCH = 16
 
@@ -49,6 +49,12 @@ class Machine:
         return {"device": name, "threads": torch.get_num_threads(), "versions": installed_versions()}
 
 
+def model_name(settings: dict[str, Any]) -> str:
+    """Return the model of a cell's settings with its arguments, as tables name it."""
+    arguments = ", ".join(f"{key}={value}" for key, value in settings["arguments"].items())
+    return f"{settings['model']}({arguments})" if arguments else settings["model"]
+
+
 @dataclass(frozen=True)
 class Cell:
     """A cell.
@@ -64,9 +70,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Data set, category, model with its arguments and teacher, and seed."""
-        arguments = ",".join(f"{key}={value}" for key, value in self.settings["arguments"].items())
-        model = f"{self.settings['model']}({arguments})" if arguments else self.settings["model"]
-        parts = (self.settings["data"], self.settings["category"], model, self.settings["backbone"])
+        parts = (self.settings["data"], self.settings["category"], model_name(self.settings), self.settings["backbone"])
         return "/".join((*parts, str(self.settings["seed"])))
 
     def record(self, folder: Path) -> Path:

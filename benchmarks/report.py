@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from cells import model_name
 from measures import METRICS, to_unit
 from runs import replace
 from torchmetrics.functional.classification import binary_roc
@@ -28,8 +29,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     """A row for each map of a record, or one for a failure."""
     content = json.loads(file.read_text())
     settings = content["settings"]
-    arguments = ", ".join(f"{key}={value}" for key, value in settings["arguments"].items())
-    model = f"{settings['model']}({arguments})" if arguments else settings["model"]
+    model = model_name(settings)
     ((unit, count),) = settings["length"].items()
     weights = {True: "timm's weights", False: "random weights"}.get(settings["pre_trained"], settings["pre_trained"])
     row = {
