@@ -16,6 +16,10 @@ __all__ = ["TwinGenerator", "perlin_masks"]
 
 # A cell is an image's side divided by up to two to this power.
 _FINEST_CELLS = 5
+# All masks of a batch are windows of one noise: more cells than the widest window has, each wide enough for a magnified
+# one to stay smooth.
+_CELLS = 64
+_PIXELS_PER_CELL = 16
 _THRESHOLD = 0.5
 _ROTATION = math.pi / 2
 # Share of the image that shows through the texture, at most.
@@ -25,23 +29,26 @@ _DRAWS = 10
 
 
 def _draw(count: int, height: int, width: int, device: torch.device) -> Tensor:
-    """Draw masks of shape ``(N, 1, H, W)``; now and then one is empty, its blob turned out of the picture."""
+    """Draw masks of shape ``(N, 1, H, W)``, none of them empty.
+
+    Each is seen through a window of its own: anywhere on the noise, turned, and as many cells high and wide as drawn.
+    """
+    noise = generate_perlin_noise(_CELLS * _PIXELS_PER_CELL, _CELLS * _PIXELS_PER_CELL, (_CELLS, _CELLS), device)
     # Cells smaller than a pixel cannot be drawn.
-    finest = [min(_FINEST_CELLS, int(math.log2(side))) for side in (height, width)]
-    noise = []
-    for _ in range(count):
-        rows, columns = (2 ** int(torch.randint(power + 1, ())) for power in finest)
-        noise.append(generate_perlin_noise(height, width, (rows, columns), device))
-    stacked = torch.stack(noise).unsqueeze(1)
-    # Where the noise stays below the threshold, its highest part becomes the blob.
-    highest = stacked.amax(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(stacked.dtype).tiny)
-    stacked = torch.where(highest > _THRESHOLD, stacked, stacked / highest)
+    powers = [torch.randint(min(_FINEST_CELLS, int(math.log2(side))) + 1, (count,)) for side in (height, width)]
+    rows, columns = (2.0**power / _CELLS for power in powers)
     angles = torch.empty(count).uniform_(-_ROTATION, _ROTATION)
-    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros(count)
-    aspect = height / width
-    turn = torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], dim=1).view(-1, 2, 3).to(device)
-    grid = F.affine_grid(turn, list(stacked.shape), align_corners=False)
-    return (F.grid_sample(stacked, grid, align_corners=False) > _THRESHOLD).float()
+    cos, sin, aspect = angles.cos(), angles.sin(), height / width
+    down, right = torch.empty(2, count).uniform_(-1, 1)
+    window = torch.stack([cos * columns, -sin * aspect * columns, right, sin / aspect * rows, cos * rows, down], dim=1)
+    grid = F.affine_grid(window.view(-1, 2, 3).to(device), [count, 1, height, width], align_corners=False)
+    # Smooth where few cells are magnified; what lies beyond the noise is its mirror image.
+    seen = F.grid_sample(
+        noise.expand(count, 1, -1, -1), grid, mode="bicubic", padding_mode="reflection", align_corners=False
+    )
+    # Where the noise stays below the threshold, its highest part becomes the blob.
+    highest = seen.amax(dim=(-2, -1), keepdim=True)
+    return (seen > _THRESHOLD * highest.where(highest <= _THRESHOLD, 1)).float()
 
 
 def perlin_masks(objects: Tensor) -> Tensor:

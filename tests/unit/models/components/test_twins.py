@@ -47,10 +47,7 @@ def test_masks_are_blobs_of_many_sizes() -> None:
 
 def test_masks_may_be_anywhere() -> None:
     covered = perlin_masks(torch.ones(300, 1, 32, 48)).amax(dim=0)[0] > 0
-    assert covered[4:-4, 4:-4].all()
-    # At the border less, where the corners of a turned picture are missing.
-    for border in (covered[0], covered[-1], covered[:, 0], covered[:, -1]):
-        assert border.float().mean() > 0.5
+    assert covered.all()
 
 
 @pytest.mark.parametrize("size", [(32, 32), (16, 31)])
