@@ -58,8 +58,21 @@ def _synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def training_step(side: str, device: str, backbone: str, batch: int, cache: bool) -> Callable[[], None]:
-    """A step of training: forward, backward, Adam; ours with or without kept features, as after a first epoch."""
+def training_step(
+    side: str, device: str, backbone: str, batch: int, cache: bool, mixed: bool = False, tf32: bool = True
+) -> Callable[[], None]:
+    """A step of training: forward, backward, Adam.
+
+    Args:
+        side: Ours or theirs.
+        device: Where it runs.
+        backbone: The teacher.
+        batch: Images in a step.
+        cache: Whether ours has kept features, as after a first epoch.
+        mixed: Whether ours runs in mixed precision, with bfloat16.
+        tf32: Whether a GPU's float32 convolutions may round their factors to TF32, as torch lets them.
+    """
+    torch.backends.cudnn.allow_tf32 = tf32
     if side == "ours" and device == "cpu":
         keep_freed_memory()
     module = _model(side, backbone).to(device).train()
@@ -75,7 +88,8 @@ def training_step(side: str, device: str, backbone: str, batch: int, cache: bool
             return module.model.distill_features(kept(images, names))
 
     def step() -> None:
-        loss = module.loss(*forward(images))
+        with torch.autocast(device, torch.bfloat16, enabled=side == "ours" and mixed):
+            loss = module.loss(*forward(images))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -260,9 +274,12 @@ def main() -> None:
         cases = [("wide_resnet50_2", 32)]
     for backbone, batch in cases:
         what = f"training step, {backbone}, batch {batch}"
-        for cache in (False, True):
-            label = f"{what}, kept features" if cache else what
-            rows += compare(label, training_step, turns, 1, device=device, backbone=backbone, batch=batch, cache=cache)
+        settings: dict[str, Row] = {"": {"cache": False}, ", kept features": {"cache": True}}
+        if device == "cuda":
+            settings[", bfloat16, kept features"] = {"cache": True, "mixed": True}
+            settings[", bfloat16, kept features (theirs: no TF32)"] = {"cache": True, "mixed": True, "tf32": False}
+        for name, how in settings.items():
+            rows += compare(what + name, training_step, turns, 1, device=device, backbone=backbone, batch=batch, **how)
         rows.append(sizes(backbone))
     if device == "cpu":
         rows += exports(turns)
