@@ -18,8 +18,9 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -255,38 +256,51 @@ def exports(turns: int) -> list[Row]:
     return rows
 
 
+def training_rows(device: str, quick: bool, turns: int) -> Iterator[Row]:
+    """Time and peak memory of training steps, and size of the weights."""
+    if device == "cuda":
+        cases = [("wide_resnet50_2", 32)]
+    else:
+        cases = [("resnet18", 16)] if quick else [("resnet18", 16), ("wide_resnet50_2", 4)]
+    settings: dict[str, Row] = {"": {"cache": False}, ", kept features": {"cache": True}}
+    if device == "cuda":
+        settings[", bfloat16, kept features"] = {"cache": True, "mixed": True}
+        settings[", bfloat16, kept features (theirs: no TF32)"] = {"cache": True, "mixed": True, "tf32": False}
+    for backbone, batch in cases:
+        for name, how in settings.items():
+            what = f"training step, {backbone}, batch {batch}{name}"
+            yield from compare(what, training_step, turns, 1, device=device, backbone=backbone, batch=batch, **how)
+        yield sizes(backbone)
+
+
+def inference_rows(device: str, turns: int) -> Iterator[Row]:
+    """Time of maps, of inference in PyTorch and, on a CPU, in OpenVINO."""
+    yield compare("anomaly map, 1 thread, batch 8", anomaly_map, turns, 5, device=device, batch=8)[0]
+    for batch in (1, 8):
+        what = f"eager inference, resnet18, batch {batch}"
+        yield compare(what, inference, turns, 5, device=device, backbone="resnet18", batch=batch)[0]
+    if device == "cpu":
+        yield from exports(turns)
+
+
 def main() -> None:
     """Measure, print the table and write the records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--quick", action="store_true", help="fewer turns, and no wide network")
+    parser.add_argument("--quick", action="store_true", help="fewer turns, and no wide network on a CPU")
     parser.add_argument("--json", type=Path, help="write the rows, and what they were measured on, to this file")
     arguments = parser.parse_args()
     device, turns = arguments.device, 3 if arguments.quick else 7
 
-    difference = (_map("ours", 8, "cpu")() - _map("theirs", 8, "cpu")()).abs().max().item()
-    rows = compare("anomaly map, 1 thread, batch 8", anomaly_map, turns, 5, device=device, batch=8)[:1]
-    for batch in (1, 8):
-        what = f"eager inference, resnet18, batch {batch}"
-        rows += compare(what, inference, turns, 3, device=device, backbone="resnet18", batch=batch)[:1]
-    cases = [("resnet18", 16)] if arguments.quick else [("resnet18", 16), ("wide_resnet50_2", 4)]
-    if device == "cuda":
-        cases = [("wide_resnet50_2", 32)]
-    for backbone, batch in cases:
-        what = f"training step, {backbone}, batch {batch}"
-        settings: dict[str, Row] = {"": {"cache": False}, ", kept features": {"cache": True}}
-        if device == "cuda":
-            settings[", bfloat16, kept features"] = {"cache": True, "mixed": True}
-            settings[", bfloat16, kept features (theirs: no TF32)"] = {"cache": True, "mixed": True, "tf32": False}
-        for name, how in settings.items():
-            rows += compare(what + name, training_step, turns, 1, device=device, backbone=backbone, batch=batch, **how)
-        rows.append(sizes(backbone))
-    if device == "cpu":
-        rows += exports(turns)
-
+    rows = []
     print("| what | ours | theirs | unit | ratio |\n| --- | --- | --- | --- | --- |")
-    for row in rows:
-        print(f"| {row['what']} | {row['ours']:.1f} | {row['theirs']:.1f} | {row['unit']} | {row['ratio']:.2f} |")
+    for row in chain(training_rows(device, arguments.quick, turns), inference_rows(device, turns)):
+        rows.append(row)
+        print(
+            f"| {row['what']} | {row['ours']:.1f} | {row['theirs']:.1f} | {row['unit']} | {row['ratio']:.2f} |",
+            flush=True,
+        )
+    difference = (_map("ours", 8, "cpu")() - _map("theirs", 8, "cpu")()).abs().max().item()
     machine = (
         torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
     )

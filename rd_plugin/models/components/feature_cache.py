@@ -52,7 +52,8 @@ class FeatureCache:
             shapes ``(N, C_l, H_l, W_l)``.
         kind: ``"off"``; ``"memory"``, on the images' device, in half precision if the budget allows no more;
             ``"disk"``, a temporary file in half precision that is gone with the process, however it ends; ``"auto"``,
-            memory if the budget allows, else disk if that takes no more than half of what is free there.
+            memory if the budget allows, else disk if that takes no more than half of what is free there and the images
+            are on a CPU: a GPU computes features sooner than it is given them.
         budget: Most bytes to take in memory.
         images: Number of training images; if it is not known, 0, and nothing is kept.
 
@@ -127,9 +128,10 @@ class FeatureCache:
         """Keep a batch's features."""
         if not self._kept:
             self._open(features)
+        if self.is_off:
+            return
         if self._dtype == _HALF and any(bool(feature.abs().amax() > _HIGHEST) for feature in features):
             self._switch_off("features are out of the range of half precision")
-        if self.is_off:
             return
         for index, name in enumerate(names):
             if name not in self._rows and len(self._rows) < self.images:
@@ -144,8 +146,12 @@ class FeatureCache:
         numbers = sum(int(np.prod(shape, dtype=int)) for shape in shapes)
         self._dtype = _FULL if self.kind != "disk" and numbers * _FULL.itemsize <= self.budget else _HALF
         needed = numbers * self._dtype.itemsize
-        in_memory = self.kind == "memory" or (self.kind == "auto" and needed <= self.budget)
-        if in_memory and needed > self.budget:
+        device = features[0].device
+        fits = needed <= self.budget
+        in_memory = self.kind == "memory" or (self.kind == "auto" and fits)
+        # Computed on a GPU, features are there sooner than from a file.
+        may_be_on_disk = self.kind == "disk" or (self.kind == "auto" and device.type == "cpu")
+        if not fits and not may_be_on_disk:
             self._switch_off(f"the features take {needed} bytes, more than feature_cache_bytes ({self.budget})")
             return
         if not in_memory:
@@ -155,7 +161,6 @@ class FeatureCache:
                 self._switch_off(f"the features take {needed} bytes, and {folder} has {free} free")
                 return
         self._fingerprints = torch.zeros(self.images, dtype=torch.int64)
-        device = features[0].device
         self._kept = [torch.empty(s, dtype=self._dtype, device=device) if in_memory else _on_disk(s) for s in shapes]
         place = "memory" if in_memory else "a temporary file"
         precision = "full" if self._dtype == _FULL else "half"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Teacher, bottleneck and student as a torch module, whatever they are trained by."""
 
+import torch
 from anomalib.data import InferenceBatch
 from anomalib.data.utils.tiler import Tiler
 from torch import Tensor, nn
@@ -60,6 +61,8 @@ class DistillationModel(nn.Module):
         self.student = student
         self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, blur_sigma, blur_border)
         self.image_score = ImageScore(score)
+        # The teacher's inputs come in this layout; convolutions would bring weights into it in every call.
+        self.to(memory_format=torch.channels_last)
 
     def check(self, images: Tensor) -> None:
         """Check that ``images`` are a batch of shape ``(N, 3, H, W)`` and of the weights' type.

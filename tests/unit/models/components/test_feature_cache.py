@@ -120,6 +120,14 @@ def test_auto_goes_to_disk_above_the_budget(caplog: pytest.LogCaptureFixture) ->
     assert f"in a temporary file, in half precision: {NEEDED} bytes" in caplog.text
 
 
+def test_auto_never_goes_to_disk_from_a_gpu(caplog: pytest.LogCaptureFixture) -> None:
+    # Where there is no GPU, what counts of one is that its tensors are elsewhere.
+    cache = FeatureCache(lambda images: [images.to("meta")], "auto", 0, len(NAMES))
+    assert cache(torch.rand(len(NAMES), 3, 8, 8), NAMES)[0].device.type == "meta"
+    assert cache.is_off
+    assert "more than feature_cache_bytes (0)" in caplog.text
+
+
 def test_disk_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even while it is used, so that a killed process leaves none."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
