@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Int8 for OpenVINO without loss in the anomaly map."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from anomalib.data import AnomalibDataModule
+import torch
+from anomalib.data import AnomalibDataModule, AnomalibDataset, ImageBatch
+from anomalib.metrics import AUROC
+from torchmetrics import Metric
 from torchvision.transforms.v2.functional import resize
 
 if TYPE_CHECKING:
     import openvino as ov
 
-__all__ = ["quantize"]
+__all__ = ["quantize", "quantize_with_control"]
 
 # The anomaly map is a small difference, one minus a cosine near one. In 8 bits it drowns, so the networks are quantized
 # and what follows them is not; in the exported graph it consists of these operations.
@@ -19,6 +23,35 @@ _MAP_OPERATIONS = ["Divide", "MatMul", "Multiply", "Power", "ReduceL2", "ReduceS
 _COMPARISONS = ["GreaterEqual", "LessEqual"]
 
 _CALIBRATION_IMAGES = 300
+
+
+def _images(model: "ov.Model", dataset: AnomalibDataset) -> Callable[[int], np.ndarray]:
+    """Return what reads an image of a data set as the model's input, of shape ``(1, 3, H, W)``."""
+    shape = model.input(0).partial_shape
+    size = [side.get_length() for side in list(shape)[-2:] if side.is_static]
+
+    def read(index: int) -> np.ndarray:
+        image = dataset[index].image
+        # An export of one size cannot resize images to it by itself.
+        return np.asarray(resize(image, size) if len(size) == 2 else image)[None]
+
+    return read
+
+
+def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any]:
+    """What is quantized, and the images that calibrate it."""
+    import nncf  # part of the extra `openvino`
+
+    datamodule.setup("fit")
+    images = datamodule.train_data
+    chosen = np.linspace(0, len(images) - 1, num=min(_CALIBRATION_IMAGES, len(images)), dtype=int)
+    return {
+        "calibration_dataset": nncf.Dataset(chosen.tolist(), _images(model, images)),
+        "preset": nncf.QuantizationPreset.MIXED,
+        "subset_size": len(chosen),
+        "fast_bias_correction": False,
+        "ignored_scope": nncf.IgnoredScope(types=[*_MAP_OPERATIONS, *_COMPARISONS], validate=False),
+    }
 
 
 def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
@@ -31,24 +64,62 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
     Returns:
         The quantized model.
     """
-    import nncf  # part of the extra `openvino`
+    import nncf
 
+    return nncf.quantize(model, **_options(model, datamodule))
+
+
+def quantize_with_control(
+    model: "ov.Model", datamodule: AnomalibDataModule, metric: Metric | None, max_drop: float
+) -> "ov.Model":
+    """Quantize as :func:`quantize` does, and bring layers back to floating point until accuracy is kept.
+
+    anomalib's own calibrates on validation images and measures on test images, which then choose.
+
+    Args:
+        model: Model as read or converted by OpenVINO.
+        datamodule: Data module whose training images calibrate the ranges and whose validation images measure accuracy.
+        metric: anomalib's metric of what is measured; by default image AUROC, which hangs on no threshold.
+        max_drop: How much of it may be lost, in [0, 1].
+
+    Returns:
+        The quantized model.
+
+    Raises:
+        ValueError: If ``max_drop`` is out of range or the validation set lacks good or defective images.
+    """
+    import nncf
+
+    if not 0 <= max_drop <= 1:
+        msg = f"max_drop must be in [0, 1], got {max_drop}."
+        raise ValueError(msg)
     datamodule.setup("fit")
-    images = datamodule.train_data
-    shape = model.input(0).partial_shape
-    size = [side.get_length() for side in list(shape)[-2:] if side.is_static]
+    images: AnomalibDataset | None = getattr(datamodule, "val_data", None)
+    labels = set() if images is None else set(images.samples["label_index"].astype(bool))
+    if images is None or labels != {False, True}:
+        msg = (
+            "INT8_ACQ measures accuracy on validation images, and the data has no "
+            f"{'good' if True in labels else 'defective'} ones to validate on: set val_split_mode, or take INT8_PTQ."
+        )
+        raise ValueError(msg)
+    metric = AUROC(fields=["pred_score", "gt_label"]) if metric is None else metric
+    read = _images(model, images)
 
-    def read(index: int) -> np.ndarray:
-        image = images[index].image
-        # An export of one size cannot resize images to it by itself.
-        return np.asarray(resize(image, size) if len(size) == 2 else image)[None]
+    def measure(compiled: "ov.CompiledModel", indices: Iterable[int]) -> float:
+        metric.reset()
+        for index in indices:
+            item = images[index]
+            known = {"image": item.image, "gt_label": item.gt_label, "gt_mask": item.gt_mask}
+            batch: dict[str, Any] = {name: value[None] for name, value in known.items() if value is not None}
+            for output, value in compiled(read(index)).items():
+                batch[output.get_any_name()] = torch.from_numpy(value).squeeze(1)
+            metric.update(ImageBatch(**batch))
+        return float(metric.compute())
 
-    chosen = np.linspace(0, len(images) - 1, num=min(_CALIBRATION_IMAGES, len(images)), dtype=int)
-    return nncf.quantize(
+    return nncf.quantize_with_accuracy_control(
         model,
-        nncf.Dataset(chosen.tolist(), read),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(chosen),
-        fast_bias_correction=False,
-        ignored_scope=nncf.IgnoredScope(types=[*_MAP_OPERATIONS, *_COMPARISONS], validate=False),
+        validation_dataset=nncf.Dataset(list(range(len(images)))),
+        validation_fn=measure,
+        max_drop=max_drop,
+        **_options(model, datamodule),
     )

@@ -161,9 +161,10 @@ def test_openvino_inferencer(
     [
         (ReverseDistillation, CompressionType.FP16),
         (ReverseDistillation, CompressionType.INT8),
-        # The only one that is the package's own work.
+        # This one and INT8_ACQ are the package's own work.
         (ReverseDistillation, CompressionType.INT8_PTQ),
         pytest.param(ExpertReverseDistillation, CompressionType.INT8_PTQ, marks=pytest.mark.slow),
+        pytest.param(ReverseDistillation, CompressionType.INT8_ACQ, marks=pytest.mark.slow),
     ],
     indirect=["method"],
 )

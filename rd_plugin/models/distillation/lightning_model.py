@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from anomalib import LearningType
+from anomalib import LearningType, TaskType
 from anomalib.data import AnomalibDataModule, ImageBatch, InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, Timer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
+from torchmetrics import Metric
 
 from rd_plugin.atomic import atomic_export
 from rd_plugin.callbacks import (
@@ -43,7 +44,7 @@ from rd_plugin.models.components import (
     within,
 )
 from rd_plugin.post_processor import DistillationPostProcessor
-from rd_plugin.quantization import quantize
+from rd_plugin.quantization import quantize, quantize_with_control
 
 from .recorded_module import RecordedModule
 
@@ -300,7 +301,28 @@ class Distillation(RecordedModule):
         Raises:
             ValueError: If there is no data module to calibrate with.
         """
-        if datamodule is None:
-            msg = "compression_type INT8_PTQ needs images to calibrate with: give --data, or datamodule in Python."
-            raise ValueError(msg)
-        return quantize(model, datamodule)
+        return quantize(model, _calibrating(datamodule, "INT8_PTQ"))
+
+    @staticmethod
+    def _accuracy_control_quantization_ov(
+        model: "ov.Model",
+        datamodule: AnomalibDataModule | None = None,
+        metric: Metric | None = None,
+        task: TaskType | None = None,
+        max_drop: float = 0.01,
+    ) -> "ov.Model":
+        """Quantize an OpenVINO model as far as its accuracy on the validation images allows; called by anomalib.
+
+        Raises:
+            ValueError: If there is no data module, ``max_drop`` is out of range or the validation images do not do.
+        """
+        del task  # the metric says what it measures
+        return quantize_with_control(model, _calibrating(datamodule, "INT8_ACQ"), metric, max_drop)
+
+
+def _calibrating(datamodule: AnomalibDataModule | None, compression: str) -> AnomalibDataModule:
+    """The data module, which has to be there."""
+    if datamodule is None:
+        msg = f"compression_type {compression} needs images to calibrate with: give --data, or datamodule in Python."
+        raise ValueError(msg)
+    return datamodule

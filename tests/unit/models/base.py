@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rd_plugin import MVTec
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.models.distillation import Distillation, DistillationModel
 
@@ -365,6 +366,16 @@ class LightningModelTests:
     def test_quantization_without_data_says_what_it_needs(self) -> None:
         with pytest.raises(ValueError, match="INT8_PTQ needs images to calibrate with: give --data"):
             self.method._post_training_quantization_ov(None)
+        with pytest.raises(ValueError, match="INT8_ACQ needs images to calibrate with: give --data"):
+            self.method._accuracy_control_quantization_ov(None)
+
+    def test_accuracy_control_measures_on_validation_images(self, mvtec_root: Path) -> None:
+        data = MVTec(mvtec_root, "tile", num_workers=0, val_split_mode="from_train", val_split_ratio=0.3)
+        message = "INT8_ACQ measures accuracy on validation images, and the data has no defective ones"
+        with pytest.raises(ValueError, match=message):
+            self.method._accuracy_control_quantization_ov(None, data)
+        with pytest.raises(ValueError, match=r"max_drop must be in \[0, 1\], got 2"):
+            self.method._accuracy_control_quantization_ov(None, data, max_drop=2)
 
     def test_defaults_for_anomalib(self) -> None:
         model = self.build()
