@@ -160,12 +160,12 @@ def _bars(summary: pd.DataFrame) -> plt.Figure:
         colours = ["tab:gray" if pd.isna(seeds) else "tab:blue" for seeds in rows["seeds"]]
         for axis, metric in zip(line, metrics, strict=True):
             places = np.arange(len(rows))
-            axis.barh(places, rows[metric], xerr=rows[f"{metric}_std"].fillna(0), color=colours, capsize=2)
+            axis.barh(places, rows[metric], xerr=rows[f"{metric}_std"], color=colours, capsize=2)
             for place, (_, row) in zip(places, rows.iterrows(), strict=True):
                 axis.text(0.02, place, _text(row, metric), va="center", color="white", fontsize=8)
             axis.set_yticks(places, labels, fontsize=8)
             axis.set_xlim(0, 1)
-            axis.set_title(f"{rows['data'].iloc[0]}: {METRICS[metric]}", fontsize=9)
+            axis.set_title(f"{rows['data'].iloc[0]}\n{METRICS[metric]}", fontsize=9)
         line[0].invert_yaxis()
     return figure
 
