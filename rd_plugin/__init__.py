@@ -3,9 +3,9 @@
 
 from rd_plugin.data import MVTec, OneClass, SolarCells
 from rd_plugin.models import ExpertReverseDistillation, ReverseDistillation
-from rd_plugin.registration import register, seed_command_line
+from rd_plugin.registration import prepare_command_line, register
 
 __all__ = ["ExpertReverseDistillation", "MVTec", "OneClass", "ReverseDistillation", "SolarCells"]
 
 register()
-seed_command_line()
+prepare_command_line()

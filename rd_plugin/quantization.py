@@ -39,10 +39,9 @@ def _images(model: "ov.Model", dataset: AnomalibDataset) -> Callable[[int], np.n
 
 
 def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any]:
-    """What is quantized, and the images that calibrate it."""
+    """What is quantized, and the images of a data module that is set up, which calibrate it."""
     import nncf  # part of the extra `openvino`
 
-    datamodule.setup("fit")
     images = datamodule.train_data
     chosen = np.linspace(0, len(images) - 1, num=min(_CALIBRATION_IMAGES, len(images)), dtype=int)
     return {
@@ -66,6 +65,7 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
     """
     import nncf
 
+    datamodule.setup("fit")
     return nncf.quantize(model, **_options(model, datamodule))
 
 

@@ -3,7 +3,8 @@
 
 jsonargparse, and with it ``anomalib train``, finds a class by its import path with nothing done. ``get_model`` and
 ``anomalib benchmark`` import only from modules on anomalib's list; this package is added there. And anomalib 2.7's
-command line takes ``--seed_everything`` without ever reading it; in a process that runs it, it is read.
+command line takes ``--seed_everything`` without ever reading it, and meets a results folder that it cannot make with
+a bare error of the system's; in a process that runs it, both arguments are looked at.
 """
 
 import functools
@@ -13,7 +14,9 @@ from typing import Any
 from anomalib.models import ALLOWED_MODULES
 from lightning import seed_everything
 
-__all__ = ["register", "seed_command_line"]
+from rd_plugin.callbacks.results_folder import check_folder
+
+__all__ = ["prepare_command_line", "register"]
 
 
 def register() -> None:
@@ -21,24 +24,30 @@ def register() -> None:
     ALLOWED_MODULES.update({"rd_plugin", "rd_plugin.models"})
 
 
-def seed_command_line() -> None:
-    """Let ``anomalib <subcommand> --seed_everything N`` do what its help says, if this process is that command.
+def prepare_command_line() -> None:
+    """Let ``anomalib <subcommand>`` heed ``--seed_everything`` and ``--default_root_dir`` before it builds anything.
 
-    ``True``, anomalib's default, draws a seed and logs it; ``False`` seeds nothing. The seed that was used replaces
-    the argument in the configuration that anomalib writes beside the run, as in Lightning's own command line.
+    The seed does what its help says: ``True``, anomalib's default, draws one and logs it; ``False`` seeds nothing. The
+    seed that was used replaces the argument in the configuration that anomalib writes beside the run, as in Lightning's
+    own command line. A folder that cannot be written to stops the command with an :class:`OSError` that names the
+    argument. Nothing is changed in a process that is not that command.
     """
-    # Not imported: a pipeline in Python has no command line to be seeded.
+    # Not imported: a pipeline in Python has no command line.
     module = sys.modules.get("anomalib.cli.cli")
     if module is None or hasattr(module.AnomalibCLI.before_instantiate_classes, "__wrapped__"):
         return
-    unseeded = module.AnomalibCLI.before_instantiate_classes
+    unprepared = module.AnomalibCLI.before_instantiate_classes
 
-    @functools.wraps(unseeded)
-    def seeded(cli: Any) -> None:
-        unseeded(cli)
+    @functools.wraps(unprepared)
+    def prepared(cli: Any) -> None:
+        unprepared(cli)
         arguments = cli.config[cli.config["subcommand"]] or {}
         seed = arguments.get("seed_everything", False)
         if seed is not False:
             arguments["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)
+        folder = arguments.get("default_root_dir")
+        # An export with a folder of its own writes nothing there.
+        if folder is not None and "://" not in str(folder) and arguments.get("export_root") is None:
+            check_folder(folder, 0, "default_root_dir")
 
-    module.AnomalibCLI.before_instantiate_classes = seeded
+    module.AnomalibCLI.before_instantiate_classes = prepared

@@ -14,7 +14,8 @@ from anomalib.cli import AnomalibCLI
 from PIL import Image
 
 import rd_plugin
-from rd_plugin.registration import seed_command_line
+from rd_plugin import ReverseDistillation
+from rd_plugin.registration import prepare_command_line
 
 from .conftest import (
     BACKBONE,
@@ -168,7 +169,7 @@ def test_seed_decides_the_weights(
 ) -> None:
     """Two runs with one seed give the same weights, bit for bit; another seed gives others."""
     monkeypatch.setattr(AnomalibCLI, "before_instantiate_classes", AnomalibCLI.before_instantiate_classes)
-    seed_command_line()
+    prepare_command_line()
     weights = []
     for run, seed in enumerate((1, 1, 2)):
         (tmp_path / str(run)).mkdir()
@@ -179,6 +180,28 @@ def test_seed_decides_the_weights(
     once, again, other = weights
     assert all(once[name].equal(again[name]) for name in once)
     assert not all(once[name].equal(other[name]) for name in once)
+
+
+def test_results_folder_that_cannot_be_made_is_named(
+    tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is built or read for a command whose results have no place; an export elsewhere needs none."""
+    monkeypatch.setattr(AnomalibCLI, "before_instantiate_classes", AnomalibCLI.before_instantiate_classes)
+    prepare_command_line()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    sections = {"model": small_model(ReverseDistillation), "data": data_config(mvtec_root)}
+    config = write_config(tmp_path / "config.yaml", default_root_dir="file/results", **sections)
+    message = r"file/results' cannot be written to: Not a directory\. Give another folder as default_root_dir\.$"
+    for subcommand in ("train", "fit", "test"):
+        with pytest.raises(OSError, match=message):
+            AnomalibCLI([subcommand, "--config", str(config)])
+    model = ["--model", "rd_plugin.ReverseDistillation", "--model.backbone", "resnet18", "--model.pre_trained", "false"]
+    export = ["export", *model, "--export_type", "torch", "--default_root_dir", "file/results"]
+    with pytest.raises(OSError, match=message):
+        AnomalibCLI(export)
+    AnomalibCLI([*export, "--export_root", "exported"])
+    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "exported", "file"}
 
 
 def test_seed_of_the_command_line_is_used_and_kept(trained: Trained) -> None:
