@@ -25,13 +25,12 @@ import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
 from lightning import seed_everything
-from measures import PixelMetrics
+from measures import PixelMetrics, area_under_roc
 from runs import TEACHER, build_data, check_settings, replace, train_once
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
+from torch.nn import functional as F  # noqa: N812
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
-from rd_plugin.models.components import cosine_deviation
 from rd_plugin.models.distillation import Distillation
 
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
@@ -47,8 +46,13 @@ VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
 }
 
 
-def deviations(model: Distillation, dataset: Any) -> tuple[list[Tensor], list[Tensor | None], list[str]]:
-    """Return each scale's deviations for all images, their masks in the model's size, and their defect types."""
+def residuals(model: Distillation, dataset: Any) -> tuple[list[Tensor], list[Tensor | None], list[str]]:
+    """Return what is left of each scale's teacher features, as directions, when the student's are taken away.
+
+    Returns:
+        For each scale residuals of shape ``(N, C_l, H_l, W_l)``, for each image its mask in the model's size, if it has
+        one, and its defect type.
+    """
     transform = model.pre_processor.transform
     scales: list[list[Tensor]] = []
     masks: list[Tensor | None] = []
@@ -56,31 +60,61 @@ def deviations(model: Distillation, dataset: Any) -> tuple[list[Tensor], list[Te
         item = dataset[index]
         image, mask = transform(item.image, item.gt_mask) if item.gt_mask is not None else (transform(item.image), None)
         teacher, student = model.model.distill(image.unsqueeze(0))
-        scales.append([cosine_deviation(t, s)[0] for t, s in zip(teacher, student, strict=True)])
+        scales.append([F.normalize(t)[0] - F.normalize(s)[0] for t, s in zip(teacher, student, strict=True)])
         masks.append(mask)
     types = [Path(path).parent.name for path in dataset.samples["image_path"]]
     return [torch.stack(scale) for scale in zip(*scales, strict=True)], masks, types
 
 
+def deviation(residual: Tensor) -> Tensor:
+    """Half the squared length of residuals, which is one minus the cosine of the two directions."""
+    return residual.square().sum(1) / 2
+
+
+def calibrated(residual: Tensor, normal: Tensor) -> Tensor:
+    """Deviations less their mean on training images, position by position, over their standard deviation there."""
+    known = deviation(normal)
+    return (deviation(residual) - known.mean(0)) / known.std(0)
+
+
+def whitened(residual: Tensor, normal: Tensor) -> Tensor:
+    """Mahalanobis distance of residuals from those of training images, position by position.
+
+    A hundredth of the mean variance is added to each. Divided by the square root of the number of channels, so that one
+    is usual at every scale.
+    """
+    channels = residual.shape[1]
+    mean = normal.mean(0)
+    known = (normal - mean).permute(2, 3, 0, 1)
+    covariance = known.mT @ known / len(normal)
+    ridge = 0.01 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1)
+    factor = torch.linalg.cholesky(covariance + ridge[..., None, None] * torch.eye(channels))
+    white = torch.linalg.solve_triangular(factor, (residual - mean).permute(2, 3, 1, 0), upper=False)
+    return (white.square().sum(2) / channels).sqrt().permute(2, 0, 1)
+
+
 @torch.inference_mode()
 def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return figures for each scale, their sum, and their sum after calibration; and one example of each defect type.
+    """Return figures for each scale and for sums of scales, and one example of each defect type.
 
-    Calibration subtracts each scale's mean deviation on training images, position by position, and divides by its
-    standard deviation.
+    Of the model's own deviations, and of two that compare with training images: see `calibrated` and `whitened`.
     """
     model.eval()
-    normal, _, _ = deviations(model, datamodule.train_data)
-    scales, masks, types = deviations(model, datamodule.test_data)
+    normal, _, _ = residuals(model, datamodule.train_data)
+    scales, masks, types = residuals(model, datamodule.test_data)
     labels = torch.tensor([int(label) for label in datamodule.test_data.samples["label_index"]])
-    calibrated = [(scale - n.mean(0)) / n.std(0) for scale, n in zip(scales, normal, strict=True)]
+    kinds = {
+        "": [deviation(scale) for scale in scales],
+        ", calibrated": [calibrated(*pair) for pair in zip(scales, normal, strict=True)],
+        ", whitened": [whitened(*pair) for pair in zip(scales, normal, strict=True)],
+    }
     strides = [stage.stride for stage in model.model.teacher.pyramid.targets]
-    parts = {f"stride {stride}": [scale] for stride, scale in zip(strides, scales, strict=True)}
-    parts |= {f"stride {stride}, calibrated": [scale] for stride, scale in zip(strides, calibrated, strict=True)}
-    parts |= {"sum": scales, "sum, calibrated": calibrated}
-    if len(strides) > 2:
-        parts["sum of strides 8 and 16"] = scales[1:]
-        parts["sum of strides 8 and 16, calibrated"] = calibrated[1:]
+    parts: dict[str, list[Tensor]] = {}
+    for kind, maps in kinds.items():
+        parts |= {f"stride {stride}{kind}": [scale] for stride, scale in zip(strides, maps, strict=True)}
+        parts[f"sum{kind}"] = maps
+        if len(strides) > 2:
+            parts[f"sum of strides 8 and 16{kind}"] = maps[1:]
     figures: dict[str, Any] = {}
     examples: dict[str, np.ndarray] = {}
     with_masks = all(mask is not None for mask in masks)
@@ -92,10 +126,10 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
                 for i in range(0, len(labels), 16)
             ]
         )
-        figures[name] = {"image_AUROC": float(binary_auroc(maps.amax((1, 2, 3)), labels))}
+        figures[name] = {"image_AUROC": area_under_roc(maps.amax((1, 2, 3)), labels)}
         if pixels is not None:
             figures[name] |= pixels(maps[:, 0])
-        if name in {"sum", "sum, calibrated"}:
+        if name.split(",")[0] == "sum":
             for kind in sorted(set(types)):
                 examples[f"{kind}|{name}"] = maps[types.index(kind), 0].half().numpy()
     return figures, examples
@@ -124,7 +158,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> None:
     content = {"settings": settings, "train_seconds": round(seconds, 1), "figures": figures}
     np.savez_compressed(record.with_suffix(".npz"), **examples)
     replace(record, lambda file: file.write_text(json.dumps(content, indent=1)))
-    print(f"{record.stem}: {figures['sum']}, calibrated {figures['sum, calibrated']}", flush=True)
+    print(f"{record.stem}: {figures['sum']}, whitened {figures['sum, whitened']}", flush=True)
 
 
 def spread(values: list[float]) -> str:

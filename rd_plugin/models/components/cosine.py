@@ -3,7 +3,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 __all__ = ["cosine_deviation", "flattened_deviation"]
 
@@ -13,6 +12,15 @@ _EPSILON = 1e-8
 def _widened(features: Tensor) -> Tensor:
     """Features in float32 at least: one minus a cosine near one would drown in 16 bits."""
     return features.float() if features.dtype in {torch.float16, torch.bfloat16} else features
+
+
+def _deviation(first: Tensor, second: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """One minus the cosine over ``dim``."""
+    first, second = _widened(first), _widened(second)
+    # Two norms and one product, in whatever layout the features have: no normalized or flattened copy of either, which
+    # is what makes F.cosine_similarity slow, and what it would keep for the backward pass.
+    norms = torch.linalg.vector_norm(first, dim=dim) * torch.linalg.vector_norm(second, dim=dim)
+    return 1 - (first * second).sum(dim=dim) / norms.clamp_min(_EPSILON)
 
 
 def cosine_deviation(first: Tensor, second: Tensor) -> Tensor:
@@ -31,10 +39,7 @@ def cosine_deviation(first: Tensor, second: Tensor) -> Tensor:
         >>> cosine_deviation(features, -features).unique()
         tensor([2.])
     """
-    first, second = _widened(first), _widened(second)
-    # Two norms and one product: no normalized copy of either map, which is what makes F.cosine_similarity slow.
-    norms = torch.linalg.vector_norm(first, dim=1) * torch.linalg.vector_norm(second, dim=1)
-    return 1 - (first * second).sum(dim=1) / norms.clamp_min(_EPSILON)
+    return _deviation(first, second, 1)
 
 
 def flattened_deviation(first: Tensor, second: Tensor) -> Tensor:
@@ -45,11 +50,12 @@ def flattened_deviation(first: Tensor, second: Tensor) -> Tensor:
         second: Features of the same shape.
 
     Returns:
-        Deviations of shape ``(N,)`` in float32 or wider, from 0 (same direction) to 2 (opposite).
+        Deviations of shape ``(N,)`` in float32 or wider, from 0 (same direction) to 2 (opposite); 1 for a sample whose
+        features are all zero.
 
     Example:
         >>> features = torch.ones(2, 4, 2, 2)
         >>> flattened_deviation(features, -features)
         tensor([2., 2.])
     """
-    return 1 - F.cosine_similarity(_widened(first).flatten(1), _widened(second).flatten(1))
+    return _deviation(first, second, (1, 2, 3))

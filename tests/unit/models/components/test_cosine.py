@@ -18,9 +18,10 @@ def test_zero_features_deviate_by_one() -> None:
     assert torch.equal(cosine_deviation(torch.zeros(1, 3, 2, 2), torch.randn(1, 3, 2, 2)), torch.ones(1, 2, 2))
 
 
-def test_zero_features_give_no_infinite_gradient() -> None:
+@pytest.mark.parametrize("deviation", [cosine_deviation, flattened_deviation])
+def test_zero_features_give_no_infinite_gradient(deviation: Callable[[Tensor, Tensor], Tensor]) -> None:
     student = torch.zeros(1, 3, 2, 2, requires_grad=True)
-    cosine_deviation(torch.randn(1, 3, 2, 2), student).sum().backward()
+    deviation(torch.randn(1, 3, 2, 2), student).sum().backward()
     assert student.grad.isfinite().all()
 
 
@@ -44,6 +45,18 @@ def test_whole_map_weighs_positions_by_their_size() -> None:
     second = torch.tensor([1.0, -3.0]).reshape(1, 1, 1, 2)
     torch.testing.assert_close(flattened_deviation(first, second), torch.tensor([1.8]))
     torch.testing.assert_close(cosine_deviation(first, second), torch.tensor([[[0.0, 2.0]]]))
+
+
+def test_whole_map_gives_gradients_in_the_features_layout() -> None:
+    """A gradient in another layout would be copied by the convolution that it goes back through."""
+    teacher, student = torch.randn(2, 2, 8, 4, 4)
+    contiguous = student.clone().requires_grad_()
+    last = student.to(memory_format=torch.channels_last).requires_grad_()
+    flattened_deviation(teacher, contiguous).sum().backward()
+    flattened_deviation(teacher.to(memory_format=torch.channels_last), last).sum().backward()
+    assert contiguous.grad.is_contiguous()
+    assert last.grad.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last.grad, contiguous.grad)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

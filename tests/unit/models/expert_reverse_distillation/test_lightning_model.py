@@ -88,12 +88,12 @@ class TestExpertReverseDistillation(LightningModelTests):
         expert = features_of_both(twin.teacher.expert(), images.image, twins)
         first = TeacherLoss()(twin.teach(images.image, twins), expert, masks)
         first.backward()
-        torch.optim.Adam(twin.teacher.parameters(), lr=1e-4, betas=(0.5, 0.999)).step()
+        torch.optim.Adam(twin.teacher.parameters(), lr=1e-4, betas=(0.5, 0.999), fused=True).step()
         teacher, *students = twin.train().distill_twins(images.image, twins)
         second = StudentLoss()([teacher, expert[0]], students)
         second.backward()
         student = [*twin.bottleneck.parameters(), *twin.student.parameters()]
-        torch.optim.Adam(student, lr=0.005, betas=(0.5, 0.999)).step()
+        torch.optim.Adam(student, lr=0.005, betas=(0.5, 0.999), fused=True).step()
 
         assert losses.values["teacher_loss"] == [pytest.approx(first.item(), rel=1e-5)]
         assert losses.values["student_loss"] == [pytest.approx(second.item(), rel=1e-5)]
