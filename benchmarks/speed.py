@@ -284,10 +284,14 @@ def training_rows(device: str, quick: bool, turns: int) -> Iterator[Row]:
     cases = [(f"{wide}, narrow embedding", wide, batch, True), (wide, wide, batch, False)]
     if device == "cpu":
         cases = [("resnet18", "resnet18", 16, False), *([] if quick else cases)]
-    settings: dict[str, Row] = {"": {"cache": False}, ", kept features": {"cache": True}}
+    mixed = ", kept features, ours in bfloat16"
+    settings: dict[str, Row] = {
+        "": {"cache": False},
+        ", kept features": {"cache": True},
+        mixed: {"cache": True, "mixed": True},
+    }
     if device == "cuda":
-        settings[", bfloat16, kept features"] = {"cache": True, "mixed": True}
-        settings[", bfloat16, kept features (theirs: no TF32)"] = {"cache": True, "mixed": True, "tf32": False}
+        settings[f"{mixed}, theirs without TF32"] = {**settings[mixed], "tf32": False}
     for name, backbone, batch, narrow in cases:
         for setting, how in settings.items():
             what = f"training step, {name}, batch {batch}{setting}"
