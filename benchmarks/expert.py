@@ -182,12 +182,12 @@ def table(records: Path) -> str:
         lines += ["", f"| {data} | seeds | map | {' | '.join(metrics)} |", "| --- " * (3 + len(metrics)) + "|"]
         for name in names:
             runs = groups[data, name]
-            for part in runs[0]["figures"]:
+            for part in max((run["figures"] for run in runs), key=len):
+                figures = [run["figures"][part] for run in runs if part in run["figures"]]
                 values = [
-                    spread([run["figures"][part][metric] for run in runs]) if metric in runs[0]["figures"][part] else ""
-                    for metric in metrics
+                    spread([figure[metric] for figure in figures]) if metric in figures[0] else "" for metric in metrics
                 ]
-                lines.append(f"| {name} | {len(runs)} | {part} | {' | '.join(values)} |")
+                lines.append(f"| {name} | {len(figures)} | {part} | {' | '.join(values)} |")
     return "\n".join(lines).strip()
 
 

@@ -286,6 +286,12 @@ class LightningModelTests:
         assert first.defaults["lr"] == 0.1
         assert all(optimizer.defaults["betas"] == (0.8, 0.9) for optimizer in (first, *others))
 
+    @pytest.mark.parametrize(("device", "fused"), [("cpu", True), ("meta", False)])
+    def test_optimizers_are_fused_on_a_cpu(self, device: str, fused: bool) -> None:
+        optimizers = self.build().to(device).configure_optimizers()
+        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+            assert optimizer.defaults["fused"] is fused
+
     def test_loss_that_is_not_finite(self, tmp_path: Path) -> None:
         model = self.build(on_bad_data="off")
         images = batch()
