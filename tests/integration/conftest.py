@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from anomalib.deploy import ExportType
+from anomalib.engine import Engine
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
@@ -118,3 +120,22 @@ def train_once(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Ca
 def trained(train_once: Callable[[Method], Trained], method: Method) -> Trained:
     """A trained model of each method."""
     return train_once(method)
+
+
+@pytest.fixture(scope="session")
+def export_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Trained], Path]:
+    """Export a model to OpenVINO as it is, when it is first asked for."""
+
+    @cache
+    def export(trained: Trained) -> Path:
+        model = trained.method.load_from_checkpoint(trained.checkpoint)
+        folder = tmp_path_factory.mktemp("exported")
+        return Engine(default_root_dir=folder).export(model, ExportType.OPENVINO, export_root=folder)
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def exported(export_once: Callable[[Trained], Path], trained: Trained) -> Path:
+    """The OpenVINO export of a trained model of each method."""
+    return export_once(trained)

@@ -49,12 +49,6 @@ def _export(model: Distillation, folder: Path, kind: ExportType, **arguments: ob
     return Engine(default_root_dir=folder).export(model, kind, export_root=folder, **arguments)
 
 
-@pytest.fixture(scope="module")
-def exported(model: Distillation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model exported to OpenVINO as it is."""
-    return _export(model, tmp_path_factory.mktemp("exported"), ExportType.OPENVINO)
-
-
 def _run_onnx(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(path)
     names = [output.name for output in session.get_outputs()]

@@ -7,19 +7,11 @@ from pathlib import Path
 import numpy as np
 import openvino
 import pytest
-from anomalib.deploy import ExportType
-from anomalib.engine import Engine
 from PIL import Image
 
 from rd_plugin import predict
 
-from .conftest import Trained, one_method, run_cli
-
-
-@pytest.fixture(scope="module")
-def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = trained.method.load_from_checkpoint(trained.checkpoint)
-    return Engine().export(model, ExportType.OPENVINO, export_root=tmp_path_factory.mktemp("exported"))
+from .conftest import one_method, run_cli
 
 
 def test_verdict_and_score_of_each_image(exported: Path, mvtec_root: Path, tmp_path: Path) -> None:
