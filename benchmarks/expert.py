@@ -71,10 +71,9 @@ def deviation(residual: Tensor) -> Tensor:
     return residual.square().sum(1) / 2
 
 
-def calibrated(residual: Tensor, normal: Tensor) -> Tensor:
+def calibrated(deviations: Tensor, normal: Tensor) -> Tensor:
     """Deviations less their mean on training images, position by position, over their standard deviation there."""
-    known = deviation(normal)
-    return (deviation(residual) - known.mean(0)) / known.std(0)
+    return (deviations - normal.mean(0)) / normal.std(0)
 
 
 def whitened(residual: Tensor, normal: Tensor) -> Tensor:
@@ -103,9 +102,10 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
     normal, _, _ = residuals(model, datamodule.train_data)
     scales, masks, types = residuals(model, datamodule.test_data)
     labels = torch.tensor([int(label) for label in datamodule.test_data.samples["label_index"]])
+    own = [deviation(scale) for scale in scales]
     kinds = {
-        "": [deviation(scale) for scale in scales],
-        ", calibrated": [calibrated(*pair) for pair in zip(scales, normal, strict=True)],
+        "": own,
+        ", calibrated": [calibrated(map_, deviation(known)) for map_, known in zip(own, normal, strict=True)],
         ", whitened": [whitened(*pair) for pair in zip(scales, normal, strict=True)],
     }
     strides = [stage.stride for stage in model.model.teacher.pyramid.targets]
