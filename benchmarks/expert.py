@@ -17,6 +17,7 @@ images; nothing is chosen on them.
 import argparse
 import json
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ from lightning import seed_everything
 from measures import PixelMetrics, area_under_roc
 from runs import TEACHER, build_data, check_settings, replace, train_once
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.models.components import CosineDeviation, MahalanobisDeviation
 from rd_plugin.models.distillation import Distillation
 
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
@@ -46,67 +47,43 @@ VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
 }
 
 
-def residuals(model: Distillation, dataset: Any) -> tuple[list[Tensor], list[Tensor | None], list[str]]:
-    """Return what is left of each scale's teacher features, as directions, when the student's are taken away.
-
-    Returns:
-        For each scale residuals of shape ``(N, C_l, H_l, W_l)``, for each image its mask in the model's size, if it has
-        one, and its defect type.
-    """
+def features(model: Distillation, dataset: Any) -> Iterator[tuple[list[Tensor], list[Tensor], Tensor | None]]:
+    """Yield each image's features of teacher and student, and its mask in the model's size, if it has one."""
     transform = model.pre_processor.transform
-    scales: list[list[Tensor]] = []
-    masks: list[Tensor | None] = []
     for index in range(len(dataset)):
         item = dataset[index]
         image, mask = transform(item.image, item.gt_mask) if item.gt_mask is not None else (transform(item.image), None)
-        teacher, student = model.model.distill(image.unsqueeze(0))
-        scales.append([F.normalize(t)[0] - F.normalize(s)[0] for t, s in zip(teacher, student, strict=True)])
-        masks.append(mask)
-    types = [Path(path).parent.name for path in dataset.samples["image_path"]]
-    return [torch.stack(scale) for scale in zip(*scales, strict=True)], masks, types
-
-
-def deviation(residual: Tensor) -> Tensor:
-    """Half the squared length of residuals, which is one minus the cosine of the two directions."""
-    return residual.square().sum(1) / 2
-
-
-def calibrated(deviations: Tensor, normal: Tensor) -> Tensor:
-    """Deviations less their mean on training images, position by position, over their standard deviation there."""
-    return (deviations - normal.mean(0)) / normal.std(0)
-
-
-def whitened(residual: Tensor, normal: Tensor) -> Tensor:
-    """Mahalanobis distance of residuals from those of training images, position by position.
-
-    A hundredth of the mean variance is added to each. Divided by the square root of the number of channels, so that one
-    is usual at every scale.
-    """
-    channels = residual.shape[1]
-    mean = normal.mean(0)
-    known = (normal - mean).permute(2, 3, 0, 1)
-    covariance = known.mT @ known / len(normal)
-    ridge = 0.01 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1)
-    factor = torch.linalg.cholesky(covariance + ridge[..., None, None] * torch.eye(channels))
-    white = torch.linalg.solve_triangular(factor, (residual - mean).permute(2, 3, 1, 0), upper=False)
-    return (white.square().sum(2) / channels).sqrt().permute(2, 0, 1)
+        yield *model.model.distill(image.unsqueeze(0)), mask
 
 
 @torch.inference_mode()
 def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return figures for each scale and for sums of scales, and one example of each defect type.
 
-    Of the model's own deviations, and of two that compare with training images: see `calibrated` and `whitened`.
+    Of cosines, which are the model's own deviations, and of two that compare with training images position by position:
+    "calibrated" ones, cosines less their mean there over their standard deviation, and Mahalanobis distances.
     """
     model.eval()
-    normal, _, _ = residuals(model, datamodule.train_data)
-    scales, masks, types = residuals(model, datamodule.test_data)
+    cosine = CosineDeviation()
+    mahalanobis = MahalanobisDeviation(stage.channels for stage in model.model.teacher.pyramid.targets)
+    normal = []
+    for teacher, student, _ in features(model, datamodule.train_data):
+        normal.append(cosine(teacher, student))
+        mahalanobis.update(teacher, student)
+    mahalanobis.finish()
+    usual = [torch.cat(scale) for scale in zip(*normal, strict=True)]
+    found, distances, masks = [], [], []
+    for teacher, student, mask in features(model, datamodule.test_data):
+        found.append(cosine(teacher, student))
+        distances.append(mahalanobis(teacher, student))
+        masks.append(mask)
+    types = [Path(path).parent.name for path in datamodule.test_data.samples["image_path"]]
     labels = torch.tensor([int(label) for label in datamodule.test_data.samples["label_index"]])
-    own = [deviation(scale) for scale in scales]
+    cosines = [torch.cat(scale) for scale in zip(*found, strict=True)]
     kinds = {
-        "": own,
-        ", calibrated": [calibrated(map_, deviation(known)) for map_, known in zip(own, normal, strict=True)],
-        ", whitened": [whitened(*pair) for pair in zip(scales, normal, strict=True)],
+        "": cosines,
+        ", calibrated": [(map_ - at.mean(0)) / at.std(0) for map_, at in zip(cosines, usual, strict=True)],
+        ", mahalanobis": [torch.cat(scale) for scale in zip(*distances, strict=True)],
     }
     strides = [stage.stride for stage in model.model.teacher.pyramid.targets]
     parts: dict[str, list[Tensor]] = {}
@@ -158,7 +135,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> None:
     content = {"settings": settings, "train_seconds": round(seconds, 1), "figures": figures}
     np.savez_compressed(record.with_suffix(".npz"), **examples)
     replace(record, lambda file: file.write_text(json.dumps(content, indent=1)))
-    print(f"{record.stem}: {figures['sum']}, whitened {figures['sum, whitened']}", flush=True)
+    print(f"{record.stem}: {figures['sum']}, mahalanobis {figures['sum, mahalanobis']}", flush=True)
 
 
 def spread(values: list[float]) -> str:

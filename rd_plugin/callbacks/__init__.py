@@ -6,6 +6,7 @@ from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck, OnBadData
 from .finite_weights import FiniteWeights
 from .memory_reuse import MemoryReuse
+from .normal_statistics import NormalStatistics
 from .provenance import ProvenanceWriter, RecordedCheckpointIO
 from .results_folder import ResultsFolder
 from .twin_picture import TwinPicture
@@ -18,6 +19,7 @@ __all__ = [
     "DataCheck",
     "FiniteWeights",
     "MemoryReuse",
+    "NormalStatistics",
     "OnBadData",
     "ProvenanceWriter",
     "RecordedCheckpointIO",

@@ -245,12 +245,13 @@ from rd_plugin import ExpertReverseDistillation, MVTec
 torch.set_num_threads(1)
 
 
-def fit(train_teacher, strategy):
+def fit(train_teacher, strategy, deviation):
     model = ExpertReverseDistillation(
         "resnet18",
         layers=["layer2", "layer3"],
         pre_trained=False,
         train_teacher=train_teacher,
+        deviation=deviation,
         pre_processor=ExpertReverseDistillation.configure_pre_processor((64, 64)),
         visualizer=False,
     )
@@ -259,14 +260,15 @@ def fit(train_teacher, strategy):
     engine = Engine(accelerator="cpu", devices=2, strategy=strategy, logger=False, **limits)
     engine.fit(model, datamodule=data)
     values = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    values.update(model.model.deviation.named_buffers())
     result = {"steps": engine.trainer.global_step, "world": engine.trainer.world_size, "values": values}
     torch.save(result, f"{strategy}-{engine.trainer.global_rank}.pt")
 
 
-fit(False, "ddp")
-fit(True, "ddp_find_unused_parameters_true")
+fit(False, "ddp", "mahalanobis")
+fit(True, "ddp_find_unused_parameters_true", "cosine")
 try:
-    fit(True, "ddp")
+    fit(True, "ddp", "cosine")
 except RuntimeError as error:
     print("REFUSED", error)
 """

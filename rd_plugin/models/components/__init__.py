@@ -4,6 +4,7 @@
 from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, BlurBorder, ImageScore, ScoreType
 from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
+from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, build_deviation
 from .feature_cache import FeatureCache, FeatureCacheType
 from .foreground import ForegroundType, foreground
 from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, withhold, within
@@ -21,7 +22,9 @@ __all__ = [
     "AnomalyMapMode",
     "BlurBorder",
     "BottleneckType",
+    "CosineDeviation",
     "CosineLoss",
+    "DeviationType",
     "FeatureCache",
     "FeatureCacheType",
     "ForegroundType",
@@ -29,6 +32,7 @@ __all__ = [
     "InformationInjection",
     "InjectionType",
     "LossType",
+    "MahalanobisDeviation",
     "Pyramid",
     "Residual",
     "ScoreType",
@@ -37,6 +41,7 @@ __all__ = [
     "Teacher",
     "TwinGenerator",
     "build_bottleneck",
+    "build_deviation",
     "check_images",
     "check_range",
     "cosine_deviation",

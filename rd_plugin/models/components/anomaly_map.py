@@ -2,7 +2,6 @@
 """From the deviations of each scale to one anomaly map and an image score (Deng and Li, section 3.4)."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import lru_cache
 from typing import Literal
 
@@ -10,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+from .precision import full_precision
 
 __all__ = ["AnomalyMapGenerator", "AnomalyMapMode", "BlurBorder", "ImageScore", "ScoreType"]
 
@@ -62,8 +63,7 @@ def _resample(maps: Tensor, size: Sequence[int], sigma: float, border: BlurBorde
             matrices.append(_resampling_tensor(source, target, sigma, border, maps.device))
     rows, columns = matrices
     # Under autocast the products would fall to 16 bit, which moves scores by more than a threshold's precision.
-    autocast = torch.is_autocast_enabled(maps.device.type)
-    with torch.autocast(maps.device.type, enabled=False) if autocast else nullcontext():
+    with full_precision(maps.device):
         # Two products with the constant on the right, the form that int8 runtimes support.
         return F.linear(F.linear(maps, columns).mT, rows).mT
 

@@ -4,19 +4,16 @@
 import torch
 from torch import Tensor
 
+from .precision import widened
+
 __all__ = ["cosine_deviation", "flattened_deviation"]
 
 _EPSILON = 1e-8
 
 
-def _widened(features: Tensor) -> Tensor:
-    """Features in float32 at least: one minus a cosine near one would drown in 16 bits."""
-    return features.float() if features.dtype in {torch.float16, torch.bfloat16} else features
-
-
 def _deviation(first: Tensor, second: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """One minus the cosine over ``dim``."""
-    first, second = _widened(first), _widened(second)
+    first, second = widened(first), widened(second)
     # Two norms and one product, in whatever layout the features have: no normalized or flattened copy of either, which
     # is what makes F.cosine_similarity slow, and what it would keep for the backward pass.
     norms = torch.linalg.vector_norm(first, dim=dim) * torch.linalg.vector_norm(second, dim=dim)

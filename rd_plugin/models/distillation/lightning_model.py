@@ -25,6 +25,7 @@ from rd_plugin.callbacks import (
     DataCheck,
     FiniteWeights,
     MemoryReuse,
+    NormalStatistics,
     OnBadData,
     ProvenanceWriter,
     ResultsFolder,
@@ -38,6 +39,7 @@ from rd_plugin.models.components import (
     RAW_RANGE,
     FeatureCache,
     FeatureCacheType,
+    MahalanobisDeviation,
     Teacher,
     check_range,
     withhold,
@@ -147,6 +149,8 @@ class Distillation(RecordedModule):
             ProvenanceWriter(),
             LambdaCallback(on_exception=self._let_frozen_network_go),
         ]
+        if isinstance(self.model.deviation, MahalanobisDeviation):
+            own.append(NormalStatistics())
         return [*(callbacks if isinstance(callbacks, Sequence) else [callbacks]), *own]
 
     @staticmethod

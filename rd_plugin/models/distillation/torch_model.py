@@ -11,12 +11,13 @@ from rd_plugin.models.components import (
     AnomalyMapGenerator,
     AnomalyMapMode,
     BlurBorder,
+    DeviationType,
     ImageScore,
     ScoreType,
     Student,
     Teacher,
+    build_deviation,
     check_images,
-    cosine_deviation,
     withhold,
     within,
 )
@@ -31,6 +32,7 @@ class DistillationModel(nn.Module):
         teacher: The teacher.
         bottleneck: Bottleneck for the teacher's pyramid.
         student: Student for the teacher's pyramid.
+        deviation: ``"cosine"`` or ``"mahalanobis"``; see :mod:`~rd_plugin.models.components.deviation`.
         anomaly_map_mode: ``"add"`` or ``"multiply"``.
         score: ``"max"``, ``"mean"`` or the share of highest pixels whose mean is the score.
         blur_sigma: Standard deviation of the Gaussian blur, in pixels.
@@ -49,6 +51,7 @@ class DistillationModel(nn.Module):
         teacher: Teacher,
         bottleneck: nn.Module,
         student: Student,
+        deviation: DeviationType = "cosine",
         anomaly_map_mode: AnomalyMapMode = "add",
         score: ScoreType = "max",
         blur_sigma: float = 4.0,
@@ -59,6 +62,7 @@ class DistillationModel(nn.Module):
         self.teacher = teacher
         self.bottleneck = bottleneck
         self.student = student
+        self.deviation = build_deviation(deviation, [stage.channels for stage in teacher.pyramid.targets])
         self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, blur_sigma, blur_border)
         self.image_score = ImageScore(score)
         # The teacher's inputs come in this layout; convolutions would bring weights into it in every call.
@@ -94,8 +98,8 @@ class DistillationModel(nn.Module):
         return features[: len(self.teacher.pyramid.distilled)], self.imitate(features)
 
     def deviations(self, images: Tensor) -> list[Tensor]:
-        """Return one minus the cosine for each scale, of shapes ``(N, H_l, W_l)``, fine to coarse."""
-        return [cosine_deviation(t, s) for t, s in zip(*self.distill(images), strict=True)]
+        """Return how far the student is from the teacher at each scale, of shapes ``(N, H_l, W_l)``, fine to coarse."""
+        return self.deviation(*self.distill(images))
 
     def scale_maps(self, images: Tensor) -> list[Tensor]:
         """Return each scale's own map before the blur, of shape ``(N, 1, H, W)``, fine to coarse."""

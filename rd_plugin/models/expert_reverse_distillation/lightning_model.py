@@ -19,6 +19,7 @@ from rd_plugin.data.textures import Textures
 from rd_plugin.models.components import (
     AnomalyMapMode,
     BlurBorder,
+    DeviationType,
     FeatureCacheType,
     ForegroundType,
     InjectionType,
@@ -64,6 +65,10 @@ class ExpertReverseDistillation(Distillation):
             Describable Textures Dataset; by default they take it from other images of the batch.
         foreground: Where synthetic anomalies may be: ``"none"`` (everywhere, for textures), or on the object, found by
             ``"otsu"`` or ``"grabcut"``.
+        deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
+            features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
+            which all go through the model once more before each validation. It suits textures; images must have one
+            size, and checkpoints and exports grow by a covariance for each position.
         anomaly_map_mode: ``"add"`` or ``"multiply"`` the scales.
         score: Image score: ``"max"`` or ``"mean"`` of the map, or the mean of a share of its pixels, the highest ones,
             given as a fraction in (0, 1].
@@ -105,6 +110,7 @@ class ExpertReverseDistillation(Distillation):
         train_teacher: bool = True,
         anomaly_source: str | Path | None = None,
         foreground: ForegroundType = "none",
+        deviation: DeviationType = "cosine",
         anomaly_map_mode: AnomalyMapMode = "add",
         score: ScoreType = "max",
         blur_sigma: float = 4.0,
@@ -144,6 +150,7 @@ class ExpertReverseDistillation(Distillation):
             pre_trained=pre_trained,
             injection=injection,
             train_teacher=train_teacher,
+            deviation=deviation,
             anomaly_map_mode=anomaly_map_mode,
             score=score,
             blur_sigma=blur_sigma,

@@ -19,6 +19,7 @@ from rd_plugin.models.components import (
     BlurBorder,
     BottleneckType,
     CosineLoss,
+    DeviationType,
     FeatureCacheType,
     LossType,
     ScoreType,
@@ -48,6 +49,10 @@ class ReverseDistillation(Distillation):
         bottleneck: ``"mff_oce"`` (all scales fused and embedded), ``"oce"`` (the coarsest scale embedded) or ``"none"``
             (the teacher's next stage, not trained): the paper's ablation.
         loss: ``"flattened"`` (the authors' program, published figures) or ``"per_pixel"`` (the paper's equations).
+        deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
+            features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
+            which all go through the model once more before each validation. It suits textures; images must have one
+            size, and checkpoints and exports grow by a covariance for each position.
         anomaly_map_mode: ``"add"`` or ``"multiply"`` the scales.
         score: Image score: ``"max"`` or ``"mean"`` of the map, or the mean of a share of its pixels, the highest ones,
             given as a fraction in (0, 1].
@@ -86,6 +91,7 @@ class ReverseDistillation(Distillation):
         pre_trained: bool | str | Path = True,
         bottleneck: BottleneckType = "mff_oce",
         loss: LossType = "flattened",
+        deviation: DeviationType = "cosine",
         anomaly_map_mode: AnomalyMapMode = "add",
         score: ScoreType = "max",
         blur_sigma: float = 4.0,
@@ -119,6 +125,7 @@ class ReverseDistillation(Distillation):
             layers=layers,
             pre_trained=pre_trained,
             bottleneck=bottleneck,
+            deviation=deviation,
             anomaly_map_mode=anomaly_map_mode,
             score=score,
             blur_sigma=blur_sigma,

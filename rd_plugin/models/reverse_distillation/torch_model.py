@@ -19,7 +19,7 @@ class ReverseDistillationModel(DistillationModel):
         layers: Names of the stages to distil, or ``None`` for those of strides 4, 8 and 16.
         pre_trained: ``True`` for timm's weights, ``False`` for random ones, or a file or package with weights.
         bottleneck: ``"mff_oce"``, ``"oce"`` or ``"none"``.
-        **map_arguments: ``anomaly_map_mode``, ``score``, ``blur_sigma`` and ``blur_border`` of
+        **map_arguments: ``deviation``, ``anomaly_map_mode``, ``score``, ``blur_sigma`` and ``blur_border`` of
             :class:`~rd_plugin.models.distillation.DistillationModel`.
 
     Raises:

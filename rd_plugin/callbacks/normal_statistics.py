@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tell a model what its student misses on good images."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.utils.data import DataLoader, Subset
+
+__all__ = ["NormalStatistics"]
+
+
+class NormalStatistics(Callback):
+    """Run all training images through a model whose deviation compares with them.
+
+    For models with :class:`~rd_plugin.models.components.MahalanobisDeviation`. Done before each validation, whose
+    thresholds hang on it, and at the end of each epoch if there are no validations, since a checkpoint may follow.
+    """
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare with the training images from now on, if the validation is part of a training."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._learn(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same, if there are no validations."""
+        if not trainer.enable_validation or not sum(trainer.num_val_batches):
+            self._learn(trainer, pl_module)
+
+    @staticmethod
+    # Statistics made in inference mode could not be changed by a later training or loading.
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def _learn(trainer: Trainer, pl_module: LightningModule) -> None:
+        network: Any = pl_module.model
+        was_training = network.training
+        network.eval()
+        network.deviation.reset()
+        for index, batch in enumerate(_all_images(trainer)):
+            batch = trainer.strategy.batch_to_device(batch)
+            if pre_processor := getattr(pl_module, "pre_processor", None):
+                pre_processor.on_train_batch_start(trainer, pl_module, batch, index)
+            with trainer.precision_plugin.val_step_context():
+                network.deviation.update(*network.distill(network.tiles(batch.image)))
+        network.deviation.finish(partial(trainer.strategy.reduce, reduce_op="sum"))
+        network.train(was_training)
+
+
+def _all_images(trainer: Trainer) -> DataLoader:
+    """A loader of its own over this process's share of the training images: one in use must not be started anew."""
+    loader: DataLoader = trainer.train_dataloader  # type: ignore[assignment]
+    dataset: Any = loader.dataset
+    return DataLoader(
+        Subset(dataset, range(trainer.global_rank, len(dataset), trainer.world_size)),
+        batch_size=loader.batch_size,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        # Not torch's own generator, from which the training draws.
+        generator=torch.Generator(),
+    )

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far the student is from the teacher at each position: by the angle alone, or against what is usual there."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, cast
+
+import torch
+from anomalib.models.components import DynamicBufferMixin
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from .cosine import cosine_deviation
+from .precision import full_precision, widened
+
+__all__ = ["CosineDeviation", "DeviationType", "MahalanobisDeviation", "ResidualStatistics", "build_deviation"]
+
+DeviationType = Literal["cosine", "mahalanobis"]
+
+# The covariance of each position has to fit into memory, a checkpoint and an export, which with more channels it would
+# not. Residuals are then projected onto this many directions, drawn at random as PaDiM's channels are.
+_MAX_CHANNELS = 128
+
+# Of the mean variance, added to each: directions in which training images hardly differ must not count for everything.
+_RIDGE = 0.01
+
+
+class CosineDeviation(nn.Module):
+    """One minus the cosine over channels, at each scale (Deng and Li, equation 1)."""
+
+    def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[Tensor]:
+        """Return deviations of shapes ``(N, H_l, W_l)`` in [0, 2] for features of shapes ``(N, C_l, H_l, W_l)``."""
+        return [cosine_deviation(t, s) for t, s in zip(teacher, student, strict=True)]
+
+
+class ResidualStatistics(DynamicBufferMixin):
+    """Mean and covariance of one scale's residuals at each position, and the Mahalanobis distance from them.
+
+    A residual is the teacher's direction less the student's; half its squared length is one minus their cosine.
+
+    Args:
+        channels: Channels of the features.
+        max_channels: Directions that residuals are projected onto if the features have more channels.
+
+    Attributes:
+        projection: Orthonormal directions of shape ``(channels, K)``; empty without a projection.
+        mean: Mean residual of shape ``(H, W, 1, K)``; empty before :meth:`finish`.
+        whitening: Transposed inverse of the covariance's Cholesky factor, of shape ``(H, W, K, K)``; likewise.
+    """
+
+    projection: Tensor
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(self, channels: int, max_channels: int = _MAX_CHANNELS) -> None:
+        super().__init__()
+        projection = torch.empty(0)
+        if channels > max_channels:
+            # From a generator of its own, so that it is the same for all models.
+            drawn = torch.randn(channels, max_channels, generator=torch.Generator().manual_seed(0))
+            projection = torch.linalg.qr(drawn)[0]
+        self.register_buffer("projection", projection)
+        self.register_buffer("mean", torch.empty(0))
+        self.register_buffer("whitening", torch.empty(0))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what :meth:`update` has added up."""
+        self._count = 0
+        self._sum = self._products = torch.empty(0)
+
+    def _residual(self, teacher: Tensor, student: Tensor) -> Tensor:
+        """Residuals of shape ``(H, W, N, K)`` for features of shape ``(N, C, H, W)``."""
+        residual = (F.normalize(widened(teacher)) - F.normalize(widened(student))).permute(2, 3, 0, 1)
+        return residual @ self.projection.to(residual.dtype) if self.projection.numel() else residual
+
+    @torch.no_grad()
+    def update(self, teacher: Tensor, student: Tensor) -> None:
+        """Add up the residuals of training images, from features of shape ``(N, C, H, W)``."""
+        with full_precision(teacher.device):
+            residual = self._residual(teacher, student)
+            height, width, count, channels = residual.shape
+            if not self._count:
+                self._sum = residual.new_zeros(height, width, 1, channels)
+                self._products = residual.new_zeros(height, width, channels, channels)
+            self._count += count
+            self._sum += residual.sum(2, keepdim=True)
+            flat = residual.reshape(-1, count, channels)
+            self._products.view(-1, channels, channels).baddbmm_(flat.mT, flat)
+
+    @torch.no_grad()
+    def finish(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Set :attr:`mean` and :attr:`whitening` from what was added up, and forget that.
+
+        Args:
+            reduce: Returns the sum of a tensor over all processes.
+        """
+        count = reduce(torch.tensor(float(self._count), device=self._sum.device))
+        mean, whitening = reduce(self._sum) / count, reduce(self._products)
+        identity = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
+        with full_precision(mean.device):
+            for row, mean_row in zip(whitening, mean, strict=True):
+                # Row by row and in place: with wide features there is no room for several covariances of each position.
+                covariance = row / count - mean_row.mT @ mean_row
+                variance = covariance.diagonal(dim1=-2, dim2=-1)
+                # The last term is for positions where nothing varies, as of a single image.
+                variance += _RIDGE * variance.mean(-1, keepdim=True).clamp_min(0) + torch.finfo(row.dtype).eps
+                factor = torch.linalg.cholesky(covariance)
+                row.copy_(torch.linalg.solve_triangular(factor, identity.expand_as(row), upper=False).mT)
+        self.mean, self.whitening = mean, whitening
+        self.reset()
+
+    def forward(self, teacher: Tensor, student: Tensor) -> Tensor:
+        """Return the distance of each residual from those of training images.
+
+        Args:
+            teacher: Features of shape ``(N, C, H, W)``.
+            student: Features of the same shape.
+
+        Returns:
+            Distances of shape ``(N, H, W)``, at least 0 and over the square root of K, so that one is usual.
+
+        Raises:
+            ValueError: If there are no statistics yet, or they are of features of another size.
+        """
+        size, known = tuple(teacher.shape[-2:]), tuple(self.whitening.shape[:2])
+        if not self.whitening.numel():
+            msg = (
+                "deviation 'mahalanobis' compares with training images, and this model has seen none: train it, or "
+                "load the checkpoint of one that is trained."
+            )
+            raise ValueError(msg)
+        if size != known:
+            msg = (
+                f"deviation 'mahalanobis' takes images of the size that it was trained with, whose features have "
+                f"{known[0]} x {known[1]} positions; these have {size[0]} x {size[1]}."
+            )
+            raise ValueError(msg)
+        with full_precision(teacher.device):
+            residual = self._residual(teacher, student)
+            white = (residual - self.mean.to(residual.dtype)) @ self.whitening.to(residual.dtype)
+            return (white.square().sum(-1) / white.shape[-1]).sqrt().permute(2, 0, 1)
+
+
+class MahalanobisDeviation(nn.Module):
+    """Mahalanobis distance of the student's residuals from those of training images, at each scale and position.
+
+    The cosine weighs all directions alike. Texture is hard to rebuild, and the student misses some directions of it on
+    good images, too; here a miss counts by how unusual it is at its position. The statistics are PaDiM's (Defard et
+    al., ICPR 2021, section III), of residuals in place of features.
+
+    Args:
+        channels: Channels of each scale's features, fine to coarse.
+    """
+
+    def __init__(self, channels: Iterable[int]) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(ResidualStatistics(count) for count in channels)
+
+    def _statistics(self) -> list[ResidualStatistics]:
+        return cast("list[ResidualStatistics]", list(self.scales))
+
+    def reset(self) -> None:
+        """Forget what :meth:`update` has added up; what is known from an earlier :meth:`finish` stays."""
+        for scale in self._statistics():
+            scale.reset()
+
+    def update(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> None:
+        """Add up features of training images, of shapes ``(N, C_l, H_l, W_l)``, made in evaluation mode."""
+        for scale, *features in zip(self._statistics(), teacher, student, strict=True):
+            scale.update(*features)
+
+    def finish(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
+        """Compare with what was added up from now on.
+
+        Args:
+            reduce: Returns the sum of a tensor over all processes; by default there is one.
+        """
+        for scale in self._statistics():
+            scale.finish(reduce)
+
+    def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[Tensor]:
+        """Return distances of shapes ``(N, H_l, W_l)`` for features of shapes ``(N, C_l, H_l, W_l)``.
+
+        Raises:
+            ValueError: If there are no statistics yet, or they are of images of another size.
+        """
+        return [scale(t, s) for scale, t, s in zip(self.scales, teacher, student, strict=True)]
+
+
+def build_deviation(kind: DeviationType, channels: Iterable[int]) -> CosineDeviation | MahalanobisDeviation:
+    """Build what compares teacher and student.
+
+    Args:
+        kind: ``"cosine"`` or ``"mahalanobis"``.
+        channels: Channels of each scale's features, fine to coarse.
+
+    Raises:
+        ValueError: If ``kind`` is neither.
+
+    Example:
+        >>> deviation = build_deviation("mahalanobis", [8])
+        >>> teacher, student = torch.randn(2, 99, 8, 4, 4, generator=torch.Generator().manual_seed(0)).unbind()
+        >>> deviation.update([teacher], [student])
+        >>> deviation.finish()
+        >>> [round(distances.mean().item(), 1) for distances in deviation([teacher], [student])]
+        [1.0]
+    """
+    if kind == "cosine":
+        return CosineDeviation()
+    if kind == "mahalanobis":
+        return MahalanobisDeviation(channels)
+    msg = f"deviation must be 'cosine' or 'mahalanobis', got {kind!r}."
+    raise ValueError(msg)
