@@ -3,7 +3,7 @@
 
     python benchmarks/expert.py solar|tiles [--root ROOT] [--only NAME ...] [--seeds 0 1 2] [--steps 500] [--batch 8]
     python benchmarks/expert.py table
-    python benchmarks/expert.py picture --root ROOT [--only NAME ...] [--output FILE]
+    python benchmarks/expert.py picture --root ROOT [--only NAME ...] [--map MAP] [--output FILE]
 
 Every run leaves its weights in RECORDS (``--records``) as soon as it is trained and a record as soon as it is
 evaluated; what is there with the same settings is not repeated, other settings are refused. ``table`` prints what is
@@ -187,7 +187,7 @@ def draw(options: argparse.Namespace) -> None:
     axes[0, 0].set_ylabel("image", fontsize=8)
     for row, name in zip(axes[1:], names, strict=True):
         maps = np.load(record_path("tiles", name, 0, options).with_suffix(".npz"))
-        shown = {kind: maps[f"{kind}|sum"].astype(np.float32) for kind in kinds}
+        shown = {kind: maps[f"{kind}|{options.map}"].astype(np.float32) for kind in kinds}
         low, high = np.percentile(np.stack(list(shown.values())), (50, 99.9))
         for axis, kind in zip(row, kinds, strict=True):
             axis.imshow(shown[kind], cmap="inferno", vmin=low, vmax=high, alpha=0.6)
@@ -207,6 +207,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="images a step (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--records", type=Path, default=Path(__file__).parent / "results" / "expert")
+    parser.add_argument("--map", default="sum", help="the one to draw, as in the table (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("expert_tiles.png"), help="the picture to write")
     options = parser.parse_args()
     if options.what == "picture":
