@@ -32,6 +32,17 @@ class CosineDeviation(nn.Module):
         return [cosine_deviation(t, s) for t, s in zip(teacher, student, strict=True)]
 
 
+def _check_size(features: Tensor, known: Tensor) -> None:
+    """Check that features of shape ``(N, C, H, W)`` are of the size of known statistics, ``(H, W, ...)``."""
+    height, width = features.shape[-2:]
+    if (height, width) != known.shape[:2]:
+        msg = (
+            f"deviation 'mahalanobis' takes images of one size, that of training: features have {height} x {width} "
+            f"positions, its statistics {known.shape[0]} x {known.shape[1]}. Resize images in the pre-processor."
+        )
+        raise ValueError(msg)
+
+
 class ResidualStatistics(DynamicBufferMixin):
     """Mean and covariance of one scale's residuals at each position, and the Mahalanobis distance from them.
 
@@ -75,13 +86,18 @@ class ResidualStatistics(DynamicBufferMixin):
 
     @torch.no_grad()
     def update(self, teacher: Tensor, student: Tensor) -> None:
-        """Add up the residuals of training images, from features of shape ``(N, C, H, W)``."""
+        """Add up the residuals of training images, from features of shape ``(N, C, H, W)``.
+
+        Raises:
+            ValueError: If features before were of another size.
+        """
         with full_precision(teacher.device):
             residual = self._residual(teacher, student)
             height, width, count, channels = residual.shape
             if not self._count:
                 self._sum = residual.new_zeros(height, width, 1, channels)
                 self._products = residual.new_zeros(height, width, channels, channels)
+            _check_size(teacher, self._sum)
             self._count += count
             self._sum += residual.sum(2, keepdim=True)
             flat = residual.reshape(-1, count, channels)
@@ -122,19 +138,13 @@ class ResidualStatistics(DynamicBufferMixin):
         Raises:
             ValueError: If there are no statistics yet, or they are of features of another size.
         """
-        size, known = tuple(teacher.shape[-2:]), tuple(self.whitening.shape[:2])
         if not self.whitening.numel():
             msg = (
                 "deviation 'mahalanobis' compares with training images, and this model has seen none: train it, or "
                 "load the checkpoint of one that is trained."
             )
             raise ValueError(msg)
-        if size != known:
-            msg = (
-                f"deviation 'mahalanobis' takes images of the size that it was trained with, whose features have "
-                f"{known[0]} x {known[1]} positions; these have {size[0]} x {size[1]}."
-            )
-            raise ValueError(msg)
+        _check_size(teacher, self.whitening)
         with full_precision(teacher.device):
             residual = self._residual(teacher, student)
             white = (residual - self.mean.to(residual.dtype)) @ self.whitening.to(residual.dtype)

@@ -127,8 +127,11 @@ def test_no_statistics_are_named() -> None:
 
 def test_another_size_is_named() -> None:
     teacher, student = features()
-    with pytest.raises(ValueError, match="features have 3 x 4 positions; these have 2 x 4"):
-        learned(teacher, student)(teacher[:, :, :2], student[:, :, :2])
+    learning, known = ResidualStatistics(CHANNELS), learned(teacher, student)
+    learning.update(teacher, student)
+    for use in (learning.update, known):
+        with pytest.raises(ValueError, match="features have 2 x 4 positions, its statistics 3 x 4"):
+            use(teacher[:, :, :2], student[:, :, :2])
 
 
 def test_unknown_kind() -> None:
