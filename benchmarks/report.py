@@ -2,6 +2,7 @@
 """Tables and pictures of the records of a suite."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def _bars(summary: pd.DataFrame) -> plt.Figure:
 
 
 def _curves(rows: pd.DataFrame) -> plt.Figure:
-    """ROC curves of all models on one category, and their image scores of normal and anomalous images."""
+    """ROC curves of all models on one category, and titled in its colour each one's scores."""
     columns = min(4, 1 + len(rows))
     lines = -(-(1 + len(rows)) // columns)
     figure, axes = plt.subplots(lines, columns, figsize=(3.4 * columns, 3 * lines), squeeze=False, layout="constrained")
@@ -182,18 +183,19 @@ def _curves(rows: pd.DataFrame) -> plt.Figure:
         arrays = np.load(row.record.with_suffix(".npz"))
         scores, labels = arrays[f"scores {row.part}".strip()], arrays["labels"]
         false, true, _ = binary_roc(to_unit(torch.from_numpy(scores)), torch.from_numpy(labels).int())
-        curves.plot(false, true, label=f"{label} ({row.image_AUROC:.3f})")
+        (line,) = curves.plot(false, true)
         bins = np.histogram_bin_edges(scores, 40)
         for chosen, name, colour in ((~labels, "normal", "tab:green"), (labels, "anomalous", "tab:red")):
             axis.hist(scores[chosen], bins, alpha=0.6, density=True, label=name, color=colour)
-        axis.set_title(label, fontsize=8)
+        # The title is the curve's legend, too: a box in the plot would hide the curves of many models.
+        title = "\n".join(textwrap.fill(part, 50, break_long_words=False) for part in label.split("\n"))
+        axis.set_title(f"{title}, AUROC {row.image_AUROC:.3f}", fontsize=8, color=line.get_color())
         axis.set_xlabel("image score", fontsize=8)
         axis.legend(fontsize=7)
     curves.plot([0, 1], [0, 1], color="lightgray", linewidth=1)
     curves.set_title(f"{rows['data'].iloc[0]}, {rows['category'].iloc[0]}, seed {rows['seed'].iloc[0]}", fontsize=9)
     curves.set_xlabel("false positive rate", fontsize=8)
     curves.set_ylabel("true positive rate (image AUROC)", fontsize=8)
-    curves.legend(fontsize=6, loc="lower right")
     return figure
 
 
