@@ -91,7 +91,11 @@ def _assert_spoiled_are_withheld(
 @pytest.mark.parametrize(("kind", "run"), [(ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, _run_openvino)])
 @pytest.mark.parametrize(
     ("method", "input_size"),
-    [(ReverseDistillation, None), (ReverseDistillation, (96, 96)), (ExpertReverseDistillation, None)],
+    [
+        (ReverseDistillation, None),
+        pytest.param(ReverseDistillation, (96, 96), marks=pytest.mark.slow),
+        (ExpertReverseDistillation, None),
+    ],
     indirect=["method"],
 )
 def test_graphs_agree_with_eager(
@@ -153,9 +157,9 @@ def test_openvino_inferencer(
 @pytest.mark.parametrize(
     ("method", "compression"),
     [
-        (ReverseDistillation, CompressionType.FP16),
-        (ReverseDistillation, CompressionType.INT8),
-        # This one and INT8_ACQ are the package's own work.
+        # These two are anomalib's own work, the others the package's.
+        pytest.param(ReverseDistillation, CompressionType.FP16, marks=pytest.mark.slow),
+        pytest.param(ReverseDistillation, CompressionType.INT8, marks=pytest.mark.slow),
         (ReverseDistillation, CompressionType.INT8_PTQ),
         pytest.param(ExpertReverseDistillation, CompressionType.INT8_PTQ, marks=pytest.mark.slow),
         pytest.param(ReverseDistillation, CompressionType.INT8_ACQ, marks=pytest.mark.slow),
