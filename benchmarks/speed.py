@@ -114,9 +114,13 @@ def training_step(
     def step() -> None:
         with torch.autocast(device, torch.bfloat16, enabled=side == "ours" and mixed):
             loss = module.loss(*forward(images))
-        optimizer.zero_grad()
+        if side == "theirs":
+            # Lightning's order; ours lets gradients go as soon as they have been used.
+            optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if side == "ours":
+            optimizer.zero_grad()
         _synchronize(device)
 
     return step

@@ -10,6 +10,7 @@ from .foreground import ForegroundType, foreground
 from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, withhold, within
 from .injection import InformationInjection, InjectionType
 from .loss import CosineLoss, LossType
+from .optimizer import ChannelsLastAdam
 from .pyramid import Pyramid, Residual, Stage
 from .student import Student
 from .teacher import Teacher
@@ -22,6 +23,7 @@ __all__ = [
     "AnomalyMapMode",
     "BlurBorder",
     "BottleneckType",
+    "ChannelsLastAdam",
     "CosineDeviation",
     "CosineLoss",
     "DeviationType",

@@ -14,6 +14,7 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, Timer
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
 from torchmetrics import Metric
@@ -37,6 +38,7 @@ from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.models.components import (
     FINITE_RANGE,
     RAW_RANGE,
+    ChannelsLastAdam,
     FeatureCache,
     FeatureCacheType,
     MahalanobisDeviation,
@@ -246,9 +248,29 @@ class Distillation(RecordedModule):
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:
         """Return Adam over those of ``parameters`` that are trained."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        # On a CPU one pass over the weights instead of seven. On a GPU it gains little, and Lightning would refuse
-        # gradient clipping beside it in 16-bit training.
-        return optim.Adam(trained, lr=learning_rate, betas=self.betas, fused=self.device.type == "cpu")
+        if self.device.type == "cpu":
+            # One pass over the weights instead of seven.
+            return ChannelsLastAdam(trained, lr=learning_rate, betas=self.betas, fused=True)
+        # On a GPU it gains little, and Lightning would refuse gradient clipping beside it in 16-bit training.
+        return optim.Adam(trained, lr=learning_rate, betas=self.betas)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Take a step as Lightning does, and let the gradients go: the next forward pass can use their memory.
+
+        Args:
+            epoch: Current epoch.
+            batch_idx: Current batch.
+            optimizer: The optimizer.
+            optimizer_closure: What Lightning wraps forward and backward pass in.
+        """
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad()
 
     def finish_loss(self, name: str, scales: Sequence[Tensor], batch: ImageBatch) -> Tensor:
         """Add up the losses of the scales, log the sum, and stop the run if it is not finite.

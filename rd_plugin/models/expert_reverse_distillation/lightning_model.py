@@ -225,13 +225,13 @@ class ExpertReverseDistillation(Distillation):
         goes to the strategy, which is where Lightning's own wrapper sends it.
         """
         _, optimizer = cast("list[LightningOptimizer]", self.optimizers())
-        optimizer.zero_grad()
         self.manual_backward(loss)
         self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=lambda: None)
+        optimizer.zero_grad()
 
     def _student_step(self, loss: Tensor) -> None:
         """Step the student's optimizer."""
         optimizer, _ = cast("list[LightningOptimizer]", self.optimizers())
-        optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
+        optimizer.zero_grad()

@@ -232,6 +232,17 @@ class Unread(Dataset):
         raise AssertionError(index)
 
 
+class Gradients(Callback):
+    """How many weights have a gradient after each batch."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: object) -> None:
+        del trainer, args
+        self.counts.append(sum(parameter.grad is not None for parameter in pl_module.parameters()))
+
+
 class LightningModelTests:
     """Tests of a Lightning module.
 
@@ -280,6 +291,11 @@ class LightningModelTests:
     def test_training_lowers_the_losses(self, tmp_path: Path) -> None:
         self.check_training_lowers_the_losses(self.build(), tmp_path)
 
+    def test_gradients_do_not_outlive_their_step(self, tmp_path: Path) -> None:
+        gradients = Gradients()
+        train(self.build(), tmp_path, DataLoader([batch()] * 3, batch_size=None), max_steps=3, callbacks=[gradients])
+        assert gradients.counts == [0, 0, 0]
+
     def test_optimizer_arguments(self) -> None:
         optimizers = self.build(learning_rate=0.1, betas=(0.8, 0.9)).configure_optimizers()
         first, *others = optimizers if isinstance(optimizers, list) else [optimizers]
@@ -290,7 +306,7 @@ class LightningModelTests:
     def test_optimizers_are_fused_on_a_cpu(self, device: str, fused: bool) -> None:
         optimizers = self.build().to(device).configure_optimizers()
         for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
-            assert optimizer.defaults["fused"] is fused
+            assert bool(optimizer.defaults["fused"]) is fused
 
     def test_loss_that_is_not_finite(self, tmp_path: Path) -> None:
         model = self.build(on_bad_data="off")

@@ -2,10 +2,11 @@
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
 
 from rd_plugin import ReverseDistillation
 
-from ..base import LightningModelTests
+from ..base import Gradients, LightningModelTests, batch, train
 
 
 class TestReverseDistillation(LightningModelTests):
@@ -27,3 +28,10 @@ class TestReverseDistillation(LightningModelTests):
         model = self.build(loss="per_pixel")
         assert model.loss.kind == "per_pixel"
         self.check_training_lowers_the_losses(model, tmp_path)
+
+    def test_gradients_add_up_over_batches(self, tmp_path: Path) -> None:
+        model, gradients = self.build(), Gradients()
+        data = DataLoader([batch()] * 4, batch_size=None)
+        train(model, tmp_path, data, max_steps=2, accumulate_grad_batches=2, callbacks=[gradients])
+        trained = sum(parameter.requires_grad for parameter in model.parameters())
+        assert gradients.counts == [trained, 0, trained, 0]
