@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What RD with Expert costs beside plain reverse distillation: training step, latency and size.
+"""What RD with Expert and the Mahalanobis distance cost beside plain reverse distillation: step, latency and size.
 
     python benchmarks/expert_cost.py [--backbone NAME] [--batch 16] [--turns 5] [--training]
 
@@ -29,13 +29,14 @@ from rd_plugin.models.distillation import Distillation
 SIDE = 256
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
     "ReverseDistillation": (ReverseDistillation, {}),
+    "with deviation mahalanobis": (ReverseDistillation, {"deviation": "mahalanobis"}),
     "expert, guided": (ExpertReverseDistillation, {"injection": "guided"}),
     "expert, unguided": (ExpertReverseDistillation, {"injection": "unguided"}),
     "expert, none": (ExpertReverseDistillation, {"injection": "none"}),
     "guided, teacher frozen": (ExpertReverseDistillation, {"injection": "guided", "train_teacher": False}),
 }
-# What inference costs hangs on the injection alone.
-DEPLOYED = ("ReverseDistillation", "expert, guided", "expert, unguided")
+# What inference costs hangs on injection and deviation alone.
+DEPLOYED = ("ReverseDistillation", "with deviation mahalanobis", "expert, guided", "expert, unguided")
 STEPS = 3
 
 

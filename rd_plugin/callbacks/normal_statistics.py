@@ -20,7 +20,17 @@ class NormalStatistics(Callback):
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare with the training images from now on, if the validation is part of a training."""
+        """Compare with the training images from now on, if the validation is part of a training.
+
+        Raises:
+            ValueError: If it comes before the training, where there are no training images yet.
+        """
+        if trainer.sanity_checking:
+            msg = (
+                f"num_sanity_val_steps is {trainer.num_sanity_val_steps}, and deviation 'mahalanobis' cannot predict "
+                "before it has seen training images: set it to 0, as anomalib's Engine does for this model."
+            )
+            raise ValueError(msg)
         if trainer.state.fn == TrainerFn.FITTING:
             self._learn(trainer, pl_module)
 
@@ -34,16 +44,17 @@ class NormalStatistics(Callback):
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def _learn(trainer: Trainer, pl_module: LightningModule) -> None:
-        network: Any = pl_module.model
+        module: Any = pl_module
+        network = module.model
         was_training = network.training
         network.eval()
         network.deviation.reset()
         for index, batch in enumerate(_all_images(trainer)):
             batch = trainer.strategy.batch_to_device(batch)
-            if pre_processor := getattr(pl_module, "pre_processor", None):
-                pre_processor.on_train_batch_start(trainer, pl_module, batch, index)
+            if module.pre_processor:
+                module.pre_processor.on_train_batch_start(trainer, module, batch, index)
             with trainer.precision_plugin.val_step_context():
-                network.deviation.update(*network.distill(network.tiles(batch.image)))
+                network.deviation.update(*module.distill_batch(batch))
         network.deviation.finish(partial(trainer.strategy.reduce, reduce_op="sum"))
         network.train(was_training)
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+import openvino
 import pytest
+import torch
 import yaml
+from anomalib.data.utils import read_image
 from anomalib.deploy import ExportType
 from anomalib.engine import Engine
 
@@ -63,6 +67,14 @@ def run_cli(folder: Path, *arguments: object, program: str = "anomalib") -> str:
     return done.stdout + done.stderr
 
 
+def run_openvino(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Run an export on images of shape ``(N, 3, H, W)``; return its outputs by name."""
+    # Without the hint the runtime may compute in bfloat16.
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    results = compiled(images)
+    return {output.get_any_name(): results[output] for output in compiled.outputs}
+
+
 def small_model(method: Method, **init_args: object) -> dict:
     """Configuration of a small model of a method with a pre-processor of its own size."""
     resize = {"class_path": "torchvision.transforms.v2.Resize", "init_args": {"size": [SIZE, SIZE], "antialias": True}}
@@ -92,6 +104,18 @@ def write_config(path: Path, **sections: object) -> Path:
     sections["trainer"] = {**trainer, **sections.get("trainer", {})}
     path.write_text(yaml.safe_dump({"seed_everything": 0, **sections}))
     return path
+
+
+@pytest.fixture(scope="session")
+def files(mvtec_root: Path) -> list[Path]:
+    """The test images' files."""
+    return sorted(mvtec_root.glob("tile/test/*/*.png"))
+
+
+@pytest.fixture(scope="session")
+def images(files: list[Path]) -> torch.Tensor:
+    """The test images, of shape ``(N, 3, H, W)`` in [0, 1]."""
+    return torch.stack([read_image(file, as_tensor=True) for file in files])
 
 
 @pytest.fixture(scope="session", params=METHODS, ids=lambda method: method.__name__)

@@ -11,7 +11,6 @@ import openvino
 import pytest
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.data.utils import read_image
 from anomalib.deploy import CompressionType, ExportType, OpenVINOInferencer, TorchInferencer
 from anomalib.engine import Engine
 from torchmetrics.functional.classification import binary_auroc
@@ -19,7 +18,7 @@ from torchmetrics.functional.classification import binary_auroc
 from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
-from .conftest import SIZE, Method, Trained, one_method, other_method_slow
+from .conftest import SIZE, Method, Trained, one_method, other_method_slow, run_openvino
 
 FIELDS = InferenceBatch._fields
 
@@ -27,16 +26,6 @@ FIELDS = InferenceBatch._fields
 @pytest.fixture(scope="module")
 def model(trained: Trained) -> Distillation:
     return trained.method.load_from_checkpoint(trained.checkpoint).eval()
-
-
-@pytest.fixture(scope="module")
-def files(mvtec_root: Path) -> list[Path]:
-    return sorted(mvtec_root.glob("tile/test/*/*.png"))
-
-
-@pytest.fixture(scope="module")
-def images(files: list[Path]) -> torch.Tensor:
-    return torch.stack([read_image(file, as_tensor=True) for file in files])
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +42,6 @@ def _run_onnx(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(path)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, {session.get_inputs()[0].name: images}), strict=True))
-
-
-def _run_openvino(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
-    # Without the hint the runtime may compute in bfloat16.
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    results = compiled(images)
-    return {output.get_any_name(): results[output] for output in compiled.outputs}
 
 
 def _assert_agrees(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -88,7 +70,7 @@ def _assert_spoiled_are_withheld(
     assert actual["pred_mask"][bad].all()
 
 
-@pytest.mark.parametrize(("kind", "run"), [(ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, _run_openvino)])
+@pytest.mark.parametrize(("kind", "run"), [(ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, run_openvino)])
 @pytest.mark.parametrize(
     ("method", "input_size"),
     [
@@ -179,12 +161,12 @@ def test_compressed_models_keep_the_order_of_scores(
     data = MVTec(mvtec_root, "tile", num_workers=0)
     path = _export(model, tmp_path, ExportType.OPENVINO, compression_type=compression, datamodule=data)
     assert path.with_suffix(".bin").stat().st_size < 0.6 * exported.with_suffix(".bin").stat().st_size
-    actual = _run_openvino(path, images.numpy())
+    actual = run_openvino(path, images.numpy())
     labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
     areas = [binary_auroc(torch.from_numpy(result["pred_score"]).flatten(), labels) for result in (actual, expected)]
     assert float(areas[0]) == pytest.approx(float(areas[1]), abs=0.05)
     assert np.abs(actual["anomaly_map"] - expected["anomaly_map"]).mean() < 0.05
-    _assert_spoiled_are_withheld(partial(_run_openvino, path), images.numpy(), actual)
+    _assert_spoiled_are_withheld(partial(run_openvino, path), images.numpy(), actual)
 
 
 @one_method
@@ -199,7 +181,7 @@ def test_int8_ptq_of_another_size_than_the_images(model: Distillation, mvtec_roo
         compression_type=CompressionType.INT8_PTQ,
         datamodule=data,
     )
-    assert _run_openvino(path, np.zeros((2, 3, 80, 72), dtype=np.float32))["anomaly_map"].shape == (2, 1, SIZE, SIZE)
+    assert run_openvino(path, np.zeros((2, 3, 80, 72), dtype=np.float32))["anomaly_map"].shape == (2, 1, SIZE, SIZE)
 
 
 @pytest.mark.slow
@@ -224,10 +206,10 @@ def test_what_runtimes_do_with_images_of_another_kind(exported: Path, tmp_path: 
     openvino.save_model(of_one_size, tmp_path / "of_one_size.xml")
     for wrong in (images[:, :1], images[:, [0, 1, 2, 2]], images.transpose(0, 2, 3, 1), images[0]):
         with pytest.raises(RuntimeError, match="shape"):
-            _run_openvino(exported, wrong)
+            run_openvino(exported, wrong)
     with pytest.raises(RuntimeError, match="shape"):
-        _run_openvino(tmp_path / "of_one_size.xml", images[..., :40])
+        run_openvino(tmp_path / "of_one_size.xml", images[..., :40])
     # OpenVINO takes other types and converts their values; so bytes are far outside of the range.
-    assert np.isnan(_run_openvino(exported, bytes_)["pred_score"]).all()
-    double = _run_openvino(exported, images.astype(np.float64))["pred_score"]
-    np.testing.assert_array_equal(double, _run_openvino(exported, images)["pred_score"])
+    assert np.isnan(run_openvino(exported, bytes_)["pred_score"]).all()
+    double = run_openvino(exported, images.astype(np.float64))["pred_score"]
+    np.testing.assert_array_equal(double, run_openvino(exported, images)["pred_score"])

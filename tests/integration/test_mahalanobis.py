@@ -4,7 +4,6 @@
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from anomalib.data.utils import read_image
@@ -15,7 +14,7 @@ from torchmetrics.functional.classification import binary_auroc
 from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
 from rd_plugin.models.components import MahalanobisDeviation
 
-from .conftest import BACKBONE, SIZE, Trained, data_config, one_method, run_cli, small_model, write_config
+from .conftest import BACKBONE, SIZE, Trained, data_config, one_method, run_cli, run_openvino, small_model, write_config
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +33,6 @@ def model(fitted: Path) -> ReverseDistillation:
     return ReverseDistillation.load_from_checkpoint(fitted, visualizer=False).eval()
 
 
-@pytest.fixture(scope="module")
-def files(mvtec_root: Path) -> list[Path]:
-    return sorted(mvtec_root.glob("tile/test/*/*.png"))
-
-
-@pytest.fixture(scope="module")
-def images(files: list[Path]) -> torch.Tensor:
-    return torch.stack([read_image(file, as_tensor=True) for file in files])
-
-
 def _data(root: Path) -> MVTec:
     return MVTec(root, "tile", train_batch_size=4, num_workers=0)
 
@@ -57,12 +46,6 @@ def _known_of_training_images(model: ReverseDistillation, root: Path) -> Mahalan
     deviation.update(teacher, student)
     deviation.finish()
     return deviation
-
-
-def _run_openvino(path: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    results = compiled(images.numpy())
-    return {output.get_any_name(): results[output] for output in compiled.outputs}
 
 
 def test_checkpoint_knows_the_training_images_as_its_weights_see_them(
@@ -85,7 +68,7 @@ def test_openvino_agrees_with_eager(model: ReverseDistillation, images: torch.Te
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path)
     with torch.inference_mode():
         expected = model(images)
-    actual = _run_openvino(path, images)
+    actual = run_openvino(path, images.numpy())
     np.testing.assert_allclose(actual["anomaly_map"], expected.anomaly_map, rtol=0, atol=1e-3)
     np.testing.assert_allclose(actual["pred_score"], expected.pred_score, rtol=0, atol=1e-3)
 
@@ -96,7 +79,7 @@ def test_int8_keeps_the_order_of_scores(
 ) -> None:
     arguments = {"compression_type": CompressionType.INT8_PTQ, "datamodule": _data(mvtec_root)}
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)
-    scores = torch.from_numpy(_run_openvino(path, images)["pred_score"]).flatten()
+    scores = torch.from_numpy(run_openvino(path, images.numpy())["pred_score"]).flatten()
     with torch.inference_mode():
         expected = model(images).pred_score.flatten()
     labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)

@@ -198,6 +198,20 @@ class Distillation(RecordedModule):
         """
         return cast("FeatureCache", self._frozen)(images, batch.image_path)
 
+    def distill_batch(self, batch: ImageBatch) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the features of teacher and student for training images; the teacher's as kept, if it is frozen.
+
+        Args:
+            batch: The images.
+
+        Returns:
+            Two lists of features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse, of tiles if there is a tiler.
+        """
+        images = self.model.tiles(cast("Tensor", batch.image))
+        if self.frozen_network is self.model.teacher:
+            return self.model.distill_features(self.frozen_features(images, batch))
+        return self.model.distill(images)
+
     def on_fit_end(self) -> None:
         """Let the features go."""
         self._let_frozen_network_go()

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from anomalib.data import ImageBatch
 from anomalib.metrics import Evaluator
@@ -11,7 +11,7 @@ from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, optim
+from torch import optim
 
 from rd_plugin.callbacks import OnBadData
 from rd_plugin.models.components import (
@@ -146,6 +146,4 @@ class ReverseDistillation(Distillation):
             **kwargs: Not used.
         """
         del args, kwargs
-        features = self.frozen_features(self.model.tiles(cast("Tensor", batch.image)), batch)
-        teacher, student = self.model.distill_features(features)
-        return self.finish_loss("train_loss", self.loss.scales(teacher, student), batch)
+        return self.finish_loss("train_loss", self.loss.scales(*self.distill_batch(batch)), batch)

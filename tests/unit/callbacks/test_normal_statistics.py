@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+import torch
+from anomalib.data import ImageBatch, ImageItem
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.models.components import MahalanobisDeviation
+from rd_plugin.models.distillation import Distillation
+
+IMAGES = 6
+EPOCHS = 3
+
+
+def build(method: type[Distillation], **arguments: object) -> Distillation:
+    small = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
+    return method(**small, pre_processor=False, deviation="mahalanobis", **arguments)
+
+
+def fit(model: Distillation, folder: Path, limit_val_batches: int, num_sanity_val_steps: int = 0) -> torch.Tensor:
+    """Train a model; return all training images."""
+    torch.manual_seed(0)
+    items = [ImageItem(image=torch.rand(3, 32, 32), image_path=f"{index}.png") for index in range(IMAGES)]
+    trainer = Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        max_epochs=EPOCHS,
+        limit_val_batches=limit_val_batches,
+        num_sanity_val_steps=num_sanity_val_steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(
+        model,
+        DataLoader(items, 2, shuffle=True, collate_fn=ImageBatch.collate),
+        DataLoader([ImageBatch(image=torch.rand(2, 3, 32, 32), gt_label=torch.tensor([False, True]))], batch_size=None),
+    )
+    return torch.stack([item.image for item in items])
+
+
+@pytest.mark.parametrize("limit_val_batches", [0, 1])
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        (ReverseDistillation, {}),
+        (ReverseDistillation, {"feature_cache": "off"}),
+        (ExpertReverseDistillation, {"train_teacher": True}),
+        (ExpertReverseDistillation, {"train_teacher": False}),
+    ],
+)
+def test_statistics_are_those_of_all_images_and_the_last_weights(
+    tmp_path: Path, method: type[Distillation], arguments: dict, limit_val_batches: int
+) -> None:
+    model = build(method, **arguments)
+    images = fit(model, tmp_path, limit_val_batches)
+    network, expected = model.model.eval(), MahalanobisDeviation([64])
+    with torch.no_grad():
+        expected.update(*network.distill(images))
+        expected.finish()
+        (actual,), (wanted,) = network.deviation.scales, expected.scales
+        torch.testing.assert_close(actual.mean, wanted.mean, rtol=1e-3, atol=1e-5)
+        # Not the factors of the covariances, in which six images leave most directions to rounding.
+        features = network.distill(torch.rand(4, 3, 32, 32))
+        torch.testing.assert_close(network.deviation(*features), expected(*features), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize(("feature_cache", "asked"), [("memory", IMAGES), ("off", 2 * EPOCHS * IMAGES)])
+def test_frozen_teacher_is_asked_for_features_that_are_not_kept(tmp_path: Path, feature_cache: str, asked: int) -> None:
+    model = build(ReverseDistillation, feature_cache=feature_cache)
+    seen = []
+    model.model.teacher.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    fit(model, tmp_path, limit_val_batches=0)
+    assert sum(seen) == asked
+
+
+def test_validation_before_the_training(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="num_sanity_val_steps is 2, and deviation 'mahalanobis' cannot predict"):
+        fit(build(ReverseDistillation), tmp_path, limit_val_batches=1, num_sanity_val_steps=2)
