@@ -60,6 +60,7 @@ def _export(trained: Trained, folder: Path, export_type: str) -> Path:
     return folder / "results" / "weights" / export_type
 
 
+@other_method_slow
 def test_export_as_on_the_design_card(trained: Trained, tmp_path: Path) -> None:
     """The model's own arguments need not be repeated, and no weights are downloaded: the checkpoint has them all."""
     model = openvino.Core().read_model(_export(trained, tmp_path, "openvino") / "model.xml")

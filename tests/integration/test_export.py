@@ -191,6 +191,7 @@ def test_int8_ptq_without_data_says_what_it_needs(model: Distillation, tmp_path:
         _export(model, tmp_path, ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ)
 
 
+@other_method_slow
 def test_graph_without_a_size_says_what_it_needs(method: Method, tmp_path: Path) -> None:
     model = method("resnet18", pre_trained=False, pre_processor=False)
     with pytest.raises(Exception, match="An exported model needs images of one size: give input_size"):

@@ -11,9 +11,10 @@ from PIL import Image
 
 from rd_plugin import predict
 
-from .conftest import one_method, run_cli
+from .conftest import one_method, other_method_slow, run_cli
 
 
+@other_method_slow
 def test_verdict_and_score_of_each_image(exported: Path, mvtec_root: Path, tmp_path: Path) -> None:
     images = [mvtec_root / "tile/test/stain/000.png", mvtec_root / "tile/train/good/000.png"]
     output = run_cli(tmp_path, "-m", "rd_plugin.predict", exported, *images, program="python")
