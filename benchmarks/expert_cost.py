@@ -38,9 +38,10 @@ VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
 # What inference costs hangs on injection and deviation alone.
 DEPLOYED = ("ReverseDistillation", "with deviation mahalanobis", "expert, guided", "expert, unguided")
 STEPS = 3
+Variant = tuple[str, FeatureCacheType]
 
 
-def build(name: str, backbone: str, feature_cache: FeatureCacheType = "memory") -> Distillation:
+def build(name: str, feature_cache: FeatureCacheType, backbone: str) -> Distillation:
     """Return a model with random weights, and a range and a threshold as after a training."""
     method, arguments = VARIANTS[name]
     model = method(
@@ -71,7 +72,7 @@ class StepTimes(Callback):
             self.seconds.append(time.perf_counter() - self.start)
 
 
-def training(models: dict[str, Distillation], batch: int, turns: int) -> dict[str, float]:
+def training(models: dict[Variant, Distillation], batch: int, turns: int) -> dict[Variant, float]:
     """Return milliseconds of a training step, through Lightning."""
     items = [ImageItem(image=torch.randn(3, SIDE, SIDE), image_path=f"{index}.png") for index in range(batch)]
     loader = DataLoader(items, batch, collate_fn=ImageBatch.collate)
@@ -127,13 +128,15 @@ def main() -> None:
     parser.add_argument("--training", action="store_true", help="measure the training step only")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    models = {name: build(name, options.backbone) for name in VARIANTS}
-    deployed = {name: models[name] for name in DEPLOYED}
-    without = {name: build(name, options.backbone, "off") for name in VARIANTS}
-    step = f"training step of {options.batch}, ms"
+    caches: dict[FeatureCacheType, str] = {"off": "features computed", "memory": "features kept"}
+    models: dict[Variant, Distillation] = {
+        (name, cache): build(name, cache, options.backbone) for name in VARIANTS for cache in caches
+    }
+    deployed = {name: models[name, "memory"] for name in DEPLOYED}
+    steps = training(models, options.batch, options.turns)
     columns = {
-        f"{step}, features computed": training(without, options.batch, options.turns),
-        f"{step}, features kept": training(models, options.batch, options.turns),
+        f"training step of {options.batch}, ms, {how}": {name: steps[name, cache] for name in VARIANTS}
+        for cache, how in caches.items()
     }
     if not options.training:
         columns["OpenVINO float32, ms"] = latency(deployed, None, options.turns)
@@ -143,7 +146,7 @@ def main() -> None:
             for name, model in deployed.items()
         }
     print(f"| {options.backbone} | {' | '.join(columns)} |\n{'| --- ' * (len(columns) + 1)}|")
-    for name in models:
+    for name in VARIANTS:
         cells = [f"{values[name]:.1f}" if name in values else "" for values in columns.values()]
         print(f"| {name} | {' | '.join(cells)} |")
     print(f"\n{torch.get_num_threads()} threads, torch {torch.__version__}, OpenVINO {openvino.__version__}.")

@@ -11,6 +11,8 @@ from anomalib.metrics import AUROC
 from torchmetrics import Metric
 from torchvision.transforms.v2.functional import resize
 
+from rd_plugin.quantized_statistics import distances, learn_statistics
+
 if TYPE_CHECKING:
     import openvino as ov
 
@@ -49,7 +51,11 @@ def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any
         "preset": nncf.QuantizationPreset.MIXED,
         "subset_size": len(chosen),
         "fast_bias_correction": False,
-        "ignored_scope": nncf.IgnoredScope(types=[*_MAP_OPERATIONS, *_COMPARISONS], validate=False),
+        "ignored_scope": nncf.IgnoredScope(
+            names=[centring.get_friendly_name() for centring, _ in distances(model)],
+            types=[*_MAP_OPERATIONS, *_COMPARISONS],
+            validate=False,
+        ),
     }
 
 
@@ -66,7 +72,10 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
     import nncf
 
     datamodule.setup("fit")
-    return nncf.quantize(model, **_options(model, datamodule))
+    quantized = nncf.quantize(model, **_options(model, datamodule))
+    images = datamodule.train_data
+    learn_statistics(quantized, map(_images(quantized, images), range(len(images))))
+    return quantized
 
 
 def quantize_with_control(
@@ -89,6 +98,7 @@ def quantize_with_control(
         ValueError: If ``max_drop`` is out of range or the validation set lacks good or defective images.
     """
     import nncf
+    import openvino as ov
 
     if not 0 <= max_drop <= 1:
         msg = f"max_drop must be in [0, 1], got {max_drop}."
@@ -116,6 +126,13 @@ def quantize_with_control(
             metric.update(ImageBatch(**batch))
         return float(metric.compute())
 
+    if distances(model):
+        # Before its statistics are learned anew such a model loses more than it has to, and layers would be brought
+        # back for nothing.
+        quantized, all_images = quantize(model, datamodule), range(len(images))
+        kept, before = (measure(ov.compile_model(version, "CPU"), all_images) for version in (quantized, model))
+        if before - kept <= max_drop:
+            return quantized
     return nncf.quantize_with_accuracy_control(
         model,
         validation_dataset=nncf.Dataset(list(range(len(images)))),

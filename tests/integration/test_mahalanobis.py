@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 import torch
 from anomalib.data.utils import read_image
@@ -13,6 +14,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
 from rd_plugin.models.components import MahalanobisDeviation
+from rd_plugin.quantized_statistics import distances
 
 from .conftest import BACKBONE, SIZE, Trained, data_config, one_method, run_cli, run_openvino, small_model, write_config
 
@@ -74,11 +76,23 @@ def test_openvino_agrees_with_eager(model: ReverseDistillation, images: torch.Te
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("compression", [CompressionType.INT8_PTQ, CompressionType.INT8_ACQ])
 def test_int8_keeps_the_order_of_scores(
-    model: ReverseDistillation, images: torch.Tensor, files: list[Path], mvtec_root: Path, tmp_path: Path
+    model: ReverseDistillation,
+    images: torch.Tensor,
+    files: list[Path],
+    mvtec_root: Path,
+    tmp_path: Path,
+    compression: CompressionType,
 ) -> None:
-    arguments = {"compression_type": CompressionType.INT8_PTQ, "datamodule": _data(mvtec_root)}
+    arguments = {"compression_type": compression, "datamodule": _data(mvtec_root)}
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)
+    if compression == CompressionType.INT8_PTQ:
+        # Compared with training images as the quantized networks see them.
+        found = distances(openvino.Core().read_model(path))
+        for (centring, _), scale in zip(found, model.model.deviation.scales, strict=True):
+            mean = -centring.input_value(1).get_node().get_data()
+            assert 0 < np.abs(mean - scale.mean.numpy()).mean() < np.abs(mean).mean()
     scores = torch.from_numpy(run_openvino(path, images.numpy())["pred_score"]).flatten()
     with torch.inference_mode():
         expected = model(images).pred_score.flatten()

@@ -4,7 +4,7 @@
 from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, BlurBorder, ImageScore, ScoreType
 from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
-from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, build_deviation
+from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
 from .feature_cache import FeatureCache, FeatureCacheType
 from .foreground import ForegroundType, foreground
 from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, withhold, within
@@ -37,6 +37,7 @@ __all__ = [
     "MahalanobisDeviation",
     "Pyramid",
     "Residual",
+    "ResidualStatistics",
     "ScoreType",
     "Stage",
     "Student",

@@ -32,9 +32,9 @@ class CosineDeviation(nn.Module):
         return [cosine_deviation(t, s) for t, s in zip(teacher, student, strict=True)]
 
 
-def _check_size(features: Tensor, known: Tensor) -> None:
-    """Check that features of shape ``(N, C, H, W)`` are of the size of known statistics, ``(H, W, ...)``."""
-    height, width = features.shape[-2:]
+def _check_size(residual: Tensor, known: Tensor) -> None:
+    """Check that residuals of shape ``(H, W, N, K)`` are of the size of known statistics, ``(H, W, ...)``."""
+    height, width = residual.shape[:2]
     if (height, width) != known.shape[:2]:
         msg = (
             f"deviation 'mahalanobis' takes images of one size, that of training: features have {height} x {width} "
@@ -92,23 +92,31 @@ class ResidualStatistics(DynamicBufferMixin):
             ValueError: If features before were of another size.
         """
         with full_precision(teacher.device):
-            residual = self._residual(teacher, student)
-            height, width, count, channels = residual.shape
-            if not self._count:
-                self._sum = residual.new_zeros(height, width, 1, channels)
-                self._products = residual.new_zeros(height, width, channels, channels)
-            _check_size(teacher, self._sum)
-            self._count += count
-            self._sum += residual.sum(2, keepdim=True)
-            flat = residual.reshape(-1, count, channels)
-            self._products.view(-1, channels, channels).baddbmm_(flat.mT, flat)
+            self.add(self._residual(teacher, student))
 
     @torch.no_grad()
-    def finish(self, reduce: Callable[[Tensor], Tensor]) -> None:
+    def add(self, residual: Tensor) -> None:
+        """Add up residuals of training images, of shape ``(H, W, N, K)``.
+
+        Raises:
+            ValueError: If residuals before were of another size.
+        """
+        height, width, count, channels = residual.shape
+        if not self._count:
+            self._sum = residual.new_zeros(height, width, 1, channels)
+            self._products = residual.new_zeros(height, width, channels, channels)
+        _check_size(residual, self._sum)
+        self._count += count
+        self._sum += residual.sum(2, keepdim=True)
+        flat = residual.reshape(-1, count, channels)
+        self._products.view(-1, channels, channels).baddbmm_(flat.mT, flat)
+
+    @torch.no_grad()
+    def finish(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
         """Set :attr:`mean` and :attr:`whitening` from what was added up, and forget that.
 
         Args:
-            reduce: Returns the sum of a tensor over all processes.
+            reduce: Returns the sum of a tensor over all processes; by default there is one.
         """
         count = reduce(torch.tensor(float(self._count), device=self._sum.device))
         mean, whitening = reduce(self._sum) / count, reduce(self._products)
@@ -144,9 +152,9 @@ class ResidualStatistics(DynamicBufferMixin):
                 "load the checkpoint of one that is trained."
             )
             raise ValueError(msg)
-        _check_size(teacher, self.whitening)
         with full_precision(teacher.device):
             residual = self._residual(teacher, student)
+            _check_size(residual, self.whitening)
             white = (residual - self.mean.to(residual.dtype)) @ self.whitening.to(residual.dtype)
             return (white.square().sum(-1) / white.shape[-1]).sqrt().permute(2, 0, 1)
 
