@@ -64,7 +64,8 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
 
     Args:
         model: Model as read or converted by OpenVINO.
-        datamodule: Data module whose training images, up to 300 spread evenly over the set, calibrate the ranges.
+        datamodule: Data module whose training images, up to 300 spread evenly over the set, calibrate the ranges. A
+            model with a Mahalanobis distance compares with all of them anew.
 
     Returns:
         The quantized model.
