@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Torch modules that reverse-distillation models are built from; none of them knows of Lightning."""
 
-from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, BlurBorder, ImageScore, ScoreType
+from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreType
 from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
 from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
@@ -12,6 +12,7 @@ from .injection import InformationInjection, InjectionType
 from .loss import CosineLoss, LossType
 from .optimizer import ChannelsLastAdam
 from .pyramid import Pyramid, Residual, Stage
+from .resampling import BlurBorder, ResamplingTerms, resampling_matrix, resampling_terms
 from .student import Student
 from .teacher import Teacher
 from .twins import TwinGenerator, perlin_masks
@@ -36,6 +37,7 @@ __all__ = [
     "LossType",
     "MahalanobisDeviation",
     "Pyramid",
+    "ResamplingTerms",
     "Residual",
     "ResidualStatistics",
     "ScoreType",
@@ -51,6 +53,8 @@ __all__ = [
     "flattened_deviation",
     "foreground",
     "perlin_masks",
+    "resampling_matrix",
+    "resampling_terms",
     "withhold",
     "within",
 ]

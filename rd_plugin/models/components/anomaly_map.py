@@ -5,67 +5,56 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from .precision import full_precision
+from .resampling import BlurBorder, resampling_matrix
 
-__all__ = ["AnomalyMapGenerator", "AnomalyMapMode", "BlurBorder", "ImageScore", "ScoreType"]
+__all__ = ["AnomalyMapGenerator", "AnomalyMapMode", "ImageScore", "ScoreType"]
 
 AnomalyMapMode = Literal["add", "multiply"]
-BlurBorder = Literal["symmetric", "reflect"]
 ScoreType = Literal["max", "mean"] | float
 
-# SciPy's default, which the authors' program uses: the kernel ends at four standard deviations.
-_TRUNCATE = 4.0
-
 
 @lru_cache(maxsize=256)
-def _resampling_array(source: int, target: int, sigma: float, border: BlurBorder) -> np.ndarray:
-    """Matrix of shape ``(target, source)`` that interpolates along one axis, corners aligned, and then blurs.
-
-    Both steps are linear and separable, so one matrix for each axis does them exactly.
-    """
-    positions = np.arange(target) * ((source - 1) / max(target - 1, 1))
-    matrix = np.clip(1 - np.abs(positions[:, None] - np.arange(source)), 0, None)
-    if sigma > 0:
-        radius = int(_TRUNCATE * sigma + 0.5)
-        kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-        rows = np.pad(np.arange(target), radius, mode=border)
-        windows = np.lib.stride_tricks.sliding_window_view(rows, 2 * radius + 1)
-        matrix = np.einsum("k,tks->ts", kernel / kernel.sum(), matrix[windows])
-    return matrix.astype(np.float32)
-
-
-@lru_cache(maxsize=256)
-def _resampling_tensor(source: int, target: int, sigma: float, border: BlurBorder, device: torch.device) -> Tensor:
+def _kept_matrix(
+    sources: tuple[int, ...], target: int, sigma: float, border: BlurBorder, device: torch.device
+) -> Tensor:
     # Made outside inference mode: the tensor is kept and may meet autograd later.
     with torch.inference_mode(mode=False):
-        return torch.from_numpy(_resampling_array(source, target, sigma, border)).to(device)
+        return torch.from_numpy(resampling_matrix(sources, target, sigma, border)).to(device)
 
 
-def _resample(maps: Tensor, size: Sequence[int], sigma: float, border: BlurBorder) -> Tensor:
-    """Interpolate and blur maps of shape ``(N, h, w)`` to ``(N, *size)``."""
-    if not all(isinstance(side, int) for side in (*maps.shape[-2:], *size)):
+def _matrix(sources: tuple[int, ...], target: int, sigma: float, border: BlurBorder, device: torch.device) -> Tensor:
+    if torch.compiler.is_compiling():
+        # A graph that is being exported needs a constant of its own, not a tensor from a cache.
+        return torch.from_numpy(resampling_matrix(sources, target, sigma, border)).to(device)
+    return _kept_matrix(sources, target, sigma, border, device)
+
+
+def _resample(maps: Sequence[Tensor], size: Sequence[int], sigma: float, border: BlurBorder) -> Tensor:
+    """Interpolate maps of shapes ``(N, h_l, w_l)`` to ``(N, *size)``, blur and add them."""
+    shapes = [tuple(scale.shape[-2:]) for scale in maps]
+    if not all(isinstance(side, int) for sides in (*shapes, size) for side in sides):
         msg = (
             "An exported model needs images of one size: give input_size, or a pre-processor that resizes. "
-            f"Got maps of {tuple(maps.shape[-2:])} and images of {tuple(size)}."
+            f"Got maps of {shapes} and images of {tuple(size)}."
         )
         raise ValueError(msg)
-    matrices = []
-    for source, target in zip(maps.shape[-2:], size, strict=True):
-        if torch.compiler.is_compiling():
-            # A graph that is being exported needs a constant of its own, not a tensor from a cache.
-            matrices.append(torch.from_numpy(_resampling_array(source, target, sigma, border)).to(maps.device))
-        else:
-            matrices.append(_resampling_tensor(source, target, sigma, border, maps.device))
-    rows, columns = matrices
+    device = maps[0].device
+    axes = list(zip(zip(*shapes, strict=True), size, strict=True))
+    # Square images have one matrix for both axes, in an export, too.
+    matrices = {axis: _matrix(*axis, sigma, border, device) for axis in axes}
+    rows, columns = (matrices[axis] for axis in axes)
+    heights = [height for height, _ in shapes]
     # Under autocast the products would fall to 16 bit, which moves scores by more than a threshold's precision.
-    with full_precision(maps.device):
-        # Two products with the constant on the right, the form that int8 runtimes support.
-        return F.linear(F.linear(maps, columns).mT, rows).mT
+    with full_precision(device):
+        # Each scale to the full height, transposed; then all of them at once to the full width, which adds them, too.
+        # Constants are on the right, the form that int8 runtimes support.
+        tall = [F.linear(scale.mT, matrix) for scale, matrix in zip(maps, rows.split(heights, dim=1), strict=True)]
+        return F.linear(torch.cat(tall, dim=1).mT, columns)
 
 
 class AnomalyMapGenerator(nn.Module):
@@ -116,7 +105,7 @@ class AnomalyMapGenerator(nn.Module):
         Returns:
             Maps of shape ``(N, 1, *size)`` with the deviations' range, one for each scale.
         """
-        return [_resample(deviation, size, 0.0, self.border).unsqueeze(1) for deviation in deviations]
+        return [_resample([deviation], size, 0.0, self.border).unsqueeze(1) for deviation in deviations]
 
     def forward(self, deviations: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Return the anomaly map.
@@ -129,10 +118,9 @@ class AnomalyMapGenerator(nn.Module):
             Map of shape ``(N, 1, *size)``; from 0 to twice the number of scales when added.
         """
         if self.mode == "add":
-            maps = [_resample(deviation, size, self.sigma, self.border) for deviation in deviations]
-            return torch.stack(maps).sum(dim=0).unsqueeze(1) if len(maps) > 1 else maps[0].unsqueeze(1)
+            return _resample(deviations, size, self.sigma, self.border).unsqueeze(1)
         product = torch.stack(self.scale_maps(deviations, size)).prod(dim=0).squeeze(1)
-        return _resample(product, size, self.sigma, self.border).unsqueeze(1)
+        return _resample([product], size, self.sigma, self.border).unsqueeze(1)
 
 
 class ImageScore(nn.Module):

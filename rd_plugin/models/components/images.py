@@ -75,30 +75,30 @@ def within(images: Tensor, bounds: tuple[float, float]) -> Tensor:
         bounds: Lowest and highest value allowed.
 
     Returns:
-        Booleans of shape ``(N,)``.
+        Booleans of shape ``(N, 1)``, as scores have.
 
     Example:
-        >>> within(torch.tensor([0.5, 2.0, torch.nan]).reshape(3, 1, 1, 1).expand(3, 3, 8, 8), RAW_RANGE)
+        >>> within(torch.tensor([0.5, 2.0, torch.nan]).reshape(3, 1, 1, 1).expand(3, 3, 8, 8), RAW_RANGE).flatten()
         tensor([ True, False, False])
     """
     inside = (images >= bounds[0] - _ROUNDING) & (images <= bounds[1] + _ROUNDING)
-    return inside.flatten(1).all(dim=1)
+    return inside.flatten(1).all(dim=1, keepdim=True)
 
 
 def withhold(predictions: InferenceBatch, judged: Tensor) -> InferenceBatch:
     """Take the predictions back for images that could not be judged.
 
     Args:
-        predictions: Predictions for ``N`` images, each field of shape ``(N, ...)`` or ``None``.
-        judged: Booleans of shape ``(N,)``: which images could be judged.
+        predictions: Predictions for ``N`` images, each field of shape ``(N, 1)``, ``(N, 1, H, W)`` or ``None``.
+        judged: Booleans of shape ``(N, 1)``: which images could be judged.
 
     Returns:
         The predictions; for all other images scores and maps are NaN, labels and masks are true, which is anomalous.
     """
-    fields = {}
+    fields, unknown = {}, ~judged
     for name, value in predictions._asdict().items():
         if value is not None:
-            where = judged.reshape(-1, *[1] * (value.ndim - 1))
+            where = unknown if value.ndim == unknown.ndim else unknown[..., None, None]
             # ONNX Runtime has no torch.where for booleans.
-            fields[name] = value | ~where if value.dtype == torch.bool else torch.where(where, value, torch.nan)
+            fields[name] = value | where if value.dtype == torch.bool else torch.where(where, torch.nan, value)
     return InferenceBatch(**fields)

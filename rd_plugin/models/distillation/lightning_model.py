@@ -35,6 +35,7 @@ from rd_plugin.callbacks import (
 from rd_plugin.callbacks.data_check import set_up
 from rd_plugin.callbacks.results_folder import check_folder, state_size
 from rd_plugin.evaluator import DistillationEvaluator
+from rd_plugin.export import compact, quantize, quantize_with_control
 from rd_plugin.models.components import (
     FINITE_RANGE,
     RAW_RANGE,
@@ -48,7 +49,6 @@ from rd_plugin.models.components import (
     within,
 )
 from rd_plugin.post_processor import DistillationPostProcessor
-from rd_plugin.quantization import quantize, quantize_with_control
 
 from .recorded_module import RecordedModule
 
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     import openvino as ov
 
 __all__ = ["Distillation"]
+
+# The lowest that torch's exporter writes.
+_ONNX_OPSET = 18
 
 
 class Distillation(RecordedModule):
@@ -239,11 +242,16 @@ class Distillation(RecordedModule):
             TypeError: If the images are of another type than the weights.
             ValueError: If they are of another shape or range.
         """
+        del args, kwargs
         bounds = RAW_RANGE if self.pre_processor else FINITE_RANGE
         self.model.check(batch)
         check_range(batch, bounds)
-        # Once more after the post-processor: in OpenVINO its clamp makes 0 of NaN, which is normal.
-        return withhold(super().forward(batch, *args, **kwargs), within(batch, bounds))
+        images = self.pre_processor(batch) if self.pre_processor else batch
+        predictions = self.model.predict(images)
+        if self.post_processor:
+            predictions = self.post_processor(predictions)
+        # Not before the post-processor, in whose clamp OpenVINO makes 0 of NaN, which is normal.
+        return withhold(predictions, within(batch, bounds))
 
     def validation_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Add predictions to a batch; the post-processor sets its thresholds by them.
@@ -321,11 +329,18 @@ class Distillation(RecordedModule):
         self, export_root: Path | str, *args: Any, **kwargs: Any
     ) -> Path:
         """Export to ONNX, whole or not at all; see anomalib's method for arguments and result."""
+        # anomalib asks for a version that torch does not write, and torch logs how it fails to convert its own.
+        kwargs.setdefault("opset_version", _ONNX_OPSET)
         return self._export(super().to_onnx, export_root, *args, **kwargs)
 
     def to_openvino(self, export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
         """Export to OpenVINO, whole or not at all; see anomalib's method for arguments and result."""
-        return self._export(super().to_openvino, export_root, *args, **kwargs)
+        return self._export(self._to_compact_openvino, export_root, *args, **kwargs)
+
+    def _to_compact_openvino(self, export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
+        path = super().to_openvino(export_root, *args, **kwargs)
+        compact(path, self.model.anomaly_map_generator)
+        return path
 
     def _export(self, export: Callable[..., Path], export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
         """Call one of anomalib's exports.

@@ -105,16 +105,14 @@ class DistillationModel(nn.Module):
         """Return each scale's own map before the blur, of shape ``(N, 1, H, W)``, fine to coarse."""
         return self.anomaly_map_generator.scale_maps(self.deviations(images), images.shape[-2:])
 
-    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:
-        """Return features in training and predictions in evaluation.
+    def predict(self, images: Tensor) -> InferenceBatch:
+        """Return predictions for images that are known to be finite.
 
         Args:
             images: Normalized images of shape ``(N, 3, H, W)``, of any size from the coarsest stride on.
 
         Returns:
-            In training mode the features of teacher and student, of tiles if there is a tiler; in evaluation mode
-            anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``, both NaN for images that hold NaN or
-            infinity, even where a backbone would not see it, as in rows that its strides leave over.
+            Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``.
 
         Raises:
             TypeError: If the images are of another type than the weights.
@@ -122,10 +120,27 @@ class DistillationModel(nn.Module):
         """
         self.check(images)
         tiles = self.tiles(images)
-        if self.training:
-            return self.distill(tiles)
         anomaly_map = self.anomaly_map_generator(self.deviations(tiles), tiles.shape[-2:])
         if self.tiler is not None:
             anomaly_map = self.tiler.untile(anomaly_map)
-        predictions = InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
-        return withhold(predictions, within(images, FINITE_RANGE))
+        return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:
+        """Return features in training and predictions in evaluation.
+
+        Args:
+            images: Normalized images as :meth:`predict` takes them.
+
+        Returns:
+            In training mode the features of teacher and student, of tiles if there is a tiler; in evaluation mode
+            predictions, with NaN as map and score for images that hold NaN or infinity, even where a backbone would
+            not see it, as in rows that its strides leave over.
+
+        Raises:
+            TypeError: If the images are of another type than the weights.
+            ValueError: If they are of another shape, or smaller than the coarsest stride.
+        """
+        if self.training:
+            self.check(images)
+            return self.distill(self.tiles(images))
+        return withhold(self.predict(images), within(images, FINITE_RANGE))

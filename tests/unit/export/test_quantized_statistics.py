@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rd_plugin import ReverseDistillation
-from rd_plugin.quantized_statistics import distances, learn_statistics
+from rd_plugin.export.quantized_statistics import distances, learn_statistics
 
 SIDE = 32
 # So wide that residuals are projected at the coarser scale.
