@@ -188,8 +188,8 @@ def _curves(rows: pd.DataFrame) -> plt.Figure:
         for chosen, name, colour in ((~labels, "normal", "tab:green"), (labels, "anomalous", "tab:red")):
             axis.hist(scores[chosen], bins, alpha=0.6, density=True, label=name, color=colour)
         # The title is the curve's legend, too: a box in the plot would hide the curves of many models.
-        title = "\n".join(textwrap.fill(part, 50, break_long_words=False) for part in label.split("\n"))
-        axis.set_title(f"{title}, AUROC {row.image_AUROC:.3f}", fontsize=8, color=line.get_color())
+        parts = f"{label}, AUROC {row.image_AUROC:.3f}".split("\n")
+        axis.set_title("\n".join(textwrap.fill(part, 40) for part in parts), fontsize=8, color=line.get_color())
         axis.set_xlabel("image score", fontsize=8)
         axis.legend(fontsize=7)
     curves.plot([0, 1], [0, 1], color="lightgray", linewidth=1)

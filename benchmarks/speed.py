@@ -214,18 +214,18 @@ def compare(
     ]
 
 
-def sizes(backbone: str, name: str, narrow: bool) -> Row:
-    """Size of the weights that a checkpoint holds."""
-    size = {
-        side: sum(tensor.nbytes for tensor in _model(side, backbone, narrow).state_dict().values()) / 2**20
-        for side in ("ours", "theirs")
-    }
-    return {
-        "what": f"weights in a checkpoint, {name}",
-        "unit": "MiB",
-        **size,
-        "ratio": size["theirs"] / size["ours"],
-    }
+def sizes(backbone: str, name: str, narrow: bool) -> Iterator[Row]:
+    """Size of the weights that a checkpoint holds, and of an OpenVINO export in float32, both files together."""
+    weights, exported = {}, {}
+    for side in ("ours", "theirs"):
+        model = _model(side, backbone, narrow)
+        weights[side] = sum(tensor.nbytes for tensor in model.state_dict().values())
+        with tempfile.TemporaryDirectory() as folder:
+            path = model.to_openvino(folder, input_size=(SIDE, SIDE))
+            exported[side] = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin"))
+    for what, size in (("weights in a checkpoint", weights), ("OpenVINO export", exported)):
+        mebibytes = {side: value / 2**20 for side, value in size.items()}
+        yield {"what": f"{what}, {name}", "unit": "MiB", **mebibytes, "ratio": size["theirs"] / size["ours"]}
 
 
 def exports(turns: int) -> list[Row]:
@@ -242,7 +242,7 @@ def exports(turns: int) -> list[Row]:
         "INT8_PTQ, resnet18": ("ours", "resnet18", CompressionType.INT8_PTQ),
         "INT8_PTQ, tf_efficientnet_lite0": ("ours", "tf_efficientnet_lite0", CompressionType.INT8_PTQ),
     }
-    models, size = {}, {}
+    models = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (side, backbone, compression) in cases.items():
             path = Engine().export(
@@ -253,7 +253,6 @@ def exports(turns: int) -> list[Row]:
                 compression_type=compression,
                 datamodule=data,
             )
-            size[name] = path.with_suffix(".bin").stat().st_size / 2**20
             settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
             models[name] = core.compile_model(path, "CPU", settings)
     image = torch.rand(1, 3, SIDE, SIDE).numpy()
@@ -265,7 +264,7 @@ def exports(turns: int) -> list[Row]:
             times[name].append(1000 * (time.perf_counter() - start))
     medians = {name: statistics.median(values) for name, values in times.items()}
     base = medians.pop("theirs")
-    rows = [
+    return [
         {
             "what": f"OpenVINO {name} (theirs: float32, resnet18)",
             "unit": "ms",
@@ -275,11 +274,6 @@ def exports(turns: int) -> list[Row]:
         }
         for name, value in medians.items()
     ]
-    ours, theirs = size["float32, resnet18"], size["theirs"]
-    rows.append(
-        {"what": "OpenVINO size, resnet18", "unit": "MiB", "ours": ours, "theirs": theirs, "ratio": theirs / ours}
-    )
-    return rows
 
 
 def training_rows(device: str, quick: bool, turns: int) -> Iterator[Row]:
@@ -301,7 +295,7 @@ def training_rows(device: str, quick: bool, turns: int) -> Iterator[Row]:
             what = f"training step, {name}, batch {batch}{setting}"
             how = {**how, "backbone": backbone, "batch": batch, "narrow": narrow}
             yield from compare(what, training_step, turns, 1, device=device, **how)
-        yield sizes(backbone, name, narrow)
+        yield from sizes(backbone, name, narrow)
 
 
 def inference_rows(device: str, turns: int) -> Iterator[Row]:

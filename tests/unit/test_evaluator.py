@@ -5,11 +5,12 @@ import pytest
 import torch
 from anomalib.data import ImageBatch
 from anomalib.post_processing import PostProcessor
-from lightning.pytorch import Trainer
 from sklearn.metrics import roc_auc_score
 from torch.utils.data import DataLoader
 
 from rd_plugin import ReverseDistillation
+
+from .trainers import quiet_trainer
 
 IMAGE = {"image_AUROC", "image_F1Score"}
 PIXEL = {"pixel_AUROC", "pixel_F1Score", "pixel_AUPRO"}
@@ -43,14 +44,7 @@ def measure(
     tmp_path: Path,
     validated: bool = True,
 ) -> dict[str, float]:
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(tmp_path)
     loader = DataLoader(batches, batch_size=None)
     if validated:
         trainer.validate(model, loader, verbose=False)

@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 import torch
 from anomalib.data import ImageBatch, ImageItem
-from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.models.components import MahalanobisDeviation
 from rd_plugin.models.distillation import Distillation
+
+from ..trainers import quiet_trainer
 
 IMAGES = 6
 EPOCHS = 3
@@ -24,18 +25,8 @@ def fit(model: Distillation, folder: Path, limit_val_batches: int, num_sanity_va
     """Train a model; return all training images."""
     torch.manual_seed(0)
     items = [ImageItem(image=torch.rand(3, 32, 32), image_path=f"{index}.png") for index in range(IMAGES)]
-    trainer = Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        max_epochs=EPOCHS,
-        limit_val_batches=limit_val_batches,
-        num_sanity_val_steps=num_sanity_val_steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(
+    limits = {"limit_val_batches": limit_val_batches, "num_sanity_val_steps": num_sanity_val_steps}
+    quiet_trainer(folder, max_epochs=EPOCHS, **limits).fit(
         model,
         DataLoader(items, 2, shuffle=True, collate_fn=ImageBatch.collate),
         DataLoader([ImageBatch(image=torch.rand(2, 3, 32, 32), gt_label=torch.tensor([False, True]))], batch_size=None),

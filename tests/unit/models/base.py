@@ -17,6 +17,8 @@ from rd_plugin import MVTec
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.models.distillation import Distillation, DistillationModel
 
+from ..trainers import quiet_trainer
+
 BACKBONES = ("resnet18", "tf_efficientnet_lite0", "mobilenetv3_small_100", "regnety_002", "convnext_atto")
 SIZES = ((64, 64), (97, 70), (16, 31))
 
@@ -185,15 +187,7 @@ def loader() -> DataLoader:
 
 
 def train(model: Distillation, tmp_path: Path, batches: DataLoader | None = None, **arguments: object) -> Trainer:
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **arguments,
-    )
+    trainer = quiet_trainer(tmp_path, **arguments)
     trainer.fit(model, batches or loader(), loader())
     return trainer
 
@@ -380,7 +374,7 @@ class LightningModelTests:
         torch.testing.assert_close(actual.anomaly_map[::2], expected.anomaly_map[::2])
 
     def test_wrong_weights_stop_the_run_before_an_image_is_read(self, tmp_path: Path) -> None:
-        trainer = Trainer(default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_checkpointing=False)
+        trainer = quiet_trainer(tmp_path)
         unread = DataLoader(Unread(), batch_size=None)
         with pytest.raises(FileNotFoundError, match=r"'missing.pth' is neither a file nor an installed package"):
             trainer.fit(self.build(pre_trained="missing.pth"), unread, unread)

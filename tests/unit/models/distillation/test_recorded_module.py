@@ -12,7 +12,6 @@ import pytest
 import torch
 from anomalib.deploy import CompressionType
 from anomalib.pre_processing import PreProcessor
-from lightning.pytorch import Trainer
 from torch import nn
 from torchvision.transforms.v2 import Compose, GaussianBlur, Resize
 
@@ -21,6 +20,7 @@ from rd_plugin.convert.files import write_checkpoint
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY
 
+from ...trainers import quiet_trainer
 from ..base import SMALL, loader
 
 METHODS = (ReverseDistillation, ExpertReverseDistillation)
@@ -41,18 +41,6 @@ def save(folder: Path, method: Method = ReverseDistillation, **arguments: object
     model = method(**{**SMALL, "pre_processor": resizing(64), **arguments})
     write_checkpoint(model, folder / "model.ckpt")
     return folder / "model.ckpt"
-
-
-def trainer(folder: Path) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_test_batches=0,
-    )
 
 
 @pytest.fixture
@@ -95,7 +83,7 @@ def test_checkpoint_of_another_structure(tmp_path: Path, method: Method, argumen
     model = method(**{**SMALL, **arguments})
     before = [parameter.clone() for parameter in model.parameters()]
     with pytest.raises(ValueError, match=re.escape(differs)):
-        trainer(tmp_path).test(model, loader(), ckpt_path=path)
+        quiet_trainer(tmp_path, limit_test_batches=0).test(model, loader(), ckpt_path=path)
     assert all(map(torch.equal, model.parameters(), before))
 
 
@@ -203,6 +191,7 @@ def _quick_exports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.onnx, "export", lambda *_, f, **__: Path(f).touch())
     monkeypatch.setattr(openvino, "convert_model", lambda *_, **__: None)
     monkeypatch.setattr(openvino, "save_model", lambda _, path, **__: Path(path).touch())
+    monkeypatch.setattr("rd_plugin.models.distillation.lightning_model.compact", lambda *_: None)
 
 
 @pytest.mark.usefixtures("_quick_exports")
@@ -265,7 +254,9 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, archive: bool) -> None:
         ReverseDistillation.load_from_checkpoint(path)
     for run in ("fit", "test"):
         with pytest.raises(ValueError, match=f"^{message}$"):
-            getattr(trainer(tmp_path), run)(ReverseDistillation(**SMALL), loader(), ckpt_path=path)
+            getattr(quiet_trainer(tmp_path, limit_test_batches=0), run)(
+                ReverseDistillation(**SMALL), loader(), ckpt_path=path
+            )
     assert not (tmp_path / "marker").exists()
     # The file is dangerous: read carelessly, it does what it was made for.
     torch.load(path, weights_only=False)
