@@ -219,13 +219,12 @@ def sizes(backbone: str, name: str, narrow: bool) -> Iterator[Row]:
     weights, exported = {}, {}
     for side in ("ours", "theirs"):
         model = _model(side, backbone, narrow)
-        weights[side] = sum(tensor.nbytes for tensor in model.state_dict().values())
+        weights[side] = sum(tensor.nbytes for tensor in model.state_dict().values()) / 2**20
         with tempfile.TemporaryDirectory() as folder:
-            path = model.to_openvino(folder, input_size=(SIDE, SIDE))
-            exported[side] = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin"))
-    for what, size in (("weights in a checkpoint", weights), ("OpenVINO export", exported)):
-        mebibytes = {side: value / 2**20 for side, value in size.items()}
-        yield {"what": f"{what}, {name}", "unit": "MiB", **mebibytes, "ratio": size["theirs"] / size["ours"]}
+            path = model.to_openvino(folder, input_size=(SIDE, SIDE), onnx_kwargs={"verbose": False})
+            exported[side] = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 2**10
+    for what, unit, size in (("weights in a checkpoint", "MiB", weights), ("OpenVINO export", "KiB", exported)):
+        yield {"what": f"{what}, {name}", "unit": unit, **size, "ratio": size["theirs"] / size["ours"]}
 
 
 def exports(turns: int) -> list[Row]:
