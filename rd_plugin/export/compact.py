@@ -75,13 +75,17 @@ def _state_formulas(model: "ov.Model", sigma: float, border: BlurBorder) -> None
 
 def _products(model: "ov.Model") -> Iterator[tuple[list["ov.Node"], "ov.Node"]]:
     """Yield products of several scales along one axis, with that which adds them along the other."""
-    for wide in model.get_ordered_ops():
-        if wide.get_type_name() == "MatMul":
-            source = wide.input_value(0).get_node()
-            joined = source.get_type_name() == "Concat"
-            tall = [value.get_node() for value in source.input_values()] if joined else [source]
-            if all(operation.get_type_name() == "MatMul" for operation in tall):
-                yield tall, wide
+    for wide in filter(_multiplies_maps, model.get_ordered_ops()):
+        source = wide.input_value(0).get_node()
+        joined = source.get_type_name() == "Concat"
+        tall = [value.get_node() for value in source.input_values()] if joined else [source]
+        if all(map(_multiplies_maps, tall)):
+            yield tall, wide
+
+
+def _multiplies_maps(operation: "ov.Node") -> bool:
+    """Whether this is a product whose first factor may be maps of shape ``(N, H, W)``."""
+    return operation.get_type_name() == "MatMul" and operation.get_input_partial_shape(0).rank == 3
 
 
 def _holds(operation: "ov.Node", matrix: np.ndarray) -> bool:

@@ -108,3 +108,18 @@ def test_branches_that_a_selection_widens_are_kept(tmp_path: Path) -> None:
     path = saved(openvino.Model([selected], [images]), tmp_path)
     compact(path, AnomalyMapGenerator())
     np.testing.assert_array_equal(outputs(path, np.zeros((2, 3), np.float32))[0], np.full((2, 3), 7, np.float32))
+
+
+@pytest.mark.parametrize("shape", [[4, 5], [-1, 4, 5], [2, 3, 4, 5]])
+def test_other_products_are_left_alone(shape: list[int], tmp_path: Path) -> None:
+    images = ops.parameter(shape, np.float32)
+    factors = np.arange(30, dtype=np.float32).reshape(6, 5), np.arange(42, dtype=np.float32).reshape(7, 6)
+    product = images
+    for factor in factors:
+        product = ops.matmul(product, ops.constant(factor), transpose_a=False, transpose_b=True)
+    path = saved(openvino.Model([product], [images]), tmp_path)
+    compact(path, AnomalyMapGenerator())
+    batch = np.ones([abs(side) for side in shape], np.float32)
+    np.testing.assert_allclose(outputs(path, batch)[0], batch @ factors[0].T @ factors[1].T, rtol=1e-6)
+    kinds = [operation.get_type_name() for operation in openvino.Core().read_model(path).get_ops()]
+    assert sorted(kinds) == ["Constant", "Constant", "MatMul", "MatMul", "Parameter", "Result"]
