@@ -189,7 +189,7 @@ def _curves(rows: pd.DataFrame) -> plt.Figure:
             axis.hist(scores[chosen], bins, alpha=0.6, density=True, label=name, color=colour)
         # The title is the curve's legend, too: a box in the plot would hide the curves of many models.
         parts = f"{label}, AUROC {row.image_AUROC:.3f}".split("\n")
-        axis.set_title("\n".join(textwrap.fill(part, 40) for part in parts), fontsize=8, color=line.get_color())
+        axis.set_title("\n".join(textwrap.fill(part, 44) for part in parts), fontsize=8, color=line.get_color())
         axis.set_xlabel("image score", fontsize=8)
         axis.legend(fontsize=7)
     curves.plot([0, 1], [0, 1], color="lightgray", linewidth=1)
