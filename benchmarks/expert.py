@@ -31,7 +31,7 @@ from runs import TEACHER, build_data, check_settings, replace, train_once
 from torch import Tensor
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
-from rd_plugin.models.components import CosineDeviation, MahalanobisDeviation
+from rd_plugin.components import CosineDeviation, MahalanobisDeviation
 from rd_plugin.models.distillation import Distillation
 
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {

@@ -23,8 +23,8 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation, SolarCells
-from rd_plugin.models.components import FeatureCacheType
 from rd_plugin.models.distillation import Distillation
+from rd_plugin.models.distillation.feature_cache import FeatureCacheType
 
 SIDE = 256
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {

@@ -13,8 +13,8 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 import rd_plugin
 from rd_plugin import ReverseDistillation
-from rd_plugin.models.components import Teacher
-from rd_plugin.models.components.weights import find_weights, load_matched
+from rd_plugin.components import Teacher
+from rd_plugin.components.weights import find_weights, load_matched
 from rd_plugin.models.distillation import Distillation
 
 __all__ = ["build", "find", "length"]

@@ -27,7 +27,7 @@ from runs import TEACHER, fit
 
 from rd_plugin import ReverseDistillation, SolarCells
 from rd_plugin.callbacks.memory_reuse import keep_freed_memory
-from rd_plugin.models.components import FeatureCache, FeatureCacheType
+from rd_plugin.models.distillation.feature_cache import FeatureCache, FeatureCacheType
 
 BATCH = 8
 BUDGET = 2 * 2**30

@@ -30,9 +30,10 @@ from torchmetrics.functional.classification import binary_auroc
 from tqdm import tqdm
 
 from rd_plugin import ReverseDistillation, SolarCells
-from rd_plugin.models.components import CosineLoss, cosine_deviation
-from rd_plugin.models.components.residual import ResidualBlock
+from rd_plugin.components import cosine_deviation
+from rd_plugin.components.residual import ResidualBlock
 from rd_plugin.models.distillation import DistillationModel
+from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
 BATCH = 16
 SIDE = 256

@@ -37,8 +37,9 @@ from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGen
 
 from rd_plugin import ReverseDistillation as Ours
 from rd_plugin.callbacks.memory_reuse import keep_freed_memory
+from rd_plugin.components import AnomalyMapGenerator, build_bottleneck, cosine_deviation
 from rd_plugin.models import ReverseDistillationModel
-from rd_plugin.models.components import AnomalyMapGenerator, FeatureCache, build_bottleneck, cosine_deviation
+from rd_plugin.models.distillation.feature_cache import FeatureCache
 
 SIDE = 256
 Row = dict[str, Any]

@@ -10,10 +10,10 @@ import sys
 from anomalib.cli.cli import main
 
 import rd_plugin  # noqa: F401  # imported for its registration
-from rd_plugin import check
+from rd_plugin.data.check import command
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["check"]:
-        check.main(sys.argv[2:])
+        command.main(sys.argv[2:])
     else:
         main()

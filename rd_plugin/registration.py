@@ -14,7 +14,7 @@ from typing import Any
 from anomalib.models import ALLOWED_MODULES
 from lightning import seed_everything
 
-from rd_plugin.callbacks.results_folder import check_folder
+from rd_plugin.storage import check_folder
 
 __all__ = ["prepare_command_line", "register"]
 

@@ -15,7 +15,7 @@ __all__ = ["NormalStatistics"]
 class NormalStatistics(Callback):
     """Run all training images through a model whose deviation compares with them.
 
-    For models with :class:`~rd_plugin.models.components.MahalanobisDeviation`. Done before each validation, whose
+    For models with :class:`~rd_plugin.components.MahalanobisDeviation`. Done before each validation, whose
     thresholds hang on it, and at the end of each epoch if there are no validations, since a checkpoint may follow.
     """
 

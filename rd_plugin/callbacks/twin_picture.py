@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torchvision.utils import make_grid, save_image
 
-from rd_plugin.atomic import atomic_export
+from rd_plugin.storage import atomic_export
 
 __all__ = ["TwinPicture"]
 

@@ -5,7 +5,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_urd
+from . import convert_anomalib, convert_rd4ad, convert_urd
 
 __all__ = ["main"]
 

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from anomalib.models.components import AnomalibModule
-from anomalib.utils.serialization import anomalib_safe_globals
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from rd_plugin.callbacks import AtomicCheckpointIO, RecordedCheckpointIO
-from rd_plugin.safe_loading import why_refused
+from rd_plugin.provenance import RecordedCheckpointIO
+from rd_plugin.storage import AtomicCheckpointIO, read_plain
 
 __all__ = ["check_output", "named_tensors", "read_checkpoint", "write_checkpoint"]
 
@@ -61,10 +59,9 @@ def read_checkpoint(source: str | Path, safe_globals: Sequence[Any] = ()) -> dic
         msg = f"source {str(source)!r} is not a file."
         raise FileNotFoundError(msg)
     try:
-        with anomalib_safe_globals(extra=safe_globals):
-            content = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch, zipfile and the unpickler all raise their own kinds
-        msg = f"source {str(source)!r} was refused: {why_refused(error)}."
+        content = read_plain(source, safe_globals)
+    except ValueError as error:
+        msg = f"source {error}"
         raise ValueError(msg) from error
     return content if isinstance(content, dict) else {}
 
@@ -73,6 +70,7 @@ def named_tensors(part: object) -> dict[str, Tensor]:
     """Return ``part`` if it is a state dict, and an empty one otherwise.
 
     Example:
+        >>> import torch
         >>> named_tensors({"weight": torch.zeros(1)})
         {'weight': tensor([0.])}
         >>> named_tensors({"epoch": 3})

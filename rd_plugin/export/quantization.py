@@ -11,7 +11,7 @@ from anomalib.metrics import AUROC
 from torchmetrics import Metric
 from torchvision.transforms.v2.functional import resize
 
-from .quantized_statistics import distances, learn_statistics
+from .statistics import distances, learn_statistics
 
 if TYPE_CHECKING:
     import openvino as ov

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 
-from rd_plugin.models.components import Teacher
+from rd_plugin.components import Teacher
 
 from .conftest import BACKBONE, WEIGHTS
 

@@ -21,7 +21,7 @@ from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
 from rd_plugin import ExpertReverseDistillation, MVTec
-from rd_plugin.models.components import Teacher
+from rd_plugin.components import Teacher
 
 from .conftest import BACKBONE, SIZE, WEIGHTS, Method, Trained, data_config, small_model, write_config
 

@@ -13,8 +13,8 @@ from anomalib.engine import Engine
 from torchmetrics.functional.classification import binary_auroc
 
 from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
-from rd_plugin.export.quantized_statistics import distances
-from rd_plugin.models.components import MahalanobisDeviation
+from rd_plugin.components import MahalanobisDeviation
+from rd_plugin.export.statistics import distances
 
 from .conftest import BACKBONE, SIZE, Trained, data_config, one_method, run_cli, run_openvino, small_model, write_config
 

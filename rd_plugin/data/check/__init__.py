@@ -2,9 +2,11 @@
 """Looking at every image and mask once, before anything is learned from them.
 
 ``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` tell what is wrong, ``datamodule``
-applies them to all splits; ``pairs`` finds masks that are missing, without which there are no splits.
+applies them to all splits; ``pairs`` finds masks that are missing, without which there are no splits. ``callback``
+checks before a training or a test, ``command`` when asked to.
 """
 
+from .callback import DataCheck, OnBadData, memory_file, set_up
 from .datamodule import SPLITS, check_datamodule, drop_samples, fingerprint
 from .files import FileFacts, inspect_file
 from .pairs import check_pairs
@@ -13,7 +15,9 @@ from .survey import inspect_files
 
 __all__ = [
     "SPLITS",
+    "DataCheck",
     "FileFacts",
+    "OnBadData",
     "Problem",
     "check_datamodule",
     "check_pairs",
@@ -21,4 +25,6 @@ __all__ = [
     "fingerprint",
     "inspect_file",
     "inspect_files",
+    "memory_file",
+    "set_up",
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rd_plugin.atomic import atomic_file
+from rd_plugin.storage import atomic_file
 
 from .files import FileFacts, inspect_file
 

@@ -3,107 +3,134 @@
 
 from collections.abc import Callable, Iterable, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-import torch
-from anomalib import LearningType, TaskType
+from anomalib import LearningType
 from anomalib.data import AnomalibDataModule, ImageBatch, InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import LambdaCallback, Timer
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
-from torchmetrics import Metric
 
-from rd_plugin.atomic import atomic_export
-from rd_plugin.callbacks import (
-    AtomicCheckpoints,
-    AtomicPictures,
-    DataCheck,
-    FiniteWeights,
-    MemoryReuse,
-    NormalStatistics,
-    OnBadData,
-    ProvenanceWriter,
-    ResultsFolder,
-    ValidationSchedule,
-)
-from rd_plugin.callbacks.data_check import set_up
-from rd_plugin.callbacks.results_folder import check_folder, state_size
-from rd_plugin.evaluator import DistillationEvaluator
-from rd_plugin.export import compact, quantize, quantize_with_control
-from rd_plugin.models.components import (
-    FINITE_RANGE,
-    RAW_RANGE,
-    ChannelsLastAdam,
-    FeatureCache,
-    FeatureCacheType,
+from rd_plugin.callbacks import FiniteWeights, MemoryReuse, NormalStatistics, ValidationSchedule
+from rd_plugin.components import (
+    AnomalyMapMode,
+    BlurBorder,
+    DeviationType,
     MahalanobisDeviation,
+    ScoreType,
     Teacher,
-    check_range,
-    withhold,
-    within,
 )
+from rd_plugin.data.check import DataCheck, OnBadData, set_up
+from rd_plugin.evaluator import DistillationEvaluator
+from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
+from rd_plugin.provenance import ProvenanceWriter
+from rd_plugin.storage import AtomicCheckpoints, AtomicPictures, ResultsFolder
 
-from .recorded_module import RecordedModule
-
-if TYPE_CHECKING:
-    import openvino as ov
+from .default_length import set_default_length
+from .feature_cache import FeatureCache, FeatureCacheType
+from .finite_loss import finite_sum
+from .inference import judge
+from .torch_model import DistillationModel
 
 __all__ = ["Distillation"]
 
-# The lowest that torch's exporter writes.
-_ONNX_OPSET = 18
 
+class Distillation(ExportedModule):
+    """Base of the package's models: the arguments that all methods share, callbacks, evaluation and inference.
 
-class Distillation(RecordedModule):
-    """Base of the package's models: evaluation, schedule and defaults.
-
-    A method adds its torch module as ``self.model``, its training step and its optimizers.
+    A method takes its own arguments by keyword and hands all others on, builds its torch module from
+    :attr:`network_arguments` as ``self.model``, and adds its training step and optimizers.
 
     Args:
+        backbone: Teacher: any timm model that supports ``features_only`` with a pyramid of strides that double.
+        layers: Names of the stages to distil, as in timm's ``feature_info``; by default those of strides 4, 8 and 16,
+            which are ``layer1``, ``layer2`` and ``layer3`` of a ResNet.
+        pre_trained: Teacher weights: ``True`` downloads timm's, ``False`` leaves them random, a path or the name of an
+            installed package reads a local file (safetensors or ``torch.save``, timm's names or timm's order).
+        deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
+            features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
+            which all go through the model once more before each validation. It suits textures; images must have one
+            size, and checkpoints and exports grow by a covariance for each position.
+        anomaly_map_mode: ``"add"`` or ``"multiply"`` the scales.
+        score: Image score: ``"max"`` or ``"mean"`` of the map, or the mean of a share of its pixels, the highest ones,
+            given as a fraction in (0, 1].
+        blur_sigma: Standard deviation of the map's Gaussian blur, in pixels of the model's input; 0 for none.
+        blur_border: What the blur sees beyond the border, as in ``numpy.pad``: ``"symmetric"`` (the authors) or
+            ``"reflect"`` (anomalib's own model, for checkpoints converted from it).
         learning_rate: Adam's learning rate for bottleneck and student.
         betas: Adam's decay rates.
-        on_bad_data: What :class:`~rd_plugin.callbacks.DataCheck` does about data that would spoil the result.
-        feature_cache: Where :class:`~rd_plugin.models.components.FeatureCache` keeps the frozen network's features.
-        feature_cache_bytes: How much memory it may take.
-        pre_processor: anomalib's pre-processor, or whether to use the default.
-        post_processor: anomalib's post-processor, or whether to use the default.
-        evaluator: anomalib's evaluator, or whether to use the default.
+        on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
+            ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.data.check.DataCheck`.
+        feature_cache: Whether the frozen network's features of training images are computed once and kept: ``"off"``,
+            ``"memory"``, ``"disk"`` or ``"auto"``; see :class:`~rd_plugin.models.distillation.FeatureCache`.
+        feature_cache_bytes: How much memory they may take.
+        pre_processor: anomalib's pre-processor, or whether to use the default: resize to 256 x 256 and normalize.
+        post_processor: anomalib's post-processor, or whether to use
+            :class:`~rd_plugin.post_processor.DistillationPostProcessor`.
+        evaluator: anomalib's evaluator, or whether to use :class:`~rd_plugin.evaluator.DistillationEvaluator`.
         visualizer: anomalib's visualizer, or whether to use the default.
 
     Attributes:
+        model: The torch module.
+        network_arguments: What the torch module of every method takes.
         default_max_epochs: Length of the paper's training in epochs, taken if the user sets no limit at all; -1 for
             none.
         default_max_steps: The same in steps.
     """
 
+    model: DistillationModel
     default_max_epochs: int = -1
     default_max_steps: int = -1
 
     def __init__(
         self,
-        learning_rate: float,
-        betas: tuple[float, float],
-        on_bad_data: OnBadData,
-        feature_cache: FeatureCacheType,
-        feature_cache_bytes: int,
-        pre_processor: PreProcessor | bool,
-        post_processor: PostProcessor | bool,
-        evaluator: Evaluator | bool,
-        visualizer: Visualizer | bool,
+        backbone: str = "wide_resnet50_2.tv_in1k",
+        layers: Sequence[str] | None = None,
+        pre_trained: bool | str | Path = True,
+        *,
+        deviation: DeviationType = "cosine",
+        anomaly_map_mode: AnomalyMapMode = "add",
+        score: ScoreType = "max",
+        blur_sigma: float = 4.0,
+        blur_border: BlurBorder = "symmetric",
+        learning_rate: float = 0.005,
+        betas: tuple[float, float] = (0.5, 0.999),
+        on_bad_data: OnBadData = "error",
+        feature_cache: FeatureCacheType = "auto",
+        feature_cache_bytes: int = 2 * 2**30,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
     ) -> None:
+        # Plain types, since these become the checkpoint's hyper-parameters; OmegaConf gives lists of its own.
+        layers = None if layers is None or isinstance(layers, str) else list(layers)
+        betas = (float(betas[0]), float(betas[1]))
         super().__init__(
             pre_processor=pre_processor,
             post_processor=post_processor,
             evaluator=evaluator,
             visualizer=visualizer,
         )
+        # Lightning collects them as a method's constructor was given them.
+        self.hparams.update(layers=layers, betas=betas)
+        self.network_arguments: dict[str, Any] = {
+            "backbone": backbone,
+            "layers": layers,
+            "pre_trained": pre_trained,
+            "deviation": deviation,
+            "anomaly_map_mode": anomaly_map_mode,
+            "score": score,
+            "blur_sigma": blur_sigma,
+            "blur_border": blur_border,
+        }
         self.learning_rate = learning_rate
         self.betas = betas
         self.on_bad_data = on_bad_data
@@ -121,12 +148,8 @@ class Distillation(RecordedModule):
         # anomalib lets a model's trainer_arguments overrule the user's, so a default must be set elsewhere; this is the
         # last moment at which a limit that was not given can be told from Lightning's own 1,000 epochs.
         LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
-        if trainer is None or trainer.max_epochs is not None or trainer.max_steps != -1:
-            return
-        callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        if not any(isinstance(callback, Timer) for callback in callbacks):
-            trainer.fit_loop.max_epochs = self.default_max_epochs
-            trainer.fit_loop.epoch_loop.max_steps = self.default_max_steps
+        if trainer is not None:
+            set_default_length(trainer, self.default_max_epochs, self.default_max_steps)
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
@@ -137,6 +160,10 @@ class Distillation(RecordedModule):
     def learning_type(self) -> LearningType:
         """The models learn from normal images only."""
         return LearningType.ONE_CLASS
+
+    def described_arguments(self) -> dict[str, Any]:
+        """Return what the model was built with, the layers by name where they were left to the default, too."""
+        return {**super().described_arguments(), "layers": list(self.model.teacher.pyramid.distilled)}
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return anomalib's components that are callbacks, and the package's own."""
@@ -151,7 +178,7 @@ class Distillation(RecordedModule):
             DataCheck(self.on_bad_data),
             ValidationSchedule(),
             MemoryReuse(),
-            ProvenanceWriter(),
+            ProvenanceWriter(fingerprint=self.on_bad_data != "off"),
             LambdaCallback(on_exception=self._let_frozen_network_go),
         ]
         if isinstance(self.model.deviation, MahalanobisDeviation):
@@ -243,15 +270,7 @@ class Distillation(RecordedModule):
             ValueError: If they are of another shape or range.
         """
         del args, kwargs
-        bounds = RAW_RANGE if self.pre_processor else FINITE_RANGE
-        self.model.check(batch)
-        check_range(batch, bounds)
-        images = self.pre_processor(batch) if self.pre_processor else batch
-        predictions = self.model.predict(images)
-        if self.post_processor:
-            predictions = self.post_processor(predictions)
-        # Not before the post-processor, in whose clamp OpenVINO makes 0 of NaN, which is normal.
-        return withhold(predictions, within(batch, bounds))
+        return judge(batch, self.pre_processor, self.model, self.post_processor)
 
     def validation_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Add predictions to a batch; the post-processor sets its thresholds by them.
@@ -272,7 +291,7 @@ class Distillation(RecordedModule):
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         if self.device.type == "cpu":
             # One pass over the weights instead of seven.
-            return ChannelsLastAdam(trained, lr=learning_rate, betas=self.betas, fused=True)
+            return optim.Adam(trained, lr=learning_rate, betas=self.betas, fused=True)
         # On a GPU it gains little, and Lightning would refuse gradient clipping beside it in 16-bit training.
         return optim.Adam(trained, lr=learning_rate, betas=self.betas)
 
@@ -308,78 +327,7 @@ class Distillation(RecordedModule):
         Raises:
             ValueError: If the loss is NaN or infinite; names the step, the scales and the batch's files.
         """
-        loss = torch.stack(list(scales)).sum()
-        if not torch.isfinite(loss):
-            losses = zip(self.model.teacher.pyramid.distilled, torch.stack(list(scales)).tolist(), strict=True)
-            listed = ", ".join(f"{layer} {value:g}" for layer, value in losses)
-            files = ", ".join(batch.image_path or ["unknown"])
-            msg = (
-                f"{name} at step {self.global_step} is not finite ({listed}). The weights would be lost; the last "
-                f"checkpoint is kept. Lower learning_rate or look at the images of this batch: {files}."
-            )
-            raise ValueError(msg)
+        layers = self.model.teacher.pyramid.distilled
+        loss = finite_sum(name, dict(zip(layers, scales, strict=True)), self.global_step, batch.image_path)
         self.log(name, loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=batch.batch_size)
         return loss
-
-    def to_torch(self, export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
-        """Export to a PyTorch file, whole or not at all; see anomalib's method for arguments and result."""
-        return self._export(super().to_torch, export_root, *args, **kwargs)
-
-    def to_onnx(  # type: ignore[override]  # anomalib's has nothing in common with Lightning's, either
-        self, export_root: Path | str, *args: Any, **kwargs: Any
-    ) -> Path:
-        """Export to ONNX, whole or not at all; see anomalib's method for arguments and result."""
-        # anomalib asks for a version that torch does not write, and torch logs how it fails to convert its own.
-        kwargs.setdefault("opset_version", _ONNX_OPSET)
-        return self._export(super().to_onnx, export_root, *args, **kwargs)
-
-    def to_openvino(self, export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
-        """Export to OpenVINO, whole or not at all; see anomalib's method for arguments and result."""
-        return self._export(self._to_compact_openvino, export_root, *args, **kwargs)
-
-    def _to_compact_openvino(self, export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
-        path = super().to_openvino(export_root, *args, **kwargs)
-        compact(path, self.model.anomaly_map_generator)
-        return path
-
-    def _export(self, export: Callable[..., Path], export_root: Path | str, *args: Any, **kwargs: Any) -> Path:
-        """Call one of anomalib's exports.
-
-        Raises:
-            OSError: If the folder cannot be written to or has less space than the weights take.
-        """
-        check_folder(export_root, state_size(self), "export_root")
-        return atomic_export(export, export_root, *args, **kwargs)
-
-    @staticmethod
-    def _post_training_quantization_ov(model: "ov.Model", datamodule: AnomalibDataModule | None = None) -> "ov.Model":
-        """Quantize an OpenVINO model, leaving the anomaly map in floating point; called by anomalib's export.
-
-        Raises:
-            ValueError: If there is no data module to calibrate with.
-        """
-        return quantize(model, _calibrating(datamodule, "INT8_PTQ"))
-
-    @staticmethod
-    def _accuracy_control_quantization_ov(
-        model: "ov.Model",
-        datamodule: AnomalibDataModule | None = None,
-        metric: Metric | None = None,
-        task: TaskType | None = None,
-        max_drop: float = 0.01,
-    ) -> "ov.Model":
-        """Quantize an OpenVINO model as far as its accuracy on the validation images allows; called by anomalib.
-
-        Raises:
-            ValueError: If there is no data module, ``max_drop`` is out of range or the validation images do not do.
-        """
-        del task  # the metric says what it measures
-        return quantize_with_control(model, _calibrating(datamodule, "INT8_ACQ"), metric, max_drop)
-
-
-def _calibrating(datamodule: AnomalibDataModule | None, compression: str) -> AnomalibDataModule:
-    """The data module, which has to be there."""
-    if datamodule is None:
-        msg = f"compression_type {compression} needs images to calibrate with: give --data, or datamodule in Python."
-        raise ValueError(msg)
-    return datamodule

@@ -6,7 +6,7 @@ from anomalib.data import InferenceBatch
 from anomalib.data.utils.tiler import Tiler
 from torch import Tensor, nn
 
-from rd_plugin.models.components import (
+from rd_plugin.components import (
     FINITE_RANGE,
     AnomalyMapGenerator,
     AnomalyMapMode,
@@ -32,7 +32,7 @@ class DistillationModel(nn.Module):
         teacher: The teacher.
         bottleneck: Bottleneck for the teacher's pyramid.
         student: Student for the teacher's pyramid.
-        deviation: ``"cosine"`` or ``"mahalanobis"``; see :mod:`~rd_plugin.models.components.deviation`.
+        deviation: ``"cosine"`` or ``"mahalanobis"``; see :mod:`~rd_plugin.components.deviation`.
         anomaly_map_mode: ``"add"`` or ``"multiply"``.
         score: ``"max"``, ``"mean"`` or the share of highest pixels whose mean is the score.
         blur_sigma: Standard deviation of the Gaussian blur, in pixels.

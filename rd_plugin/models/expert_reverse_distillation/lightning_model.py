@@ -1,34 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """RD with Expert in anomalib's engine (Liu, Wang, Leng and Zhang, AAAI 2025)."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from anomalib.data import ImageBatch
-from anomalib.metrics import Evaluator
-from anomalib.post_processing import PostProcessor
-from anomalib.pre_processing import PreProcessor
-from anomalib.visualization import Visualizer
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, optim
 
-from rd_plugin.callbacks import OnBadData
-from rd_plugin.data.textures import Textures
-from rd_plugin.models.components import (
-    AnomalyMapMode,
-    BlurBorder,
-    DeviationType,
-    FeatureCacheType,
-    ForegroundType,
-    InjectionType,
-    ScoreType,
-    Teacher,
-    TwinGenerator,
-)
+from rd_plugin.components import Teacher
 from rd_plugin.models.distillation import Distillation
+from rd_plugin.synthetic import ForegroundType, Textures, TwinGenerator
 
+from .injection import InjectionType
 from .loss import StudentLoss, TeacherLoss
 from .torch_model import ExpertReverseDistillationModel
 
@@ -51,10 +36,8 @@ class ExpertReverseDistillation(Distillation):
     unless ``train_teacher`` is off; several devices need ``strategy: ddp_find_unused_parameters_true``.
 
     Args:
-        backbone: Teacher: any timm model that supports ``features_only`` with a pyramid of strides that double.
-        layers: Names of the stages to distil, as in timm's ``feature_info``; by default those of strides 4, 8 and 16.
-        pre_trained: Weights of expert and teacher: ``True`` downloads timm's, ``False`` leaves them random, a path or
-            the name of an installed package reads a local file. A resumed training reads the expert's from there again.
+        *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position; the weights are those of
+            expert and teacher, and a resumed training reads the expert's from there again.
         injection: What the student gets of the teacher's features between its stages. ``"guided"``: mixed by how well
             the student matches them, as the paper describes. ``"unguided"``: unmixed, as the authors' released
             script runs, because a flag in it is inverted; their released figures come from this. ``"none"``: nothing,
@@ -65,29 +48,9 @@ class ExpertReverseDistillation(Distillation):
             Describable Textures Dataset; by default they take it from other images of the batch.
         foreground: Where synthetic anomalies may be: ``"none"`` (everywhere, for textures), or on the object, found by
             ``"otsu"`` or ``"grabcut"``.
-        deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
-            features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
-            which all go through the model once more before each validation. It suits textures; images must have one
-            size, and checkpoints and exports grow by a covariance for each position.
-        anomaly_map_mode: ``"add"`` or ``"multiply"`` the scales.
-        score: Image score: ``"max"`` or ``"mean"`` of the map, or the mean of a share of its pixels, the highest ones,
-            given as a fraction in (0, 1].
-        blur_sigma: Standard deviation of the map's Gaussian blur, in pixels of the model's input; 0 for none.
-        blur_border: What the blur sees beyond the border, as in ``numpy.pad``: ``"symmetric"`` or ``"reflect"``.
-        learning_rate: Adam's learning rate for bottleneck and student.
         teacher_learning_rate: Adam's learning rate for the teacher.
-        betas: Adam's decay rates, for both.
-        on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
-            ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
-        feature_cache: Whether features of training images are computed once and kept, of the frozen
-            expert or, if there is none, of the teacher: ``"off"``, ``"memory"``, ``"disk"`` or ``"auto"``; see
-            :class:`~rd_plugin.models.components.FeatureCache`.
-        feature_cache_bytes: How much memory they may take.
-        pre_processor: anomalib's pre-processor, or whether to use the default: resize to 256 x 256 and normalize.
-        post_processor: anomalib's post-processor, or whether to use
-            :class:`~rd_plugin.post_processor.DistillationPostProcessor`.
-        evaluator: anomalib's evaluator, or whether to use :class:`~rd_plugin.evaluator.DistillationEvaluator`.
-        visualizer: anomalib's visualizer, or whether to use the default.
+        **arguments: All others of :class:`~rd_plugin.models.distillation.Distillation`. Features that are kept are
+            those of the frozen expert or, if there is none, of the teacher.
 
     Raises:
         ValueError: If an argument is out of range, the backbone is unknown or a layer does not exist.
@@ -103,58 +66,21 @@ class ExpertReverseDistillation(Distillation):
 
     def __init__(
         self,
-        backbone: str = "wide_resnet50_2.tv_in1k",
-        layers: Sequence[str] | None = None,
-        pre_trained: bool | str | Path = True,
+        *network: Any,
         injection: InjectionType = "guided",
         train_teacher: bool = True,
         anomaly_source: str | Path | None = None,
         foreground: ForegroundType = "none",
-        deviation: DeviationType = "cosine",
-        anomaly_map_mode: AnomalyMapMode = "add",
-        score: ScoreType = "max",
-        blur_sigma: float = 4.0,
-        blur_border: BlurBorder = "symmetric",
-        learning_rate: float = 0.005,
         teacher_learning_rate: float = 1e-4,
-        betas: tuple[float, float] = (0.5, 0.999),
-        on_bad_data: OnBadData = "error",
-        feature_cache: FeatureCacheType = "auto",
-        feature_cache_bytes: int = 2 * 2**30,
-        pre_processor: PreProcessor | bool = True,
-        post_processor: PostProcessor | bool = True,
-        evaluator: Evaluator | bool = True,
-        visualizer: Visualizer | bool = True,
+        **arguments: Any,
     ) -> None:
-        # Plain types, since these become the checkpoint's hyper-parameters; OmegaConf gives lists of its own.
-        layers = None if layers is None or isinstance(layers, str) else list(layers)
-        betas = (float(betas[0]), float(betas[1]))
-        super().__init__(
-            learning_rate=learning_rate,
-            betas=betas,
-            on_bad_data=on_bad_data,
-            feature_cache=feature_cache,
-            feature_cache_bytes=feature_cache_bytes,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
+        super().__init__(*network, **arguments)
         self.teacher_learning_rate = teacher_learning_rate
         self.train_teacher = train_teacher
         self.anomaly_source = anomaly_source
         self.automatic_optimization = not train_teacher
         self.model = ExpertReverseDistillationModel(
-            backbone=backbone,
-            layers=layers,
-            pre_trained=pre_trained,
-            injection=injection,
-            train_teacher=train_teacher,
-            deviation=deviation,
-            anomaly_map_mode=anomaly_map_mode,
-            score=score,
-            blur_sigma=blur_sigma,
-            blur_border=blur_border,
+            injection=injection, train_teacher=train_teacher, **self.network_arguments
         )
         self.twin_generator = TwinGenerator(foreground)
         self.teacher_loss = TeacherLoss()

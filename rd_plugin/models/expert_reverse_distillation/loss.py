@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from rd_plugin.models.components import cosine_deviation, flattened_deviation
+from rd_plugin.components import cosine_deviation, flattened_deviation
 
 __all__ = ["StudentLoss", "TeacherLoss"]
 

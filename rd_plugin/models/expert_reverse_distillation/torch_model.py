@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rd_plugin.models.components import InjectionType, Student, Teacher, build_bottleneck
+from rd_plugin.components import Student, Teacher, build_bottleneck
 from rd_plugin.models.distillation import DistillationModel
+
+from .injection import InjectionType, injection_builder
 
 __all__ = ["ExpertReverseDistillationModel"]
 
@@ -45,7 +47,7 @@ class ExpertReverseDistillationModel(DistillationModel):
         super().__init__(
             teacher,
             build_bottleneck("mff_oce", teacher.pyramid),
-            Student(teacher.pyramid, injection),
+            Student(teacher.pyramid, injection_builder(injection)),
             **map_arguments,
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rd_plugin.models.components import BottleneckType, Student, Teacher, build_bottleneck
+from rd_plugin.components import BottleneckType, Student, Teacher, build_bottleneck
 from rd_plugin.models.distillation import DistillationModel
 
 __all__ = ["ReverseDistillationModel"]

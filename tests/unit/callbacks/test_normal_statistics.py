@@ -7,7 +7,7 @@ from anomalib.data import ImageBatch, ImageItem
 from torch.utils.data import DataLoader
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
-from rd_plugin.models.components import MahalanobisDeviation
+from rd_plugin.components import MahalanobisDeviation
 from rd_plugin.models.distillation import Distillation
 
 from ..trainers import quiet_trainer

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.components import AnomalyMapGenerator, ImageScore
 from rd_plugin.models import ExpertReverseDistillationModel, ReverseDistillationModel
-from rd_plugin.models.components import AnomalyMapGenerator, CosineLoss, ImageScore
 from rd_plugin.models.distillation import DistillationModel
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss
+from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
 # Residual blocks, inverted residuals, squeeze and excitation, layer norm, groups, and a MetaFormer with channels last.
 BACKBONES = (

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rd_plugin import MVTec, check
-from rd_plugin.callbacks.data_check import set_up
-from rd_plugin.data.check import check_pairs
+from rd_plugin import MVTec
+from rd_plugin.data.check import check_pairs, command, set_up
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def test_data_module_names_the_image_without_a_mask(root: Path, capsys: pytest.C
     with pytest.raises(ValueError, match=r"(?s)Data check: 1 problems .*stain/001.png \| the image of a defect has no"):
         set_up(MVTec(root, "tile"))
     with pytest.raises(SystemExit):
-        check.main(["--data", "MVTec", "--data.root", str(root), "--data.category", "tile"])
+        command.main(["--data", "MVTec", "--data.root", str(root), "--data.category", "tile"])
     assert "001.png | the image of a defect has no mask" in capsys.readouterr().out
 
 

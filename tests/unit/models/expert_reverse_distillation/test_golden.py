@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from rd_plugin.components import Teacher
 from rd_plugin.convert.names import bottleneck_name, injection_name, student_name, unused_by_authors
 from rd_plugin.models import ExpertReverseDistillationModel
-from rd_plugin.models.components import Teacher
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, TeacherLoss
 from rd_plugin.models.expert_reverse_distillation.torch_model import features_of_both
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rd_plugin import ExpertReverseDistillation
-from rd_plugin.models.components import TwinGenerator
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, TeacherLoss
 from rd_plugin.models.expert_reverse_distillation.torch_model import features_of_both
+from rd_plugin.synthetic import TwinGenerator
 
 from ..base import LightningModelTests, Losses, batch, train
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rd_plugin.models.components import CosineLoss
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, TeacherLoss
+from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
 X, Y, MINUS_X = (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from rd_plugin.models import ExpertReverseDistillationModel
-from rd_plugin.models.components import InformationInjection
+from rd_plugin.models.expert_reverse_distillation.injection import InformationInjection
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, TeacherLoss
 from rd_plugin.models.expert_reverse_distillation.torch_model import features_of_both
 

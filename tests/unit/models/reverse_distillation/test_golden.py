@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rd_plugin.convert.names import bottleneck_name, student_name, unused_by_authors
 from rd_plugin.models import ReverseDistillationModel
-from rd_plugin.models.components import CosineLoss
+from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
 CASE = "rd4ad_resnet18"
 SCALES = (0, 1, 2)

@@ -3,7 +3,7 @@ import pytest
 from torch import Tensor
 
 from rd_plugin.models import ReverseDistillationModel
-from rd_plugin.models.components import CosineLoss
+from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
 from ..base import TorchModelTests
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Torch modules that every method is built from; none of them knows of a method or of Lightning."""
+
+from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreType
+from .bottleneck import BottleneckType, build_bottleneck
+from .cosine import cosine_deviation, flattened_deviation
+from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
+from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, withhold, within
+from .pyramid import Pyramid, Residual, Stage
+from .resampling import BlurBorder, resampling_matrix
+from .student import Student
+from .teacher import Teacher
+
+__all__ = [
+    "FINITE_RANGE",
+    "RAW_RANGE",
+    "AnomalyMapGenerator",
+    "AnomalyMapMode",
+    "BlurBorder",
+    "BottleneckType",
+    "CosineDeviation",
+    "DeviationType",
+    "ImageScore",
+    "MahalanobisDeviation",
+    "Pyramid",
+    "Residual",
+    "ResidualStatistics",
+    "ScoreType",
+    "Stage",
+    "Student",
+    "Teacher",
+    "build_bottleneck",
+    "build_deviation",
+    "check_images",
+    "check_range",
+    "cosine_deviation",
+    "flattened_deviation",
+    "resampling_matrix",
+    "withhold",
+    "within",
+]

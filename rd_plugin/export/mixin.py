@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every way out of a model: to torch, ONNX and OpenVINO, whole or not at all, with the record beside it."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomalib import TaskType
+from anomalib.data import AnomalibDataModule
+from anomalib.deploy import CompressionType
+from torchmetrics import Metric
+
+from rd_plugin.provenance import RecordedModule, installed_versions, now, record_file, resizing, write_record
+from rd_plugin.storage import atomic_export, check_folder, state_size
+
+from .graph import decide_branches
+from .quantization import quantize, quantize_with_control
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+__all__ = ["ExportedModule"]
+
+logger = logging.getLogger(__name__)
+
+# The lowest that torch's exporter writes; anomalib asks for an older one, and torch logs how it fails to convert.
+_ONNX_OPSET = 18
+
+
+class ExportedModule(RecordedModule):
+    """A recorded module whose exports are there whole or not at all, each with its record.
+
+    Takes the arguments of :class:`~rd_plugin.provenance.RecordedModule`.
+    """
+
+    _on_the_way_to_openvino = False
+
+    def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
+        """Export to a PyTorch file; see anomalib's method for arguments and result.
+
+        Raises:
+            OSError: If the folder cannot be written to or has less space than the weights take.
+        """
+        return self._export(lambda folder: super(ExportedModule, self).to_torch(folder, model_file_name), export_root)
+
+    def to_onnx(  # type: ignore[override]  # anomalib's has nothing in common with Lightning's, either
+        self,
+        export_root: Path | str,
+        model_file_name: str = "model",
+        input_size: tuple[int, int] | None = None,
+        **kwargs: Any,
+    ) -> Path:
+        """Export to ONNX; see anomalib's method for arguments and result.
+
+        Raises:
+            OSError: If the folder cannot be written to or has less space than the weights take.
+        """
+        size = self.resized_to
+        if input_size is not None and size is not None and list(input_size) != size:
+            logger.warning(
+                "input_size: the export takes images of %d x %d pixels and resizes them to the model's %d x %d.",
+                *input_size,
+                *size,
+            )
+        kwargs.setdefault("opset_version", _ONNX_OPSET)
+
+        def write(folder: Path | str) -> Path:
+            return super(ExportedModule, self).to_onnx(folder, model_file_name, input_size, **kwargs)
+
+        # anomalib's export to OpenVINO makes an ONNX file for its own use.
+        if self._on_the_way_to_openvino:
+            return write(export_root)
+        return self._export(write, export_root, input_size=input_size)
+
+    def to_openvino(
+        self,
+        export_root: Path | str,
+        model_file_name: str = "model",
+        input_size: tuple[int, int] | None = None,
+        compression_type: CompressionType | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Path:
+        """Export to OpenVINO; see anomalib's method for arguments and result.
+
+        Raises:
+            OSError: If the folder cannot be written to or has less space than the weights take.
+        """
+
+        def write(folder: Path | str) -> Path:
+            self._on_the_way_to_openvino = True
+            try:
+                path = super(ExportedModule, self).to_openvino(
+                    folder, model_file_name, input_size, compression_type, *args, **kwargs
+                )
+            finally:
+                self._on_the_way_to_openvino = False
+            decide_branches(path)
+            return path
+
+        return self._export(write, export_root, input_size=input_size, compression_type=compression_type)
+
+    def _export(self, write: Callable[[Path | str], Path], export_root: Path | str, **arguments: object) -> Path:
+        """Let one of anomalib's exports write into a hidden folder, add the record, and move both to their place.
+
+        Args:
+            write: Takes the folder to write into and returns the file that is to be opened.
+            export_root: The folder that the export belongs to.
+            **arguments: Those of the export, for the record.
+        """
+        check_folder(export_root, state_size(self), "export_root")
+        record = self.describe()
+        # anomalib takes all arguments from the checkpoint, whichever are given.
+        logger.info(
+            "Exporting %s with backbone %s and layers %s, %s, trained for %d steps.",
+            record.method,
+            record.arguments["backbone"],
+            ", ".join(record.arguments["layers"]),
+            resizing(record.input_size),
+            record.steps,
+        )
+
+        def write_with_record(folder: Path | str) -> Path:
+            path = write(folder)
+            export = {"date": now(), "versions": installed_versions(), **arguments}
+            write_record(record_file(path), {**record.plain(), "export": export})
+            return path
+
+        return atomic_export(write_with_record, export_root)
+
+    @staticmethod
+    def _post_training_quantization_ov(model: "ov.Model", datamodule: AnomalibDataModule | None = None) -> "ov.Model":
+        """Quantize an OpenVINO model, leaving the anomaly map in floating point; called by anomalib's export.
+
+        Raises:
+            ValueError: If there is no data module to calibrate with.
+        """
+        return quantize(model, _calibrating(datamodule, "INT8_PTQ"))
+
+    @staticmethod
+    def _accuracy_control_quantization_ov(
+        model: "ov.Model",
+        datamodule: AnomalibDataModule | None = None,
+        metric: Metric | None = None,
+        task: TaskType | None = None,
+        max_drop: float = 0.01,
+    ) -> "ov.Model":
+        """Quantize an OpenVINO model as far as its accuracy on the validation images allows; called by anomalib.
+
+        Raises:
+            ValueError: If there is no data module, ``max_drop`` is out of range or the validation images do not do.
+        """
+        del task  # the metric says what it measures
+        return quantize_with_control(model, _calibrating(datamodule, "INT8_ACQ"), metric, max_drop)
+
+
+def _calibrating(datamodule: AnomalibDataModule | None, compression: str) -> AnomalibDataModule:
+    """The data module, which has to be there."""
+    if datamodule is None:
+        msg = f"compression_type {compression} needs images to calibrate with: give --data, or datamodule in Python."
+        raise ValueError(msg)
+    return datamodule

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model that knows where it comes from, and says so in its checkpoints."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anomalib.metrics import Evaluator
+from anomalib.models.components import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from torch import nn
+
+from rd_plugin.storage import read_plain, short_refusal
+
+from .record import RECORD_KEY, Provenance, installed_versions, now
+
+__all__ = ["RecordedModule", "resizing"]
+
+logger = logging.getLogger(__name__)
+
+# Under this key anomalib keeps the pre-processor in a checkpoint.
+_PRE_PROCESSOR = "anomalib_pre_processor_config"
+
+
+def resizing(size: list[int] | None) -> str:
+    """Say what a pre-processor does to an image's size, given as height and width."""
+    return "no resizing" if size is None else f"resizing to {size[0]} x {size[1]} pixels"
+
+
+class RecordedModule(AnomalibModule):
+    """anomalib's module with a record of its training, which it checks checkpoints by.
+
+    Args:
+        pre_processor: anomalib's pre-processor, or whether to use the default.
+        post_processor: anomalib's post-processor, or whether to use the default.
+        evaluator: anomalib's evaluator, or whether to use the default.
+        visualizer: anomalib's visualizer, or whether to use the default.
+
+    Attributes:
+        provenance: Record of the training that the weights come from; ``None`` if neither a training nor a checkpoint
+            has changed them.
+    """
+
+    def __init__(
+        self,
+        pre_processor: PreProcessor | bool,
+        post_processor: PostProcessor | bool,
+        evaluator: Evaluator | bool,
+        visualizer: Visualizer | bool,
+    ) -> None:
+        super().__init__(
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        self.provenance: Provenance | None = None
+        self._own_pre_processor = not isinstance(pre_processor, bool)
+
+    @property
+    def resized_to(self) -> list[int] | None:
+        """Height and width that the pre-processor resizes to; ``None`` if it does not resize."""
+        try:
+            return None if self.input_size is None else list(self.input_size)
+        except Exception:  # a user's own may lack what anomalib looks at, or refuse its single pixel
+            return None
+
+    def described_arguments(self) -> dict[str, Any]:
+        """Return what the model was built with, as the record states it."""
+        return dict(self.hparams)
+
+    @property
+    def frozen_network(self) -> nn.Module:
+        """The pre-trained network whose weights never change while the model is trained."""
+        raise NotImplementedError
+
+    def describe(self) -> Provenance:
+        """Return the record of the model as it is now."""
+        known = self.provenance or Provenance()
+        return replace(
+            known,
+            method=self.name,
+            arguments=self.described_arguments(),
+            input_size=self.resized_to,
+            # A trainer that only tests has taken no step.
+            steps=self.global_step or known.steps,
+            versions=known.versions or installed_versions(),
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the record to a checkpoint."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint[RECORD_KEY] = replace(self.describe(), date=now()).plain()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that a checkpoint fits the model, and take over its record and the configuration of its components.
+
+        A checkpoint without a record is one of an earlier version or converted by hand; it is taken as it is.
+
+        Raises:
+            ValueError: If the checkpoint is of another method, backbone, layers, bottleneck or injection, or belongs to
+                a pre-processor that it does not hold and the model does not have.
+        """
+        record = Provenance.of(checkpoint) or Provenance()
+        record.check_fits(self.describe(), {kind.__name__ for kind in type(self).__mro__})
+        had = self.resized_to
+        self._keep_unsaved_pre_processor(checkpoint, record)
+        super().on_load_checkpoint(checkpoint)
+        if self.pre_processor is None and record.input_size:
+            logger.warning(
+                "The checkpoint's pre-processor (%s) is left out: images must be resized and normalized beforehand.",
+                resizing(record.input_size),
+            )
+        elif self._own_pre_processor and self.resized_to != had:
+            logger.warning(
+                "The checkpoint's pre-processor (%s) replaces the model's (%s): the thresholds belong to it.",
+                resizing(self.resized_to),
+                resizing(had),
+            )
+        self.provenance = record
+
+    def _keep_unsaved_pre_processor(self, checkpoint: dict[str, Any], record: Provenance) -> None:
+        """Keep the model's pre-processor where anomalib could not save the checkpoint's and would leave the model none.
+
+        Raises:
+            ValueError: If the model's is not the user's own, or resizes to another size.
+        """
+        saved = bool(checkpoint.get(_PRE_PROCESSOR, {}).get("transform"))
+        if saved or record.input_size is None or self.pre_processor is None:
+            return
+        if not self._own_pre_processor or self.resized_to != record.input_size:
+            msg = (
+                f"The checkpoint does not fit the model: anomalib could not save its pre-processor "
+                f"({resizing(record.input_size)}), and the model has another ({resizing(self.resized_to)}). Give the "
+                "model the pre_processor that it was trained with."
+            )
+            raise ValueError(msg)
+        checkpoint.pop(_PRE_PROCESSOR, None)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # as anomalib narrows it
+        cls,
+        checkpoint_path: str | Path,
+        *args: Any,
+        **kwargs: Any,
+    ) -> AnomalibModule:
+        """Build the model from a checkpoint, without running code from it.
+
+        Args:
+            checkpoint_path: The checkpoint.
+            *args: Those of anomalib's method.
+            **kwargs: Those, and arguments of the model in place of the checkpoint's.
+
+        Raises:
+            ValueError: If the checkpoint holds more than plain data, or does not fit the arguments given.
+        """
+        try:
+            with short_refusal(checkpoint_path):
+                return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        except TypeError:
+            # Another method's arguments; the record says so better than Python does.
+            record = Provenance.of(read_plain(checkpoint_path, cls.checkpoint_safe_globals())) or Provenance()
+            record.check_fits(Provenance(method=cls.__name__), {kind.__name__ for kind in cls.__mro__})
+            raise

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a model comes from: the record that stands in and beside its checkpoints and exports."""
+
+import hashlib
+import json
+import logging
+import platform
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rd_plugin.storage import atomic_file
+
+__all__ = ["RECORD_KEY", "Provenance", "hash_weights", "installed_versions", "now", "record_file", "write_record"]
+
+logger = logging.getLogger(__name__)
+
+# Under this key a checkpoint holds its record.
+RECORD_KEY = "rd_plugin_provenance"
+
+_SUFFIXES = (".ckpt", ".pt", ".onnx", ".xml")
+_PACKAGES = ("rd-plugin", "anomalib", "lightning", "timm", "torch", "torchvision", "onnx", "openvino", "nncf")
+_STRUCTURE = ("backbone", "layers", "bottleneck", "injection", "deviation")
+_ANOMALY_MAP = ("anomaly_map_mode", "score", "blur_sigma", "blur_border")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a model is and what it was trained on, as plain data.
+
+    Args:
+        method: Name of the model's class.
+        arguments: What the model was built with; ``layers`` by name, also where they were left to the default.
+        input_size: Height and width in pixels that its pre-processor resizes to; ``None`` if it does not resize.
+        steps: Optimizer steps taken.
+        seed: Lightning's global seed; ``None`` if the run was not seeded.
+        teacher: Hash of the teacher's pre-trained weights, of those stages that are used.
+        data: Data module of the training, and a fingerprint of the images; ``None`` if there was no data module.
+        versions: Of Python, the platform and the packages that the training ran on.
+        date: When the checkpoint was written, ISO 8601 in UTC.
+    """
+
+    method: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    input_size: list[int] | None = None
+    steps: int = 0
+    seed: int | None = None
+    teacher: str | None = None
+    data: dict[str, Any] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    date: str | None = None
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any]) -> "Provenance | None":
+        """Return a checkpoint's record, or ``None`` if it has none, as older and foreign ones."""
+        content = checkpoint.get(RECORD_KEY)
+        if not isinstance(content, dict):
+            return None
+        names = {entry.name for entry in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in names})
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the training images; ``None`` if it was not taken."""
+        return (self.data or {}).get("fingerprint")
+
+    def plain(self) -> dict[str, Any]:
+        """Return the record as JSON knows it: lists for tuples, text for paths."""
+        return json.loads(json.dumps(asdict(self), default=str))
+
+    def check_fits(self, model: "Provenance", methods: Collection[str]) -> None:
+        """Check a model against this record, its checkpoint's; warn if it computes other maps and scores.
+
+        Args:
+            model: Record of the model.
+            methods: Names of the classes that the model is an instance of.
+
+        Raises:
+            ValueError: If the weights do not fit; names what differs.
+        """
+        misfit = self._differences(model, _STRUCTURE)
+        if self.method and self.method not in methods:
+            misfit.insert(0, f"method {self.method!r} in the checkpoint, {model.method!r} in the model")
+        if misfit:
+            msg = (
+                f"The checkpoint does not fit the model: {'; '.join(misfit)}. Give the model what the checkpoint has; "
+                "load_from_checkpoint does so for each argument that is left out."
+            )
+            raise ValueError(msg)
+        if others := self._differences(model, _ANOMALY_MAP):
+            logger.warning("The checkpoint's thresholds do not fit the model: %s. Validate it anew.", "; ".join(others))
+
+    def _differences(self, model: "Provenance", names: Collection[str]) -> list[str]:
+        """Say how arguments differ that both have."""
+        ours, theirs = model.plain()["arguments"], self.plain()["arguments"]
+        return [
+            f"{name} {theirs[name]!r} in the checkpoint, {ours[name]!r} in the model"
+            for name in names
+            if name in ours and name in theirs and _core(name, ours[name]) != _core(name, theirs[name])
+        ]
+
+
+def _core(name: str, value: Any) -> Any:
+    """What counts of an argument: the tag of a backbone names weights, and a checkpoint brings its own."""
+    return str(value).partition(".")[0] if name == "backbone" else value
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, as ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python, the platform and those packages that are installed."""
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
+
+
+def hash_weights(state: Mapping[str, Tensor]) -> str:
+    """Hash tensors by name, with their shapes and types; counters and other integers are left out.
+
+    Args:
+        state: Tensors by name, on any device and in any memory format.
+
+    Returns:
+        SHA-256 in hexadecimal.
+
+    Example:
+        >>> hash_weights({"weight": torch.zeros(2)})[:8]
+        '162a6f1e'
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        if tensor.is_floating_point():
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def record_file(path: str | Path) -> Path:
+    """Return the place of the record beside a checkpoint or an export.
+
+    Example:
+        >>> [record_file(name).name for name in ("model.ckpt", "loss=0.5")]
+        ['model.json', 'loss=0.5.json']
+    """
+    path = Path(path)
+    return path.with_name(f"{path.stem if path.suffix in _SUFFIXES else path.name}.json")
+
+
+def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Write a record, whole or not at all.
+
+    Args:
+        path: The JSON file, in a folder that exists; one that is there is replaced.
+        record: Plain data.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    with atomic_file(path) as partial:
+        partial.write_text(f"{json.dumps(record, indent=2)}\n")

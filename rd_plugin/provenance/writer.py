@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Record what a model is trained on, and write the record beside each of its checkpoints."""
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from anomalib.data import AnomalibDataModule
+from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from rd_plugin.data.check import fingerprint, memory_file
+from rd_plugin.storage import short_refusal
+
+from .module import RecordedModule
+from .record import Provenance, hash_weights, installed_versions, record_file, write_record
+
+__all__ = ["ProvenanceWriter", "RecordedCheckpointIO"]
+
+logger = logging.getLogger(__name__)
+
+
+class RecordedCheckpointIO(CheckpointIO):
+    """Lightning's reader and writer of checkpoints, with a record beside each and refusals in a few words.
+
+    The record is the checkpoint's own, as JSON. It goes when its checkpoint goes. A checkpoint that is not on a local
+    file system has none beside it.
+
+    Args:
+        base: What reads and writes the checkpoints.
+    """
+
+    def __init__(self, base: CheckpointIO) -> None:
+        self.base = base
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Write a checkpoint and then its record; a record that cannot be written costs a warning, not the run."""
+        self.base.save_checkpoint(checkpoint, path, *args, **kwargs)
+        record = Provenance.of(checkpoint)
+        if record is None or not _is_local(path):
+            return
+        file = record_file(path)
+        try:
+            # An old record beside a new checkpoint would be worse than none.
+            file.unlink(missing_ok=True)
+            write_record(file, record.plain())
+        except OSError as error:
+            logger.warning("The record of %s could not be written (%s).", path, error)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read a checkpoint, without running code from it unless ``weights_only=False`` is given.
+
+        Raises:
+            ValueError: If it holds more than plain data.
+        """
+        if kwargs.get("weights_only") is None:
+            kwargs["weights_only"] = True
+        with short_refusal(path):
+            return self.base.load_checkpoint(path, *args, **kwargs)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint and its record."""
+        self.base.remove_checkpoint(path)
+        if _is_local(path):
+            record_file(path).unlink(missing_ok=True)
+
+    def teardown(self) -> None:
+        """Tear down what reads and writes the checkpoints."""
+        self.base.teardown()
+
+
+def _is_local(path: str | Path) -> bool:
+    """Whether a checkpoint's path is not one of fsspec's URLs."""
+    return "://" not in str(path)
+
+
+class ProvenanceWriter(Callback):
+    """Record what a model is trained on, and have the record written beside each of its checkpoints.
+
+    For a :class:`~rd_plugin.provenance.RecordedModule`.
+
+    Args:
+        fingerprint: Whether the record holds a fingerprint of the training images. It is made from what
+            :class:`~rd_plugin.data.check.DataCheck` has kept of them; without that every file would be read for it.
+    """
+
+    def __init__(self, fingerprint: bool = True) -> None:
+        self.fingerprint = fingerprint
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take charge of the trainer's checkpoints, before the first is read."""
+        del pl_module, stage
+        checkpoint_io = trainer.strategy.checkpoint_io
+        if not isinstance(checkpoint_io, RecordedCheckpointIO):
+            trainer.strategy.checkpoint_io = RecordedCheckpointIO(checkpoint_io)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record seed, teacher, data and versions; of a run that goes on, say what is not as it was."""
+        if not trainer.is_global_zero:
+            return
+        model = cast("RecordedModule", pl_module)
+        known = model.provenance or Provenance()
+        seed = os.environ.get("PL_GLOBAL_SEED")
+        record = replace(
+            known,
+            seed=None if seed is None else int(seed),
+            teacher=hash_weights(model.frozen_network.state_dict()),
+            data=_describe_data(trainer, fingerprinted=self.fingerprint),
+            versions=installed_versions(),
+        )
+        for what, before, after in (
+            ("pre-trained weights", known.teacher, record.teacher),
+            ("training images", known.fingerprint, record.fingerprint),
+        ):
+            if before is not None and after is not None and before != after:
+                logger.warning("The training goes on with other %s than those that it began with.", what)
+        model.provenance = record
+
+
+def _describe_data(trainer: Trainer, fingerprinted: bool) -> dict[str, Any] | None:
+    """Name the data module and its training images; ``None`` if there is none of anomalib's."""
+    datamodule = getattr(trainer, "datamodule", None)
+    if not isinstance(datamodule, AnomalibDataModule):
+        return None
+    return {
+        "module": type(datamodule).__name__,
+        "root": getattr(datamodule, "root", None),
+        "category": getattr(datamodule, "category", None),
+        "split_seed": datamodule.seed,
+        "images": len(datamodule.train_data),
+        "fingerprint": fingerprint(datamodule, memory_file(trainer)) if fingerprinted else None,
+    }

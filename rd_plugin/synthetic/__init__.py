@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthetic anomalies: where they may be, what they look like, and images that have them."""
+
+from .foreground import ForegroundType, foreground
+from .textures import Textures
+from .twins import TwinGenerator, perlin_masks
+
+__all__ = ["ForegroundType", "Textures", "TwinGenerator", "foreground", "perlin_masks"]

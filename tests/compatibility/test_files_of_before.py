@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that version 0.1 wrote (1c7e97d; a tiny teacher, two steps, 32 x 32 pixels) still say the same."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from anomalib.deploy import OpenVINOInferencer
+
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.models.distillation import Distillation
+
+FILES = Path(__file__).parent / "files"
+IMAGE = torch.linspace(0, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
+METHODS = {"reverse_distillation": ReverseDistillation, "expert_reverse_distillation": ExpertReverseDistillation}
+
+
+def _check(model: Distillation, folder: Path) -> None:
+    with torch.no_grad():
+        predictions = model.eval()(IMAGE)
+    with np.load(folder / "expected.npz") as expected:
+        for name in expected:
+            actual = getattr(predictions, name).numpy()
+            np.testing.assert_allclose(actual, expected[name], rtol=0, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_checkpoint(method: str) -> None:
+    model = METHODS[method].load_from_checkpoint(FILES / method / "model.ckpt")
+    _check(model, FILES / method)
+    assert model.describe().steps == 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_torch_export(method: str) -> None:
+    for name in [name for name in sys.modules if name.startswith("rd_plugin.models.components")]:
+        del sys.modules[name]
+    with pytest.warns(DeprecationWarning, match=r"rd_plugin\.components since version 0\.2"):
+        content = torch.load(FILES / method / "model.pt", weights_only=False)
+    assert isinstance(content["model"], METHODS[method])
+    _check(content["model"], FILES / method)
+
+
+def test_openvino_export() -> None:
+    folder = FILES / "reverse_distillation"
+    inferencer = OpenVINOInferencer(folder / "model.xml", device="CPU", config={"INFERENCE_PRECISION_HINT": "f32"})
+    prediction = inferencer.predict(IMAGE[0].permute(1, 2, 0).numpy())
+    with np.load(folder / "expected.npz") as expected:
+        np.testing.assert_allclose(prediction.pred_score.item(), expected["pred_score"].item(), rtol=0, atol=1e-3)

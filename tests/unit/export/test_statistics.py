@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+
+from rd_plugin import ReverseDistillation
+from rd_plugin.export.statistics import distances, learn_statistics
+
+SIDE = 32
+# So wide that residuals are projected at the coarser scale.
+LAYERS = ["layer1", "layer3"]
+
+
+@pytest.fixture
+def model() -> ReverseDistillation:
+    torch.manual_seed(0)
+    model = ReverseDistillation(
+        "resnet18", LAYERS, pre_trained=False, deviation="mahalanobis", pre_processor=False, visualizer=False
+    )
+    return model.eval()
+
+
+def images(count: int, seed: int) -> torch.Tensor:
+    return torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def taught(model: ReverseDistillation, seed: int) -> ReverseDistillation:
+    """A copy of the model that compares with other training images."""
+    model = deepcopy(model)
+    model.model.deviation.update(*model.model.distill(images(40, seed)))
+    model.model.deviation.finish()
+    return model
+
+
+def read(model: ReverseDistillation, folder: Path) -> openvino.Model:
+    return openvino.Core().read_model(model.to_openvino(folder, input_size=(SIDE, SIDE)))
+
+
+def anomaly_map(model: openvino.Model, batch: torch.Tensor) -> np.ndarray:
+    return openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(batch.numpy())["anomaly_map"]
+
+
+def test_statistics_are_replaced_by_those_of_the_images_given(model: ReverseDistillation, tmp_path: Path) -> None:
+    exported, unseen = read(taught(model, seed=1), tmp_path), images(2, seed=3)
+    assert [product.input_value(1).get_shape() for _, product in distances(exported)] == [
+        [8, 8, 64, 64],
+        [2, 2, 128, 128],
+    ]
+    before = anomaly_map(exported, unseen)
+    learn_statistics(exported, (image[None].numpy() for image in images(40, seed=2)))
+    with torch.no_grad():
+        expected = taught(model, seed=2)(unseen).anomaly_map.numpy()
+    np.testing.assert_allclose(anomaly_map(exported, unseen), expected, rtol=1e-2)
+    assert np.abs(before / expected - 1).max() > 0.1
+
+
+def test_model_with_another_deviation_is_left_as_it_is() -> None:
+    inputs = openvino.opset13.parameter([1, 3, 8, 8])
+    product = openvino.opset13.matmul(inputs, np.ones((8, 8), dtype=np.float32), transpose_a=False, transpose_b=False)
+    model = openvino.Model([product], [inputs])
+    assert distances(model) == []
+    # Not even an image is read.
+    learn_statistics(model, map(pytest.fail, ["image"]))

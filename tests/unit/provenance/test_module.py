@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints that must fit, and records in checkpoints and exports."""
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+
+import openvino
+import pytest
+import torch
+from anomalib.deploy import CompressionType
+from anomalib.pre_processing import PreProcessor
+from torch import nn
+from torchvision.transforms.v2 import Compose, GaussianBlur, Resize
+
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.convert.files import write_checkpoint
+from rd_plugin.models.distillation import Distillation
+from rd_plugin.provenance import RECORD_KEY
+
+from ..models.base import SMALL, loader
+from ..trainers import quiet_trainer
+
+METHODS = (ReverseDistillation, ExpertReverseDistillation)
+Method = type[Distillation]
+
+
+def resizing(side: int) -> PreProcessor:
+    return ReverseDistillation.configure_pre_processor((side, side))
+
+
+def unsaved(side: int) -> PreProcessor:
+    """A pre-processor with a transform that anomalib does not save."""
+    return PreProcessor(Compose([Resize((side, side)), GaussianBlur(3, sigma=1.0)]))
+
+
+def save(folder: Path, method: Method = ReverseDistillation, **arguments: object) -> Path:
+    """Write a checkpoint of a small model for 64 x 64 pixels."""
+    model = method(**{**SMALL, "pre_processor": resizing(64), **arguments})
+    write_checkpoint(model, folder / "model.ckpt")
+    return folder / "model.ckpt"
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What the module says at load and export."""
+    caplog.set_level(logging.INFO, "rd_plugin")
+    return caplog
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_record_of_a_model_that_was_not_trained(tmp_path: Path, method: Method) -> None:
+    path = save(tmp_path, method, layers=None)
+    record = torch.load(path, weights_only=True)[RECORD_KEY]
+    assert record["method"] == method.__name__
+    assert record["arguments"]["backbone"] == "resnet18"
+    assert record["arguments"]["layers"] == ["layer1", "layer2", "layer3"]
+    assert record["input_size"] == [64, 64]
+    assert record["steps"] == 0
+    assert record["seed"] is record["teacher"] is record["data"] is None
+    assert record == json.loads(path.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "differs"),
+    [
+        (
+            ReverseDistillation,
+            {"backbone": "resnet34"},
+            "backbone 'resnet18' in the checkpoint, 'resnet34' in the model",
+        ),
+        (ReverseDistillation, {"layers": ["layer2"]}, "layers ['layer1'] in the checkpoint, ['layer2'] in the model"),
+        (ReverseDistillation, {"bottleneck": "oce"}, "bottleneck 'mff_oce' in the checkpoint, 'oce' in the model"),
+        (ExpertReverseDistillation, {"injection": "none"}, "injection 'guided' in the checkpoint, 'none' in the model"),
+    ],
+)
+def test_checkpoint_of_another_structure(tmp_path: Path, method: Method, arguments: dict, differs: str) -> None:
+    path = save(tmp_path, method)
+    with pytest.raises(ValueError, match=re.escape(f"The checkpoint does not fit the model: {differs}.")):
+        method.load_from_checkpoint(path, **arguments)
+    model = method(**{**SMALL, **arguments})
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(ValueError, match=re.escape(differs)):
+        quiet_trainer(tmp_path, limit_test_batches=0).test(model, loader(), ckpt_path=path)
+    assert all(map(torch.equal, model.parameters(), before))
+
+
+@pytest.mark.parametrize(("method", "other"), [METHODS, METHODS[::-1]])
+def test_checkpoint_of_another_method(tmp_path: Path, method: Method, other: Method) -> None:
+    message = f"method '{method.__name__}' in the checkpoint, '{other.__name__}' in the model"
+    with pytest.raises(ValueError, match=message):
+        other.load_from_checkpoint(save(tmp_path, method))
+
+
+class Subclass(ReverseDistillation):
+    """What a user may write."""
+
+
+def test_checkpoint_in_a_subclass(tmp_path: Path) -> None:
+    assert Subclass.load_from_checkpoint(save(tmp_path)).provenance.method == "ReverseDistillation"
+
+
+def test_arguments_that_may_differ(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    model = ReverseDistillation.load_from_checkpoint(
+        save(tmp_path), backbone="resnet18.tv_in1k", learning_rate=0.1, pre_trained=False, visualizer=True
+    )
+    assert model.learning_rate == 0.1
+    assert model.resized_to == [64, 64]
+    assert "checkpoint" not in log.text
+
+
+def test_checkpoint_without_a_record_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    content = torch.load(path, weights_only=True)
+    del content[RECORD_KEY]
+    torch.save(content, path)
+    model = ReverseDistillation.load_from_checkpoint(path)
+    assert torch.equal(
+        model.state_dict()["model.teacher.net.conv1.weight"], content["state_dict"]["model.teacher.net.conv1.weight"]
+    )
+    assert model.resized_to == [64, 64]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        ReverseDistillation.load_from_checkpoint(path, layers=["layer1", "layer2"])
+
+
+def test_loaded_and_saved_again_keeps_the_record(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    content = torch.load(path, weights_only=True)
+    content[RECORD_KEY] |= {"steps": 300, "seed": 5, "teacher": "a" * 64, "versions": {"torch": "1.0"}}
+    torch.save(content, path)
+    write_checkpoint(ReverseDistillation.load_from_checkpoint(path, score="mean"), tmp_path / "again.ckpt")
+    again = torch.load(tmp_path / "again.ckpt", weights_only=True)[RECORD_KEY]
+    assert again["arguments"]["score"] == "mean"
+    assert {name: again[name] for name in ("steps", "seed", "teacher", "versions")} == {
+        "steps": 300,
+        "seed": 5,
+        "teacher": "a" * 64,
+        "versions": {"torch": "1.0"},
+    }
+
+
+def test_another_size_gives_way_and_is_named(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    model = ReverseDistillation.load_from_checkpoint(save(tmp_path), pre_processor=resizing(96))
+    assert model.resized_to == [64, 64]
+    message = "pre-processor (resizing to 64 x 64 pixels) replaces the model's (resizing to 96 x 96 pixels)"
+    assert message in log.text
+
+
+def test_pre_processor_where_the_checkpoint_has_none(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    model = ReverseDistillation.load_from_checkpoint(save(tmp_path, pre_processor=False), pre_processor=resizing(96))
+    assert model.pre_processor is None
+    assert "pre-processor (no resizing) replaces the model's (resizing to 96 x 96 pixels)" in log.text
+
+
+def test_left_out_pre_processor_is_named(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    model = ReverseDistillation.load_from_checkpoint(save(tmp_path), pre_processor=False)
+    assert model.pre_processor is None
+    assert "The checkpoint's pre-processor (resizing to 64 x 64 pixels) is left out" in log.text
+
+
+class Halving(nn.Module):
+    """A pre-processor without what anomalib looks at."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images[..., ::2, ::2]
+
+
+def test_pre_processor_of_the_users_own_kind(tmp_path: Path) -> None:
+    path = save(tmp_path, pre_processor=Halving())
+    assert json.loads(path.with_suffix(".json").read_text())["input_size"] is None
+    assert isinstance(ReverseDistillation.load_from_checkpoint(path, pre_processor=Halving()).pre_processor, Halving)
+
+
+def test_pre_processor_that_anomalib_cannot_save_must_be_given(tmp_path: Path) -> None:
+    path = save(tmp_path, pre_processor=unsaved(64))
+    kept = ReverseDistillation.load_from_checkpoint(path, pre_processor=unsaved(64))
+    assert isinstance(kept.pre_processor.transform.transforms[1], GaussianBlur)
+    with pytest.raises(ValueError, match=r"64 pixels\), and the model has another \(resizing to 48 x 48 pixels\)"):
+        ReverseDistillation.load_from_checkpoint(path, pre_processor=unsaved(48))
+    # The default one is another even if it resizes to the same size.
+    path = save(tmp_path, pre_processor=unsaved(256))
+    with pytest.raises(ValueError, match=r"256 pixels\), and the model has another \(resizing to 256 x 256 pixels\)"):
+        ReverseDistillation.load_from_checkpoint(path)
+
+
+@pytest.fixture
+def _quick_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch and OpenVINO write files without a graph: what they hold is not of interest here."""
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, f, **__: Path(f).touch())
+    monkeypatch.setattr(openvino, "convert_model", lambda *_, **__: None)
+    monkeypatch.setattr(openvino, "save_model", lambda _, path, **__: Path(path).touch())
+    monkeypatch.setattr("rd_plugin.export.mixin.decide_branches", lambda *_: None)
+
+
+@pytest.mark.usefixtures("_quick_exports")
+@pytest.mark.parametrize("export", ["to_torch", "to_onnx", "to_openvino"])
+def test_export_is_announced_once_and_has_its_record_beside_it(
+    tmp_path: Path, log: pytest.LogCaptureFixture, export: str
+) -> None:
+    model = ReverseDistillation.load_from_checkpoint(save(tmp_path))
+    path = getattr(model, export)(tmp_path / "exported", "cells")
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted([path.name, "cells.json"])
+    record = json.loads((path.parent / "cells.json").read_text())
+    trained = json.loads((tmp_path / "model.json").read_text())
+    assert {name: record[name] for name in trained} == trained
+    assert record["export"]["versions"]["torch"]
+    (said,) = (entry.message for entry in log.records if "Exporting" in entry.message)
+    assert said.startswith(
+        "Exporting ReverseDistillation with backbone resnet18 and layers layer1, resizing to 64 x 64"
+    )
+
+
+@pytest.mark.usefixtures("_quick_exports")
+@pytest.mark.parametrize(("side", "said"), [(96, 1), (64, 0)])
+@pytest.mark.parametrize("export", ["to_onnx", "to_openvino"])
+def test_export_of_another_size_than_the_model_resizes_to(
+    tmp_path: Path, log: pytest.LogCaptureFixture, export: str, side: int, said: int
+) -> None:
+    model = ReverseDistillation(**{**SMALL, "pre_processor": resizing(64)})
+    path = getattr(model, export)(tmp_path, "cells", (side, side))
+    message = "the export takes images of 96 x 96 pixels and resizes them to the model's 64 x 64."
+    assert log.text.count(message) == said
+    assert json.loads((path.parent / "cells.json").read_text())["export"]["input_size"] == [side, side]
+
+
+@pytest.mark.usefixtures("_quick_exports")
+def test_compression_is_recorded(tmp_path: Path) -> None:
+    path = ReverseDistillation(**SMALL).to_openvino(tmp_path, compression_type=CompressionType.FP16)
+    assert json.loads(path.with_suffix(".json").read_text())["export"]["compression_type"] == "fp16"
+
+
+class Code:
+    """What a pickle runs when it is read carelessly."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, archive: bool) -> None:
+    path = save(tmp_path)
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"]["score"] = Code(tmp_path / "marker")
+    torch.save(content, path, _use_new_zipfile_serialization=archive)
+    message = re.escape(
+        f"checkpoint '{path}' was refused: it holds posix.mkdir, and what could run code is never loaded."
+    )
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        ReverseDistillation.load_from_checkpoint(path)
+    for run in ("fit", "test"):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            getattr(quiet_trainer(tmp_path, limit_test_batches=0), run)(
+                ReverseDistillation(**SMALL), loader(), ckpt_path=path
+            )
+    assert not (tmp_path / "marker").exists()
+    # The file is dangerous: read carelessly, it does what it was made for.
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "marker").is_dir()

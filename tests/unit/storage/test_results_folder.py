@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder that cannot be written to or is full is found early, or explained."""
+
+import errno
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from rd_plugin.storage import ResultsFolder, check_folder, results_folder
+
+
+def test_folder_that_can_be_made_is_accepted_and_not_made(tmp_path: Path) -> None:
+    check_folder(tmp_path / "a" / "b", 1, "default_root_dir")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_relative_folder_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_folder("results", 1, "default_root_dir")
+
+
+def test_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    message = f"'{tmp_path / 'a' / 'b'}' cannot be written to: Not a directory. Give another folder as export_root."
+    with pytest.raises(OSError, match=re.escape(message)):
+        check_folder(tmp_path / "a" / "b", 0, "export_root")
+
+
+def test_too_little_space(tmp_path: Path) -> None:
+    message = f"'{tmp_path / 'a'}' needs 1073741824 MiB of free space, "
+    with pytest.raises(OSError, match=re.escape(message)):
+        check_folder(tmp_path / "a", 2**50, "default_root_dir")
+
+
+def _trainer(folder: Path, resumed: Path | None = None) -> SimpleNamespace:
+    callbacks = [ModelCheckpoint(dirpath=folder)]
+    return SimpleNamespace(checkpoint_callbacks=callbacks, ckpt_path=resumed, default_root_dir=folder.parent)
+
+
+FULL = (errno.ENOSPC, "No space left on device")
+
+
+def _logged(caplog: pytest.LogCaptureFixture, trainer: SimpleNamespace, *arguments: object) -> str:
+    ResultsFolder().on_exception(trainer, LightningModule(), OSError(*arguments))
+    return "".join(caplog.messages)
+
+
+def test_full_disk_names_the_checkpoint_that_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    checkpoint = tmp_path / "weights" / "model.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    message = _logged(caplog, _trainer(checkpoint.parent), *FULL, "twins.png")
+    assert message == f"twins.png could not be written. The last good checkpoint is kept, '{checkpoint}'."
+
+
+def test_full_disk_in_a_resumed_run_names_the_checkpoint_that_it_came_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "earlier.ckpt").touch()
+    message = _logged(caplog, _trainer(tmp_path / "weights", tmp_path / "earlier.ckpt"), *FULL)
+    assert (
+        message == f"{tmp_path} could not be written. The last good checkpoint is kept, '{tmp_path / 'earlier.ckpt'}'."
+    )
+
+
+def test_full_disk_before_the_first_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert "There is no checkpoint yet." in _logged(caplog, _trainer(tmp_path / "weights"), *FULL)
+
+
+def test_remote_folder_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = _trainer(Path())
+    trainer.is_global_zero = True
+    trainer.checkpoint_callbacks[0].dirpath = "s3://bucket/weights"
+    monkeypatch.setattr(results_folder, "check_folder", lambda *_: pytest.fail("a remote folder was looked at"))
+    ResultsFolder().setup(trainer, LightningModule(), "fit")
+
+
+def test_other_errors_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not _logged(caplog, _trainer(tmp_path), errno.ENOENT, "No such file or directory", "image.png")
