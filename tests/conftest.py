@@ -24,12 +24,9 @@ def _seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """Folder with the reference values beside the project; tests that need it are skipped where it is absent."""
-    folder = Path(__file__).parents[2] / "shared"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent")
-    return folder
+def golden() -> Path:
+    """Folder with the numbers of the authors' own programs."""
+    return Path(__file__).parent / "golden"
 
 
 def _tile(rng: np.random.Generator) -> np.ndarray:

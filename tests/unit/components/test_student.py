@@ -38,8 +38,8 @@ def student_shapes(theirs: Shapes) -> Shapes:
 
 
 @pytest.fixture(scope="module")
-def authors(shared: Path) -> Shapes:
-    content = json.loads((shared / "golden" / "urd_wide_resnet50_2.json").read_text())
+def authors(golden: Path) -> Shapes:
+    content = json.loads((golden / "urd_wide_resnet50_2.json").read_text())
     return {name: tuple(shape) for name, shape in content.items()}
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the converters' tests."""
 
-import importlib.util
 import os
 
 import pytest
@@ -9,21 +8,6 @@ import timm
 import torch
 
 from .foreign import ExpertStudent, Intruder, build_theirs, fill, save
-
-
-@pytest.fixture(scope="session")
-def golden(shared):
-    """Folder of the reference values."""
-    return shared / "golden"
-
-
-@pytest.fixture(scope="session")
-def golden_fill(golden):
-    """The functions that make the reference cases' weights and images."""
-    spec = importlib.util.spec_from_file_location("golden_fill", golden / "fill.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,16 @@ from rd_plugin import ReverseDistillation
 from rd_plugin.convert import convert_rd4ad
 from rd_plugin.convert.names import bottleneck_name, student_name, unused_by_authors
 
+from ...golden import fill as golden_numbers
+
 pytestmark = pytest.mark.usefixtures("no_downloads")
 
 
-def test_maps_are_the_authors(tmp_path, golden, golden_fill):
+def test_maps_are_the_authors(tmp_path, golden):
     parts = {"teacher": {}, "bn": {}, "decoder": {}}
     for name, shape in json.loads((golden / "rd4ad_resnet18.json").read_text()).items():
         part, _, rest = name.partition(".")
-        parts[part][rest] = torch.from_numpy(golden_fill.tensor(name, tuple(shape)))
+        parts[part][rest] = torch.from_numpy(golden_numbers.tensor(name, tuple(shape)))
     source, weights, output = tmp_path / "authors.pth", tmp_path / "teacher.pth", tmp_path / "ours.ckpt"
     torch.save({"bn": parts["bn"], "decoder": parts["decoder"]}, source)
     torch.save(parts["teacher"], weights)
@@ -29,7 +31,7 @@ def test_maps_are_the_authors(tmp_path, golden, golden_fill):
     weights.unlink()
     model = ReverseDistillation.load_from_checkpoint(output).eval()
     with torch.inference_mode():
-        prediction = model.model(torch.from_numpy(golden_fill.image("input", (2, 3, 64, 64))))
+        prediction = model.model(torch.from_numpy(golden_numbers.image("input", (2, 3, 64, 64))))
 
     expected = np.load(golden / "rd4ad_resnet18.npz")
     np.testing.assert_allclose(prediction.anomaly_map.squeeze(1), expected["map_blurred_sigma4"], rtol=0, atol=1e-4)

@@ -12,6 +12,8 @@ from rd_plugin import ExpertReverseDistillation
 from rd_plugin.convert import convert_urd, urd
 from rd_plugin.convert.names import expert_student_name, expert_teacher_name, injection_name
 
+from ...golden import fill as golden_numbers
+
 pytestmark = pytest.mark.usefixtures("no_downloads")
 
 
@@ -29,24 +31,24 @@ def source(expert_authors_resnet18):
 
 
 @pytest.fixture(scope="module")
-def golden_parts(golden, golden_fill):
+def golden_parts(golden):
     """The reference case's weights, as its authors' program would save them."""
     parts = {"teacher": {}, "student": {}}
     for name, shape in json.loads((golden / "urd_wide_resnet50_2.json").read_text()).items():
         part, _, rest = name.partition(".")
         if part in parts:
-            parts[part][rest] = torch.from_numpy(golden_fill.tensor(name, tuple(shape)))
+            parts[part][rest] = torch.from_numpy(golden_numbers.tensor(name, tuple(shape)))
     return parts
 
 
 @pytest.mark.parametrize("injection", ["guided", "unguided"])
-def test_maps_are_the_authors(tmp_path, monkeypatch, golden, golden_fill, golden_parts, injection):
+def test_maps_are_the_authors(tmp_path, monkeypatch, golden, golden_parts, injection):
     written = []
     # Passed by hand: these files are nearly 1 GB each.
     monkeypatch.setattr(urd, "read_checkpoint", lambda _: golden_parts)
     monkeypatch.setattr(urd, "write_checkpoint", lambda model, _: written.append(model))
     convert_urd("authors.pth", tmp_path / "ours.ckpt", injection=injection)
-    images = torch.from_numpy(golden_fill.image("input", (2, 3, 64, 64)))
+    images = torch.from_numpy(golden_numbers.image("input", (2, 3, 64, 64)))
     with torch.inference_mode():
         scale_maps = written[0].eval().model.scale_maps(images)
     expected = np.load(golden / "urd_wide_resnet50_2.npz")[f"map_{injection}"]

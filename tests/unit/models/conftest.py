@@ -2,31 +2,21 @@
 """Fixtures of the tests against the numbers of the authors' own programs."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-
-@pytest.fixture(scope="session")
-def fill(shared: Path) -> Iterator[ModuleType]:
-    """The functions that make weights and images."""
-    sys.path.insert(0, str(shared / "golden"))
-    import fill
-
-    yield fill
-    sys.path.remove(str(shared / "golden"))
+from ...golden import fill
 
 
 @pytest.fixture(scope="module")
-def weights(request: pytest.FixtureRequest, shared: Path, fill: ModuleType) -> dict[str, Tensor]:
+def weights(request: pytest.FixtureRequest, golden: Path) -> dict[str, Tensor]:
     """Weights of the module's ``CASE``, under the names that its ``our_name`` gives them; None for unused ones."""
-    shapes = json.loads((shared / "golden" / f"{request.module.CASE}.json").read_text())
+    shapes = json.loads((golden / f"{request.module.CASE}.json").read_text())
     names = {name: request.module.our_name(name) for name in shapes}
     return {
         ours: torch.from_numpy(np.asarray(fill.tensor(theirs, tuple(shapes[theirs]))))
@@ -36,14 +26,14 @@ def weights(request: pytest.FixtureRequest, shared: Path, fill: ModuleType) -> d
 
 
 @pytest.fixture(scope="module")
-def images(fill: ModuleType) -> Tensor:
+def images() -> Tensor:
     return torch.from_numpy(fill.image("input", (2, 3, 64, 64)))
 
 
 @pytest.fixture(scope="module")
-def expected(request: pytest.FixtureRequest, shared: Path) -> dict[str, Tensor]:
+def expected(request: pytest.FixtureRequest, golden: Path) -> dict[str, Tensor]:
     """Arrays of the module's ``CASE``."""
-    with np.load(shared / "golden" / f"{request.module.CASE}.npz") as arrays:
+    with np.load(golden / f"{request.module.CASE}.npz") as arrays:
         return {name: torch.from_numpy(np.asarray(arrays[name])) for name in arrays}
 
 

@@ -2,7 +2,7 @@
 """The numbers of the authors' own program, from the same weights, images and masks."""
 
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +13,8 @@ from rd_plugin.convert.names import bottleneck_name, injection_name, student_nam
 from rd_plugin.models import ExpertReverseDistillationModel
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, TeacherLoss
 from rd_plugin.models.expert_reverse_distillation.torch_model import features_of_both
+
+from ....golden import fill
 
 CASE = "urd_wide_resnet50_2"
 SCALES = (0, 1, 2)
@@ -33,7 +35,7 @@ def our_name(name: str) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def twins(fill: ModuleType) -> Tensor:
+def twins() -> Tensor:
     return torch.from_numpy(fill.image("augmented", (2, 3, 64, 64)))
 
 
