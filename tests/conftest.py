@@ -72,3 +72,13 @@ def mvtec_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             _save(image, root / "tile" / "test" / defect / f"{index:03}.png")
             _save(mask, root / "tile" / "ground_truth" / defect / f"{index:03}_mask.png")
     return root
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that share a trained model, or a file's fixtures, to one worker, so that each is made once."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        method = None if parameters is None else parameters.params.get("method")
+        shared = {"trained", "exported"} & set(getattr(item, "fixturenames", ()))
+        group = method.__name__ if shared and method is not None else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))

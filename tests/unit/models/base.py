@@ -9,9 +9,11 @@ import torch
 from anomalib import LearningType
 from anomalib.data import ImageBatch
 from anomalib.data.utils.tiler import Tiler
+from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from rd_plugin import MVTec
 from rd_plugin.evaluator import DistillationEvaluator
@@ -21,6 +23,9 @@ from ..trainers import quiet_trainer
 
 BACKBONES = ("resnet18", "tf_efficientnet_lite0", "mobilenetv3_small_100", "regnety_002", "convnext_atto")
 SIZES = ((64, 64), (97, 70), (16, 31))
+
+# For a variant of a method that goes through the whole matrix: one backbone, the others among the slow tests.
+ONE_BACKBONE = (BACKBONES[0], *(pytest.param(backbone, marks=pytest.mark.slow) for backbone in BACKBONES[1:]))
 
 
 class TorchModelTests:
@@ -251,7 +256,9 @@ class LightningModelTests:
     losses: set[str]
 
     def build(self, **arguments: object) -> Distillation:
-        return self.method(**{**SMALL, **arguments})
+        # The default pre-processor resizes to 256 x 256, which teaches no more and takes 64 times as long.
+        transform = Compose([Resize((32, 32), antialias=True), Normalize([0.5] * 3, [0.25] * 3)])
+        return self.method(**{**SMALL, "pre_processor": PreProcessor(transform), **arguments})
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),
@@ -333,7 +340,7 @@ class LightningModelTests:
             assert len(values) == len(full) == len(half) == 9
             assert full == pytest.approx(values, rel=1e-5)
             # Then the weights drift apart, as after any other rounding.
-            assert half[:2] == pytest.approx(values[:2], rel=1e-3)
+            assert half[:2] == pytest.approx(values[:2], rel=1e-2)
             assert half == pytest.approx(values, rel=0.1)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from rd_plugin.models.expert_reverse_distillation.injection import InformationIn
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, TeacherLoss
 from rd_plugin.models.expert_reverse_distillation.torch_model import features_of_both
 
-from ..base import TorchModelTests
+from ..base import ONE_BACKBONE, TorchModelTests
 
 
 def build(**arguments: object) -> ExpertReverseDistillationModel:
@@ -43,11 +43,19 @@ class TestGuided(ExpertTests):
     arguments = {"injection": "guided"}  # noqa: RUF012
 
 
-class TestUnguided(ExpertTests):
+class VariantTests(ExpertTests):
+    @pytest.fixture(scope="class", params=ONE_BACKBONE)
+    @classmethod
+    def model(cls, request: pytest.FixtureRequest) -> ExpertReverseDistillationModel:
+        torch.manual_seed(0)
+        return cls.build(request.param)
+
+
+class TestUnguided(VariantTests):
     arguments = {"injection": "unguided"}  # noqa: RUF012
 
 
-class TestWithoutInjection(ExpertTests):
+class TestWithoutInjection(VariantTests):
     arguments = {"injection": "none"}  # noqa: RUF012
 
 
