@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reverse distillation for anomalib: RD4AD (CVPR 2022) and RD with Expert (AAAI 2025) as anomalib models."""
 
+from rd_plugin.configurations import configuration
 from rd_plugin.data import MVTec, OneClass, SolarCells
 from rd_plugin.models import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.registration import prepare_command_line, register
 
-__all__ = ["ExpertReverseDistillation", "MVTec", "OneClass", "ReverseDistillation", "SolarCells"]
+__all__ = ["ExpertReverseDistillation", "MVTec", "OneClass", "ReverseDistillation", "SolarCells", "configuration"]
 
 register()
 prepare_command_line()
