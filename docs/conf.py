@@ -37,6 +37,8 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+# Fields of named tuples would be described twice, as members and as attributes.
+napoleon_use_ivar = True
 napoleon_custom_sections = [("Shape", "notes_style")]
 
 html_theme = "sphinx_book_theme"
