@@ -45,7 +45,8 @@ html_theme = "sphinx_book_theme"
 html_title = "rd_plugin"
 html_static_path = ["_static"]
 html_css_files = ["pictures.css"]
-html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True}
+# The search stands in the sidebar; the theme would show it once more on top.
+html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True, "navbar_persistent": []}
 
 _REFERENCE = Path(__file__).parent / "reference" / "rooms"
 # Modules that stand at the package's top belong to no room.
