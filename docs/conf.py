@@ -44,7 +44,7 @@ napoleon_custom_sections = [("Shape", "notes_style")]
 html_theme = "sphinx_book_theme"
 html_title = "rd_plugin"
 html_static_path = ["_static"]
-html_css_files = ["pictures.css"]
+html_css_files = ["style.css"]
 # The search stands in the sidebar; the theme would show it once more on top.
 html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True, "navbar_persistent": []}
 
