@@ -1,8 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways out of a model: the export step, what is done to an OpenVINO graph, and int8."""
+"""Ways out of a model: the export step, what is done to images and to an OpenVINO graph, and int8."""
 
 from .graph import decide_branches
 from .mixin import ExportedModule
+from .pre_processor import ExactPreProcessor
 from .quantization import quantize, quantize_with_control
+from .transforms import ExportableCenterCrop, ExportableResize, exportable
 
-__all__ = ["ExportedModule", "decide_branches", "quantize", "quantize_with_control"]
+__all__ = [
+    "ExactPreProcessor",
+    "ExportableCenterCrop",
+    "ExportableResize",
+    "ExportedModule",
+    "decide_branches",
+    "exportable",
+    "quantize",
+    "quantize_with_control",
+]

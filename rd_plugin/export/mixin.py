@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 from anomalib import TaskType
 from anomalib.data import AnomalibDataModule
 from anomalib.deploy import CompressionType
+from anomalib.metrics import Evaluator
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
 from torchmetrics import Metric
 
 from rd_plugin.provenance import RecordedModule, installed_versions, now, record_file, resizing, write_record
 from rd_plugin.storage import atomic_export, check_folder, state_size
 
 from .graph import decide_branches
+from .pre_processor import ExactPreProcessor
 from .quantization import quantize, quantize_with_control
 
 if TYPE_CHECKING:
@@ -35,6 +40,27 @@ class ExportedModule(RecordedModule):
     """
 
     _on_the_way_to_openvino = False
+
+    def __init__(
+        self,
+        pre_processor: PreProcessor | bool,
+        post_processor: PostProcessor | bool,
+        evaluator: Evaluator | bool,
+        visualizer: Visualizer | bool,
+    ) -> None:
+        if type(pre_processor) is PreProcessor:
+            pre_processor = ExactPreProcessor(pre_processor.transform)
+        super().__init__(
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+
+    @staticmethod
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
+        """Return anomalib's default pre-processor, made exact for exports."""
+        return ExactPreProcessor(RecordedModule.configure_pre_processor(image_size).transform)
 
     def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
         """Export to a PyTorch file; see anomalib's method for arguments and result.
@@ -120,6 +146,12 @@ class ExportedModule(RecordedModule):
             resizing(record.input_size),
             record.steps,
         )
+        if record.input_size and not isinstance(self.pre_processor, ExactPreProcessor):
+            logger.warning(
+                "pre_processor is a %s: the export resizes as its export_transform does, by anomalib's default without "
+                "antialiasing, so scores may differ from the engine's. Derive it from rd_plugin.ExactPreProcessor.",
+                type(self.pre_processor).__name__,
+            )
 
         def write_with_record(folder: Path | str) -> Path:
             path = write(folder)

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exports judge image files as the engine does, whatever the files' size."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from anomalib.data.utils import read_image
+from anomalib.deploy import CompressionType, ExportType, OpenVINOInferencer, TorchInferencer
+from anomalib.engine import Engine
+from anomalib.pre_processing import PreProcessor
+from PIL import Image
+
+from rd_plugin import MVTec
+from rd_plugin.models.distillation import Distillation
+
+from .conftest import BACKBONE, METHODS, WEIGHTS, Method
+
+# Height and width. Not square, so that none can be taken for the other.
+MODEL = (48, 64)
+# Half, once, twice and four times that.
+SIZES = ((23, 34), MODEL, (101, 120), (190, 260))
+
+
+class Verdict(NamedTuple):
+    """What is said of one image."""
+
+    score: float
+    label: bool
+    map: np.ndarray
+
+
+def _verdict(prediction: Any) -> Verdict:
+    score, label, anomaly_map = (
+        np.asarray(value) for value in (prediction.pred_score, prediction.pred_label, prediction.anomaly_map)
+    )
+    return Verdict(score.item(), bool(label.item()), anomaly_map.reshape(MODEL))
+
+
+def _run_torch(model: Path, files: list[Path]) -> list[Verdict]:
+    inferencer = TorchInferencer(model, device="cpu")
+    with torch.inference_mode():
+        return [_verdict(inferencer.predict(file)) for file in files]
+
+
+def _run_onnx(model: Path, files: list[Path]) -> list[Verdict]:
+    session = onnxruntime.InferenceSession(model)
+    names = [output.name for output in session.get_outputs()]
+    images = [read_image(file, as_tensor=True)[None].numpy() for file in files]
+    return [_verdict(SimpleNamespace(**dict(zip(names, session.run(None, {"input": i}), strict=True)))) for i in images]
+
+
+def _run_openvino(model: Path, files: list[Path]) -> list[Verdict]:
+    # By default OpenVINO computes in bfloat16 where a processor can.
+    inferencer = OpenVINOInferencer(model, device="CPU", config={"INFERENCE_PRECISION_HINT": "f32"})
+    return [_verdict(inferencer.predict(file)) for file in files]
+
+
+Run = Callable[[Path, list[Path]], list[Verdict]]
+RUNTIMES: list[tuple[ExportType, Run]] = [
+    (ExportType.TORCH, _run_torch),
+    (ExportType.ONNX, _run_onnx),
+    # OpenVINO reads ONNX, too, where it leaves out antialiasing that it finds there.
+    (ExportType.ONNX, _run_openvino),
+    (ExportType.OPENVINO, _run_openvino),
+]
+
+
+def _check(actual: list[Verdict], expected: list[Verdict]) -> None:
+    for ours, engine in zip(actual, expected, strict=True):
+        assert ours.score == pytest.approx(engine.score, abs=1e-3)
+        np.testing.assert_allclose(ours.map, engine.map, rtol=0, atol=5e-3)
+        # The threshold of normalized scores.
+        assert ours.label == engine.label or abs(engine.score - 0.5) <= 1e-3
+
+
+def _data(root: Path) -> MVTec:
+    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
+
+
+@pytest.fixture(scope="module")
+def files(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], list[Path]]:
+    """Good and defective images of each size, with detail down to the pixel."""
+    folder = tmp_path_factory.mktemp("files")
+    written: dict[tuple[int, int], list[Path]] = {}
+    for height, width in SIZES:
+        for index, file in enumerate(files[::3]):
+            path = folder / f"{height}x{width}" / f"{index}.png"
+            path.parent.mkdir(exist_ok=True)
+            repeated = np.tile(read_image(file, as_tensor=False), (3, 3, 1))[:height, :width]
+            Image.fromarray(np.round(255 * repeated).astype(np.uint8)).save(path)
+            written.setdefault((height, width), []).append(path)
+    return written
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        # Both in the quick tests, as few times as shows each.
+        pytest.param((method, deviation), marks=pytest.mark.slow if (index + other) % 2 else [])
+        for index, method in enumerate(METHODS)
+        for other, deviation in enumerate(("cosine", "mahalanobis"))
+    ],
+    ids=lambda parameters: f"{parameters[0].__name__}-{parameters[1]}",
+)
+def model(
+    request: pytest.FixtureRequest, mvtec_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Distillation:
+    """A trained model of each method with each deviation."""
+    method: Method
+    method, deviation = request.param
+    model = method(
+        BACKBONE,
+        pre_trained=WEIGHTS,
+        deviation=deviation,
+        pre_processor=method.configure_pre_processor(MODEL),
+        visualizer=False,
+    )
+    engine = Engine(
+        default_root_dir=tmp_path_factory.mktemp("trained"), accelerator="cpu", max_epochs=8, enable_progress_bar=False
+    )
+    engine.fit(model, datamodule=_data(mvtec_root))
+    return model
+
+
+@pytest.fixture(scope="module")
+def expected(
+    model: Distillation, files: dict[tuple[int, int], list[Path]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[int, int], list[Verdict]]:
+    """The engine's verdicts on each size, with a range and a threshold that cut none of their scores off."""
+    folder = tmp_path_factory.mktemp("engine")
+    engine = Engine(default_root_dir=folder, accelerator="cpu", logger=False, enable_progress_bar=False)
+
+    def predict() -> dict[tuple[int, int], list[Verdict]]:
+        folders = {size: paths[0].parent for size, paths in files.items()}
+        return {
+            size: [_verdict(batch) for batch in engine.predict(model, data_path=folder)]
+            for size, folder in folders.items()
+        }
+
+    model.post_processor.enable_normalization = False
+    verdicts = [verdict for group in predict().values() for verdict in group]
+    model.post_processor.enable_normalization = True
+    for name, values in (
+        ("image", [verdict.score for verdict in verdicts]),
+        ("pixel", [verdict.map for verdict in verdicts]),
+    ):
+        low, high = np.min(values), np.max(values)
+        getattr(model.post_processor, f"{name}_min").fill_(low)
+        getattr(model.post_processor, f"{name}_max").fill_(high)
+        getattr(model.post_processor, f"_{name}_threshold").fill_((low + high) / 2)
+    return predict()
+
+
+@pytest.fixture
+def export(model: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
+    monkeypatch.chdir(tmp_path)  # OpenVINO's inferencer leaves a cache where it runs
+    return partial(Engine(default_root_dir=tmp_path).export, model, export_root=tmp_path)
+
+
+def test_exports_judge_as_the_engine(
+    export: Callable[..., Path],
+    files: dict[tuple[int, int], list[Path]],
+    expected: dict[tuple[int, int], list[Verdict]],
+) -> None:
+    verdicts = [verdict for group in expected.values() for verdict in group]
+    assert len({verdict.label for verdict in verdicts}) == 2
+    assert np.std([verdict.score for verdict in verdicts]) > 0.1
+    paths = {kind: export(export_type=kind) for kind in (ExportType.TORCH, ExportType.ONNX, ExportType.OPENVINO)}
+    for kind, run in RUNTIMES:
+        for size, images in files.items():
+            _check(run(paths[kind], images), expected[size])
+
+
+@pytest.mark.slow
+def test_exports_of_one_size_judge_as_the_engine(
+    export: Callable[..., Path],
+    files: dict[tuple[int, int], list[Path]],
+    expected: dict[tuple[int, int], list[Verdict]],
+) -> None:
+    for size in SIZES:
+        for kind, run in ((ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, _run_openvino)):
+            _check(run(export(export_type=kind, input_size=size), files[size]), expected[size])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", [CompressionType.INT8_PTQ, CompressionType.INT8, CompressionType.FP16])
+def test_compressed_exports_lose_no_more_at_other_sizes(
+    export: Callable[..., Path],
+    files: dict[tuple[int, int], list[Path]],
+    expected: dict[tuple[int, int], list[Verdict]],
+    mvtec_root: Path,
+    compression: CompressionType,
+) -> None:
+    data = _data(mvtec_root)
+    path = export(export_type=ExportType.OPENVINO, compression_type=compression, datamodule=data)
+    losses = {
+        size: [abs(ours.map - engine.map).mean() for ours, engine in zip(_run_openvino(path, images), expected[size], strict=True)]
+        for size, images in files.items()
+    }
+    print(compression, {k: [round(float(x),4) for x in v] for k, v in losses.items()})
