@@ -15,6 +15,9 @@ from anomalib.deploy import OpenVINOInferencer
 from rd_plugin.data.check import inspect_file
 from rd_plugin.data.check.rules import check_image
 
+# Otherwise OpenVINO computes in bfloat16 where a processor can; an export cannot ask for more itself.
+_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
 
 def _load(path: Path) -> OpenVINOInferencer:
     """Load a model that gives scores and labels.
@@ -27,7 +30,7 @@ def _load(path: Path) -> OpenVINOInferencer:
         msg = f"{path} is not a file."
         raise FileNotFoundError(msg)
     try:
-        inferencer = OpenVINOInferencer(path=path, device="CPU")
+        inferencer = OpenVINOInferencer(path=path, device="CPU", config=_FLOAT32)
     except (RuntimeError, ValueError) as error:
         msg = f"{path} cannot be read by OpenVINO: {error}"
         raise ValueError(msg) from error

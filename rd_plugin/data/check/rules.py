@@ -26,8 +26,8 @@ def check_image(path: str, facts: FileFacts) -> list[Problem]:
         facts: What it holds.
 
     Returns:
-        An error for a file that is missing, empty, damaged or deeper than 8 bits a channel; a note for an image whose
-        palette or alpha channel will be converted; nothing otherwise.
+        An error for a file that is missing, empty, damaged or deeper than 8 bits a channel; notes on what the file
+        holds and no reader uses, or others may use in another way; nothing otherwise.
     """
     if facts.error is not None:
         return [Problem(path, facts.error)]
@@ -37,11 +37,23 @@ def check_image(path: str, facts: FileFacts) -> list[Problem]:
             "convert it to 8 bits."
         )
         return [Problem(path, message)]
+    notes = []
     if facts.mode in {"P", "PA"}:
-        return [Problem(path, "the image has a palette; its colours are used.", "note")]
-    if facts.mode in {"RGBA", "LA", "La", "RGBa"}:
-        return [Problem(path, "the image has an alpha channel; it is ignored.", "note")]
-    return []
+        notes.append("the image has a palette; its colours are used.")
+    elif facts.mode in {"RGBA", "LA", "La", "RGBa"}:
+        notes.append("the image has an alpha channel; it is ignored.")
+    elif facts.mode not in {"1", "L", "RGB"}:
+        notes.append(f"the image has mode {facts.mode}; it is converted to RGB without its colour profile.")
+    if facts.deep:
+        notes.append("the image has more than 8 bits a channel; the upper 8 are used.")
+    if facts.orientation != 1:
+        notes.append(
+            f"the image is to be turned for display (EXIF orientation {facts.orientation}); it is read as it is "
+            "stored, and its mask must lie in the same way."
+        )
+    if facts.frames > 1:
+        notes.append(f"the file holds {facts.frames} images; the first is used.")
+    return [Problem(path, note, "note") for note in notes]
 
 
 def check_mask(path: str, facts: FileFacts, image: FileFacts) -> list[Problem]:
@@ -97,7 +109,8 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
     if len(sizes) > 1:
         smallest, largest = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
         message = (
-            f"images have {len(sizes)} sizes, from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} pixels."
+            f"images have {len(sizes)} sizes, from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} pixels; "
+            "where a batch has several, anomalib first brings them to the largest one's, which changes scores a little."
         )
         problems.append(Problem(name, message, "note"))
     return problems

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,6 +17,8 @@ from .files import FileFacts, inspect_file
 __all__ = ["inspect_files"]
 
 logger = logging.getLogger(__name__)
+
+_FACTS = {field.name for field in fields(FileFacts)}
 
 
 def _stamp(path: str) -> list[int] | None:
@@ -65,7 +67,10 @@ def inspect_files(paths: Iterable[str], memory: Path | None = None) -> dict[str,
     facts: dict[str, FileFacts] = {}
     for path, stamp in stamps.items():
         entry = known.get(path)
-        if stamp is not None and isinstance(entry, dict) and entry.get("stamp") == stamp:
+        if stamp is None or not isinstance(entry, dict) or entry.get("stamp") != stamp:
+            continue
+        # An earlier version looked at less.
+        if entry["facts"].keys() == _FACTS:
             facts[path] = FileFacts(**entry["facts"])
     todo = [path for path in wanted if path not in facts]
     with ThreadPoolExecutor() as pool:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import tifffile  # anomalib's
+from anomalib.data.utils import read_image
+from PIL import ExifTags, Image
 
 from rd_plugin.data.check import FileFacts, Problem, inspect_file
 from rd_plugin.data.check.rules import check_image, check_mask
@@ -21,13 +23,67 @@ def problems(path: Path) -> list[Problem]:
     return check_image(str(path), inspect_file(path))
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "1", "CMYK"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "1"])
 def test_plain_images_pass(tmp_path: Path, mode: str) -> None:
-    suffix = "tif" if mode == "CMYK" else "png"
-    path = save(tmp_path / f"image.{suffix}", np.full((8, 9, 3), 90, dtype=np.uint8), mode)
+    path = save(tmp_path / "image.png", np.full((8, 9, 3), 90, dtype=np.uint8), mode)
     facts = inspect_file(path)
     assert (facts.width, facts.height, facts.mode, facts.error) == (9, 8, mode, None)
     assert check_image(str(path), facts) == []
+
+
+RGB = Image.fromarray(np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3))
+TURNED = Image.Exif()
+TURNED[ExifTags.Base.Orientation] = 6
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "arguments", "note"),
+    [
+        (RGB.quantize(16), "image.png", {}, "the image has a palette; its colours are used."),
+        (RGB.convert("RGBA"), "image.png", {}, "the image has an alpha channel; it is ignored."),
+        (RGB.convert("CMYK"), "image.jpg", {}, "the image has mode CMYK; it is converted to RGB without its colour"),
+        (RGB, "image.jpg", {"exif": TURNED}, "the image is to be turned for display (EXIF orientation 6); it is read"),
+        (RGB, "image.png", {"exif": TURNED}, "the image is to be turned for display (EXIF orientation 6); it is read"),
+        (RGB, "image.tif", {"save_all": True, "append_images": [RGB]}, "the file holds 2 images; the first is used."),
+    ],
+)
+def test_what_no_reader_uses_is_noted(
+    tmp_path: Path, image: Image.Image, name: str, arguments: dict, note: str
+) -> None:
+    image.save(tmp_path / name, **arguments)
+    (problem,) = problems(tmp_path / name)
+    assert problem.severity == "note"
+    assert problem.message.startswith(note)
+
+
+def test_channels_of_16_bits_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "image.tif"
+    tifffile.imwrite(path, np.full((8, 9, 3), 3000, dtype=np.uint16), photometric="rgb")
+    (problem,) = problems(path)
+    assert problem.message == "the image has more than 8 bits a channel; the upper 8 are used."
+    assert read_image(path).max() == (3000 >> 8) / 255
+
+
+def test_tiff_is_turned_by_its_reader(tmp_path: Path) -> None:
+    path = tmp_path / "image.tif"
+    RGB.save(path, exif=TURNED)
+    facts = inspect_file(path)
+    assert (facts.height, facts.width, facts.orientation) == (9, 8, 1)
+    assert read_image(path).shape == (9, 8, 3)
+
+
+def test_damaged_exif_data_do_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    RGB.save(path, exif=b"Exif\0\0" + b"no TIFF header")
+    assert problems(path) == []
+
+
+def test_images_that_are_too_large_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    path = tmp_path / "image.png"
+    RGB.save(path)
+    (problem,) = problems(path)
+    assert problem.message.startswith("the image is too large to be read (")
 
 
 @pytest.mark.parametrize(
