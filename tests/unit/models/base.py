@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from rd_plugin import MVTec
+from rd_plugin import ExactPreProcessor, MVTec
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.models.distillation import Distillation, DistillationModel
 
@@ -406,6 +406,15 @@ class LightningModelTests:
         assert isinstance(model.evaluator, DistillationEvaluator)
         # anomalib lets these overrule the user's, so no limit may be among them.
         assert model.trainer_arguments == {"num_sanity_val_steps": 0}
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("own", [True, False])
+    def test_resizes_as_the_engine_whosever_the_pre_processor_is(self, own: bool) -> None:
+        transform = Resize((32, 48))
+        model = self.build(**{"pre_processor": PreProcessor(transform)} if own else {})
+        assert isinstance(model.pre_processor, ExactPreProcessor)
+        images = torch.rand(1, 3, 300, 200)
+        assert torch.equal(model.pre_processor(images), model.pre_processor.transform(images))
 
     @pytest.mark.parametrize("name", ["pre_processor", "post_processor", "evaluator"])
     def test_components_can_be_left_out(self, name: str) -> None:

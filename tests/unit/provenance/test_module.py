@@ -15,7 +15,7 @@ from anomalib.pre_processing import PreProcessor
 from torch import nn
 from torchvision.transforms.v2 import Compose, GaussianBlur, Resize
 
-from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin import ExactPreProcessor, ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.convert.files import write_checkpoint
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY
@@ -223,6 +223,20 @@ def test_export_of_another_size_than_the_model_resizes_to(
     message = "the export takes images of 96 x 96 pixels and resizes them to the model's 64 x 64."
     assert log.text.count(message) == said
     assert json.loads((path.parent / "cells.json").read_text())["export"]["input_size"] == [side, side]
+
+
+class OthersPreProcessor(PreProcessor):
+    """One whose exports do what its author wants."""
+
+
+@pytest.mark.usefixtures("_quick_exports")
+@pytest.mark.parametrize(("kind", "said"), [(OthersPreProcessor, 1), (PreProcessor, 0), (ExactPreProcessor, 0)])
+def test_export_that_may_resize_in_another_way_is_said(
+    tmp_path: Path, log: pytest.LogCaptureFixture, kind: type[PreProcessor], said: int
+) -> None:
+    model = ReverseDistillation(**{**SMALL, "pre_processor": kind(Resize((64, 64)))})
+    model.to_torch(tmp_path)
+    assert log.text.count("pre_processor is a OthersPreProcessor: the export resizes as its export_transform") == said
 
 
 @pytest.mark.usefixtures("_quick_exports")
