@@ -53,7 +53,7 @@ def _weights(source: int, target: int, kernel: Callable[[Tensor], Tensor], image
     rows = 2 * torch.arange(target, device=images.device) + 1
     columns = 2 * torch.arange(source, device=images.device) + 1
     # In integers up to the division: a runtime that computes in 16 bits would not tell neighbouring positions apart.
-    distances = (rows[:, None] * source - columns * target).abs() / (2 * torch.sym_max(source, target))
+    distances = (rows[:, None] * source - columns * target).abs().div(2 * torch.sym_max(source, target))
     weights = kernel(distances)
     return weights / weights.sum(dim=1, keepdim=True)
 
@@ -76,7 +76,7 @@ class ExportableResize(Resize):
             return super().transform(inpt, params)
         height, width = inpt.shape[-2:]
         to_height, to_width = self._target(height, width)
-        # Matrices are on the right: on the left OpenVINO cannot join a constant one with the normalization that follows.
+        # On the right: OpenVINO cannot join a constant matrix on the left with the normalization that follows.
         if not _is(width, to_width):
             inpt = F.linear(inpt, _weights(width, to_width, kernel, inpt))
         if not _is(height, to_height):

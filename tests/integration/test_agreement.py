@@ -14,7 +14,6 @@ import torch
 from anomalib.data.utils import read_image
 from anomalib.deploy import CompressionType, ExportType, OpenVINOInferencer, TorchInferencer
 from anomalib.engine import Engine
-from anomalib.pre_processing import PreProcessor
 from PIL import Image
 
 from rd_plugin import MVTec
@@ -109,9 +108,7 @@ def files(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[t
     ],
     ids=lambda parameters: f"{parameters[0].__name__}-{parameters[1]}",
 )
-def model(
-    request: pytest.FixtureRequest, mvtec_root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Distillation:
+def model(request: pytest.FixtureRequest, mvtec_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Distillation:
     """A trained model of each method with each deviation."""
     method: Method
     method, deviation = request.param
@@ -192,17 +189,14 @@ def test_exports_of_one_size_judge_as_the_engine(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compression", [CompressionType.INT8_PTQ, CompressionType.INT8, CompressionType.FP16])
-def test_compressed_exports_lose_no_more_at_other_sizes(
+def test_compressed_exports_stay_close_at_any_size(
     export: Callable[..., Path],
     files: dict[tuple[int, int], list[Path]],
     expected: dict[tuple[int, int], list[Verdict]],
     mvtec_root: Path,
     compression: CompressionType,
 ) -> None:
-    data = _data(mvtec_root)
-    path = export(export_type=ExportType.OPENVINO, compression_type=compression, datamodule=data)
-    losses = {
-        size: [abs(ours.map - engine.map).mean() for ours, engine in zip(_run_openvino(path, images), expected[size], strict=True)]
-        for size, images in files.items()
-    }
-    print(compression, {k: [round(float(x),4) for x in v] for k, v in losses.items()})
+    path = export(export_type=ExportType.OPENVINO, compression_type=compression, datamodule=_data(mvtec_root))
+    for size, images in files.items():
+        for ours, engine in zip(_run_openvino(path, images), expected[size], strict=True):
+            assert np.abs(ours.map - engine.map).mean() < 0.05

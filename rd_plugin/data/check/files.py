@@ -42,7 +42,9 @@ def _orientation(image: Image.Image) -> int:
     """How an image that is loaded is still to be turned; Pillow itself turns TIFF."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # Pillow raises whatever it meets in EXIF data that are damaged, and reads the pixels all the same
+    except (
+        Exception
+    ):  # Pillow raises whatever it meets in EXIF data that are damaged, and reads the pixels all the same
         return 1
 
 

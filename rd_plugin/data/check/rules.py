@@ -109,8 +109,8 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
     if len(sizes) > 1:
         smallest, largest = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
         message = (
-            f"images have {len(sizes)} sizes, from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} pixels; "
-            "where a batch has several, anomalib first brings them to the largest one's, which changes scores a little."
+            f"images have {len(sizes)} sizes, from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} pixels."
+            " anomalib first brings a batch to the largest size in it, which changes scores; a batch size of 1 does not."
         )
         problems.append(Problem(name, message, "note"))
     return problems

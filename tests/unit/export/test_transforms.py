@@ -59,7 +59,9 @@ def export(transform: Transform, path: Path, *sides: int) -> Path:
     return path
 
 
-def check(transform: Transform, path: Path, *sizes: tuple[int, int], precision: str = "f32", atol: float = 3e-5) -> None:
+def check(
+    transform: Transform, path: Path, *sizes: tuple[int, int], precision: str = "f32", atol: float = 3e-5
+) -> None:
     session = onnxruntime.InferenceSession(path)
     compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
     for size in sizes:

@@ -65,7 +65,7 @@ def test_image_in_training_and_test_set(root: Path) -> None:
 def test_several_sizes(root: Path) -> None:
     path = root / "tile/train/good/003.png"
     Image.open(path).resize((50, 40)).save(path)
-    assert any(line.startswith("train: images have 2 sizes, from 50 x 40 to 96 x 96 pixels;") for line in lines(root))
+    assert any(line.startswith("train: images have 2 sizes, from 50 x 40 to 96 x 96 pixels.") for line in lines(root))
 
 
 def test_only_the_splits_asked_for(root: Path) -> None:
