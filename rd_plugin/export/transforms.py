@@ -44,17 +44,17 @@ def _kernel(resize: Resize) -> Callable[[Tensor], Tensor] | None:
     return _KERNELS.get(getattr(interpolation, "value", interpolation)) if resize.antialias else None
 
 
-def _weights(source: int, target: int, kernel: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def _weights(source: int, target: int, kernel: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
     """Matrix of shape ``(target, source)`` that resizes one axis with antialiasing.
 
     Pixel ``i`` of the result has its centre at ``(i + 1/2) source / target``. A kernel around it, as wide as a pixel of
     the source or of the result, whichever is larger, weights the pixels whose centres are ``j + 1/2``.
     """
-    rows = 2 * torch.arange(target, device=images.device) + 1
-    columns = 2 * torch.arange(source, device=images.device) + 1
+    rows = 2 * torch.arange(target, device=device) + 1
+    columns = 2 * torch.arange(source, device=device) + 1
     # In integers up to the division: a runtime that computes in 16 bits would not tell neighbouring positions apart.
-    distances = (rows[:, None] * source - columns * target).abs().div(2 * torch.sym_max(source, target))
-    weights = kernel(distances)
+    width: Any = 2 * torch.sym_max(source, target)
+    weights = kernel((rows[:, None] * source - columns * target).abs() / width)
     return weights / weights.sum(dim=1, keepdim=True)
 
 
@@ -78,9 +78,9 @@ class ExportableResize(Resize):
         to_height, to_width = self._target(height, width)
         # On the right: OpenVINO cannot join a constant matrix on the left with the normalization that follows.
         if not _is(width, to_width):
-            inpt = F.linear(inpt, _weights(width, to_width, kernel, inpt))
+            inpt = F.linear(inpt, _weights(width, to_width, kernel, inpt.device))
         if not _is(height, to_height):
-            inpt = F.linear(inpt.mT, _weights(height, to_height, kernel, inpt)).mT
+            inpt = F.linear(inpt.mT, _weights(height, to_height, kernel, inpt.device)).mT
         return inpt
 
     def _target(self, height: int, width: int) -> tuple[int, int]:

@@ -110,7 +110,7 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
         smallest, largest = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
         message = (
             f"images have {len(sizes)} sizes, from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} pixels."
-            " anomalib first brings a batch to the largest size in it, which changes scores; a batch size of 1 does not."
+            " anomalib first brings a batch to the largest size in it, which changes scores; one image is left alone."
         )
         problems.append(Problem(name, message, "note"))
     return problems
