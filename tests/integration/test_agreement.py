@@ -182,7 +182,7 @@ def test_exports_of_one_size_judge_as_the_engine(
     files: dict[tuple[int, int], list[Path]],
     expected: dict[tuple[int, int], list[Verdict]],
 ) -> None:
-    for size in SIZES:
+    for size in (SIZES[0], SIZES[-1]):
         for kind, run in ((ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, _run_openvino)):
             _check(run(export(export_type=kind, input_size=size), files[size]), expected[size])
 
