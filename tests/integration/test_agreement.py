@@ -15,11 +15,12 @@ from anomalib.data.utils import read_image
 from anomalib.deploy import CompressionType, ExportType, OpenVINOInferencer, TorchInferencer
 from anomalib.engine import Engine
 from PIL import Image
+from torchvision.transforms.v2.functional import resize
 
 from rd_plugin import MVTec
 from rd_plugin.models.distillation import Distillation
 
-from .conftest import BACKBONE, METHODS, WEIGHTS, Method
+from .conftest import BACKBONE, METHODS, WEIGHTS, Method, run_openvino
 
 # Height and width. Not square, so that none can be taken for the other.
 MODEL = (48, 64)
@@ -188,15 +189,16 @@ def test_exports_of_one_size_judge_as_the_engine(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compression", [CompressionType.INT8_PTQ, CompressionType.INT8, CompressionType.FP16])
-def test_compressed_exports_stay_close_at_any_size(
-    export: Callable[..., Path],
-    files: dict[tuple[int, int], list[Path]],
-    expected: dict[tuple[int, int], list[Verdict]],
-    mvtec_root: Path,
-    compression: CompressionType,
+def test_int8_exports_resize_as_the_engine(
+    export: Callable[..., Path], files: dict[tuple[int, int], list[Path]], mvtec_root: Path
 ) -> None:
-    path = export(export_type=ExportType.OPENVINO, compression_type=compression, datamodule=_data(mvtec_root))
-    for size, images in files.items():
-        for ours, engine in zip(_run_openvino(path, images), expected[size], strict=True):
-            assert np.abs(ours.map - engine.map).mean() < 0.05
+    """What int8 costs the networks is another matter: images that are resized beforehand pay it, too."""
+    data = _data(mvtec_root)
+    path = export(export_type=ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ, datamodule=data)
+    for images in files.values():
+        for file, actual in zip(images, _run_openvino(path, images), strict=True):
+            resized = resize(read_image(file, as_tensor=True), list(MODEL), antialias=True)[None]
+            expected = run_openvino(path, resized.numpy())
+            # Roundings of the resize decide a rounding to 8 bits here and there.
+            assert actual.score == pytest.approx(expected["pred_score"].item(), abs=0.02)
+            assert np.abs(actual.map - expected["anomaly_map"].reshape(MODEL)).mean() < 0.01
