@@ -37,7 +37,7 @@ from rd_plugin.components import CosineDeviation, MahalanobisDeviation
 from rd_plugin.models.distillation import Distillation
 
 from .measures import PixelMetrics, area_under_roc
-from .suites import build_data
+from .suites import BuildData, study_data
 
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
     "RD": (ReverseDistillation, {}),
@@ -117,11 +117,9 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
     return figures, examples
 
 
-def compute(settings: dict[str, Any], root: Path | None, machine: Machine) -> dict[str, Any]:
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
     """Train and evaluate one variant."""
-    datamodule = build_data(
-        settings["data"], root, train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers
-    )
+    datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
     method, arguments = VARIANTS[settings["variant"]]
     seed_everything(settings["seed"], verbose=False)
     model = method(**TEACHER, **arguments, visualizer=False, on_bad_data="off")
@@ -138,7 +136,9 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     cells = []
     for seed, data, name in product(options.seeds, options.what, VARIANTS):
         settings = {"data": data, "variant": name, "seed": seed, "steps": options.steps, "batch": options.batch}
-        cells.append(Cell(settings, f"{data}/{name}/{seed}", partial(compute, settings, options.root, machine)))
+        cells.append(
+            Cell(settings, f"{data}/{name}/{seed}", partial(compute, settings, study_data(data, options.root), machine))
+        )
     return cells
 
 
@@ -169,7 +169,7 @@ def _spreads(figures: list[dict[str, float]], metrics: list[str]) -> list[str]:
 
 def draw(options: argparse.Namespace) -> None:
     """Draw the maps of the first test tile of each kind, a row for each variant."""
-    dataset = build_data("tiles", options.root)
+    dataset = study_data("tiles", options.root)()
     dataset.setup()
     types = [Path(path).parent.name for path in dataset.test_data.samples["image_path"]]
     kinds = sorted(set(types))

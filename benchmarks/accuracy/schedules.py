@@ -37,7 +37,7 @@ from rd_plugin.models.distillation import DistillationModel
 from rd_plugin.models.reverse_distillation.loss import CosineLoss
 from rd_plugin.storage import atomic_file
 
-from .suites import build_data
+from .suites import study_data
 
 DATA = ("poly", "mono", "tiles")
 BATCH = 16
@@ -104,7 +104,7 @@ def extract(data: str, root: Path | None, device: str, file: Path) -> None:
     model = ReverseDistillation(**TEACHER, visualizer=False)
     model.model.teacher.load_pretrained()
     teacher = model.model.teacher.to(device).eval()
-    datamodule = build_data(data, root)
+    datamodule = study_data(data, root)()
     datamodule.prepare_data()
     datamodule.setup()
     content: dict[str, object] = {}

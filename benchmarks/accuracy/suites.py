@@ -14,7 +14,7 @@ from torchvision.datasets.folder import find_classes
 
 from rd_plugin import MVTec, OneClass, SolarCells
 
-__all__ = ["ABLATIONS", "DATA", "BuildData", "build_data", "categories", "variants"]
+__all__ = ["ABLATIONS", "DATA", "BuildData", "categories", "study_data", "variants"]
 
 BuildData = Callable[..., AnomalibDataModule]
 # Name of the data set, name of the category, and what builds its data module.
@@ -65,24 +65,23 @@ def categories(data: str, root: Path | None) -> list[Category]:
     return _mvtec_layout(root.resolve().name, root, found)
 
 
-def build_data(name: str, root: Path | None, **loading: Any) -> AnomalibDataModule:
-    """Return the data of a study, without validation images: nothing is chosen.
+def study_data(name: str, root: Path | None) -> BuildData:
+    """Return what builds the data of a study, without validation images: nothing is chosen.
 
     Args:
         name: ``"mono"`` or ``"poly"`` for solar cells, of which ``"solar"`` are the former; ``"tiles"`` for magnetic
             tiles.
         root: For tiles the folder that holds ``magnetic_tile/`` in MVTec AD's layout.
-        **loading: The data module's arguments on batches and workers.
 
     Raises:
         ValueError: If there are no tiles.
     """
     if name != "tiles":
-        return SolarCells("mono" if name == "solar" else name, **loading)
+        return partial(SolarCells, "mono" if name == "solar" else name)
     if root is None or not (root / "magnetic_tile").is_dir():
         msg = f"tiles need --root, the folder that holds magnetic_tile/ in MVTec AD's layout; got {root}."
         raise ValueError(msg)
-    return MVTec(root, "magnetic_tile", val_split_mode=ValSplitMode.NONE, **loading)
+    return partial(MVTec, root, "magnetic_tile", val_split_mode=ValSplitMode.NONE)
 
 
 def variants(suite: str, backbones: dict[str, bool | str]) -> list[dict[str, Any]]:

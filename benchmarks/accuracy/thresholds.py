@@ -13,7 +13,6 @@ judged on the other halves. Runs leave records in RECORDS (``--records``) and ar
 import argparse
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ from rd_plugin import ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.post_processor import false_alarm_threshold
 
-from .suites import build_data
+from .suites import BuildData, study_data
 
 HELD_BACK = 0.2
 RATES = (0.01, 0.02, 0.05, 0.1)
@@ -98,13 +97,11 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule, seed: int) -> 
     return {**counts, "image_AUROC": float(binary_auroc(scores, labels)), "rates": rates, "reached": reached}
 
 
-def compute(settings: dict[str, Any], root: Path | None, machine: Machine) -> dict[str, Any]:
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
     """Train on four fifths of the images, and set and judge all thresholds."""
     seed = settings["seed"]
     seed_everything(seed, verbose=False)
-    datamodule = build_data(
-        settings["data"], root, train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers
-    )
+    datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
     datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, HELD_BACK
     datamodule.seed = seed
     datamodule.prepare_data()
@@ -120,7 +117,9 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     cells = []
     for seed, data in product(options.seeds, options.what):
         settings = {"data": data, "seed": seed, "steps": options.steps, "batch": options.batch}
-        cells.append(Cell(settings, f"{data}/{seed}", partial(compute, settings, options.root, machine)))
+        cells.append(
+            Cell(settings, f"{data}/{seed}", partial(compute, settings, study_data(data, options.root), machine))
+        )
     return cells
 
 

@@ -27,7 +27,7 @@ def circumstances(machine: Machine) -> dict[str, Any]:
 
 def describe(device: str, threads: int, version: str, code: str) -> str:
     """Return circumstances as a sentence."""
-    return f"Measured on {device}, {threads} threads, torch {version}, code {code}."
+    return f"Measured on {device} (threads: {threads}), torch {version}, code {code}."
 
 
 def take_turns(tasks: Mapping[Name, Callable[[], object]], turns: int, warm_up: int = 0) -> dict[Name, list[float]]:

@@ -89,7 +89,11 @@ def test_kept_records_give_the_tables_of_their_suites(tmp_path: Path, monkeypatc
         ("accuracy.schedules", ["mono", "poly", "tiles", "--root", "ROOT", "--only", "paper", "--steps", "400", "200"]),
     ],
 )
-def test_kept_records_are_not_run_again(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_records_are_not_run_again(
+    name: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ROOT" / "magnetic_tile").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     module = _module(f"benchmarks.{name}")
     seen: list[str] = []
 
@@ -103,6 +107,21 @@ def test_kept_records_are_not_run_again(name: str, arguments: list[str], monkeyp
     monkeypatch.setattr(command, "run", run)
     assert module.main(arguments) == 0
     assert seen
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_missing_tiles_end_in_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        _module(f"benchmarks.accuracy.{name}").main(["tiles", "--records", str(tmp_path), "--root", str(tmp_path)])
+    assert "tiles need --root" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_checkpoint_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        _module("benchmarks.speed.exports").main([str(tmp_path / "model.ckpt"), "--records", str(tmp_path)])
+    assert f"there is no checkpoint {tmp_path / 'model.ckpt'}." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_kept_records_have_settings_of_their_own() -> None:
