@@ -73,25 +73,35 @@ class StepTimes(Callback):
             self.seconds.append(time.perf_counter() - self.start)
 
 
+def _fit(model: Distillation, loader: DataLoader, epochs: int, *callbacks: Callback) -> None:
+    """Train without validation and without a file."""
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+    trainer.fit(model, loader, loader)
+
+
+def _images(batch: int) -> DataLoader:
+    """Random images, one batch of them."""
+    items = [ImageItem(image=torch.randn(3, SIDE, SIDE), image_path=f"{index}.png") for index in range(batch)]
+    return DataLoader(items, batch, collate_fn=ImageBatch.collate)
+
+
 def training(backbone: str, batch: int, turns: int) -> dict[str, Any]:
     """Return milliseconds of a training step, through Lightning, by column and variant."""
     models = {(name, cache): build(name, backbone, cache) for name in VARIANTS for cache in CACHES}
-    items = [ImageItem(image=torch.randn(3, SIDE, SIDE), image_path=f"{index}.png") for index in range(batch)]
-    loader = DataLoader(items, batch, collate_fn=ImageBatch.collate)
+    loader = _images(batch)
     times = {name: StepTimes() for name in models}
     for _ in range(turns):
         for name, model in models.items():
-            trainer = Trainer(
-                accelerator="cpu",
-                max_epochs=1 + STEPS,
-                callbacks=[times[name]],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                limit_val_batches=0,
-            )
-            trainer.fit(model, loader, loader)
+            _fit(model, loader, 1 + STEPS, times[name])
     columns = {
         f"training step of {batch}, ms, {how}": {
             name: 1000 * statistics.median(times[name, cache].seconds) for name in VARIANTS
@@ -101,16 +111,24 @@ def training(backbone: str, batch: int, turns: int) -> dict[str, Any]:
     return {"figures": columns}
 
 
-def latencies(backbone: str, compression: str | None, turns: int) -> dict[str, Any]:
+def deployed(backbone: str, batch: int) -> dict[str, Distillation]:
+    """Return the models after a training step, from which the Mahalanobis distance has its statistics."""
+    models = {name: build(name, backbone) for name in DEPLOYED}
+    for model in models.values():
+        _fit(model, _images(batch), epochs=1)
+    return models
+
+
+def latencies(backbone: str, batch: int, compression: str | None, turns: int) -> dict[str, Any]:
     """Return milliseconds an image of the OpenVINO exports."""
     kind = CompressionType[compression] if compression else None
-    models = {name: (build(name, backbone), kind) for name in DEPLOYED}
+    models = {name: (model, kind) for name, model in deployed(backbone, batch).items()}
     return {"figures": {f"OpenVINO {compression or 'float32'}, ms": latency(models, SIDE, turns)}}
 
 
-def weights(backbone: str) -> dict[str, Any]:
+def weights(backbone: str, batch: int) -> dict[str, Any]:
     """Return MiB of the weights."""
-    sizes = {name: weight_size(build(name, backbone)) for name in DEPLOYED}
+    sizes = {name: weight_size(model) for name, model in deployed(backbone, batch).items()}
     return {"figures": {"weights in a checkpoint, MiB": sizes}}
 
 
@@ -119,9 +137,9 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     backbone, batch, turns = options.backbone, options.batch, options.turns
     works = {
         "training step": partial(training, backbone, batch, turns),
-        "OpenVINO float32": partial(latencies, backbone, None, turns),
-        "OpenVINO INT8_PTQ": partial(latencies, backbone, "INT8_PTQ", turns),
-        "weights": partial(weights, backbone),
+        "OpenVINO float32": partial(latencies, backbone, batch, None, turns),
+        "OpenVINO INT8_PTQ": partial(latencies, backbone, batch, "INT8_PTQ", turns),
+        "weights": partial(weights, backbone, batch),
     }
     about = {"backbone": backbone, "batch": batch, "turns": turns, **circumstances(command.machine(options))}
     return [Cell({"what": name, **about}, name, work) for name, work in works.items()]
