@@ -55,13 +55,12 @@ def test_commands_of_pages_are_understood(page: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_kept_records_give_the_table_of_their_page(name: str, capsys: pytest.CaptureFixture) -> None:
-    page = (RESULTS / f"{name}.md").read_text()
+    # A page does not let figures break.
+    page = (RESULTS / f"{name}.md").read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert _module(f"benchmarks.accuracy.{name}").main(["table"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    cells = {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in page.splitlines() if "|" in line}
-    printed = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in rows]
-    assert len(printed) > 10
-    assert [row for row in printed if row not in cells] == []
+    assert len(rows) > 10
+    assert [row for row in rows if row not in page.splitlines()] == []
 
 
 def test_kept_records_give_the_tables_of_their_suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
