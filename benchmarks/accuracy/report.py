@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables and pictures of the records of a suite."""
 
-import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,14 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from cells import model_name
-from measures import METRICS, to_unit
-from runs import replace
 from torchmetrics.functional.classification import binary_roc
+
+from benchmarks.common.records import Record, read
+from benchmarks.common.tables import markdown, plus_minus
+from rd_plugin.storage import atomic_file
+
+from .cells import model_name
+from .measures import METRICS, to_unit
 
 __all__ = ["long_table", "means", "summarize", "write"]
 
@@ -26,10 +29,9 @@ _SETTINGS = ("teacher", "size", "length", "batch")
 _ROW = ["data", "model", *_SETTINGS]
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def _rows(record: Record) -> list[dict[str, Any]]:
     """A row for each map of a record, or one for a failure."""
-    content = json.loads(file.read_text())
-    settings = content["settings"]
+    content, settings = record.content, record.settings
     model = model_name(settings)
     ((unit, count),) = settings["length"].items()
     weights = {True: "timm's weights", False: "random weights"}.get(settings["pre_trained"], settings["pre_trained"])
@@ -43,10 +45,10 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         "batch": str(settings["batch"] * settings["devices"]),
         "seed": settings["seed"],
         "date": content["date"],
-        "record": file,
+        "record": record,
         "part": "",
     }
-    if "failure" in content:
+    if record.failed:
         return [{**row, "failure": "{type}: {text}".format(**content["failure"])}]
     seconds = content["train_seconds"]
     return [
@@ -57,7 +59,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 def long_table(folder: Path) -> pd.DataFrame:
     """Return a row for each record and map in a suite's folder, oldest first, with ``failure`` or with figures."""
-    rows = sorted((row for file in sorted(folder.rglob("*.json")) for row in _rows(file)), key=lambda row: row["date"])
+    rows = [row for record in read(folder) for row in _rows(record)]
     return pd.DataFrame(rows, columns=list(dict.fromkeys([*(key for row in rows for key in row), "failure"])))
 
 
@@ -98,8 +100,8 @@ def _text(row: pd.Series, metric: str) -> str:
     """Mean and, of several seeds, standard deviation."""
     if pd.isna(row[metric]):
         return ""
-    spread = row.get(f"{metric}_std")
-    return f"{row[metric]:.3f}" if pd.isna(spread) else f"{row[metric]:.3f} ± {spread:.3f}"
+    deviation = row.get(f"{metric}_std")
+    return plus_minus(row[metric], None if pd.isna(deviation) else deviation)
 
 
 def _markdown(table: pd.DataFrame, summary: pd.DataFrame) -> str:
@@ -111,14 +113,14 @@ def _markdown(table: pd.DataFrame, summary: pd.DataFrame) -> str:
     text = [f"All runs: {same}. Mean ± standard deviation over seeds; last weights." if same else "No figures yet."]
     head = ["category", "model", *varied, "seeds", *(METRICS[metric] for metric in metrics)]
     for data, rows in summary.groupby("data", sort=False):
-        text += ["", f"## {data}", "", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+        lines = []
         ordered = rows.assign(last=rows["category"] != _MEAN).sort_values(["last", "category"], kind="stable")
         for _, row in ordered.iterrows():
             category = f"mean of {row['categories']:.0f}" if row["category"] == _MEAN else row["category"]
             seeds = "" if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"
             known = ["" if pd.isna(row[name]) else str(row[name]) for name in varied]
-            cells = [category, row["model"], *known, seeds, *(_text(row, metric) for metric in metrics)]
-            text.append(f"| {' | '.join(cells)} |")
+            lines.append([category, row["model"], *known, seeds, *(_text(row, metric) for metric in metrics)])
+        text += ["", f"## {data}", "", markdown(head, lines)]
     if "source" in summary:
         sources = summary.loc[summary["source"].notna(), ["data", "model", "source"]].to_numpy()
         text += ["", *(f"- {model} ({data}): {source}." for data, model, source in sources)]
@@ -180,7 +182,7 @@ def _curves(rows: pd.DataFrame) -> plt.Figure:
         axis.set_axis_off()
     curves = axes.flat[0]
     for axis, label, row in zip(axes.flat[1:], _labels(rows), rows.itertuples(), strict=False):
-        arrays = np.load(row.record.with_suffix(".npz"))
+        arrays = row.record.arrays()
         scores, labels = arrays[f"scores {row.part}".strip()], arrays["labels"]
         false, true, _ = binary_roc(to_unit(torch.from_numpy(scores)), torch.from_numpy(labels).int())
         (line,) = curves.plot(false, true)
@@ -201,20 +203,23 @@ def _curves(rows: pd.DataFrame) -> plt.Figure:
 
 def _save(figure: plt.Figure, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    replace(file, lambda partial: figure.savefig(partial, dpi=80, format="png"))
+    with atomic_file(file) as partial:
+        figure.savefig(partial, dpi=80, format="png")
     plt.close(figure)
 
 
-def write(folder: Path) -> None:
-    """Write ``table.csv``, ``table.md``, ``table.png`` and, for each category, ``pictures/*.png``."""
+def write(folder: Path) -> Path:
+    """Write ``table.{csv,md,png}`` and, for each category, ``pictures/*.png``; return ``table.md``."""
     mpl.use("agg")
     table = long_table(folder)
     summary = summarize(table) if table["failure"].isna().any() else pd.DataFrame(columns=["data", "seeds", *_SETTINGS])
-    replace(folder / "table.csv", lambda file: summary.to_csv(file, index=False))
-    replace(folder / "table.md", lambda file: file.write_text(_markdown(table, summary)))
-    if not len(summary):
-        return
-    _save(_bars(summary), folder / "table.png")
+    with atomic_file(folder / "table.csv") as file:
+        summary.to_csv(file, index=False)
+    with atomic_file(folder / "table.md") as file:
+        file.write_text(_markdown(table, summary))
+    if len(summary):
+        _save(_bars(summary), folder / "table.png")
     for (data, category), rows in table[table["failure"].isna()].groupby(["data", "category"]):
         first = rows[rows["seed"] == rows["seed"].min()]
         _save(_curves(first), folder / "pictures" / f"{data}_{category}.png")
+    return folder / "table.md"

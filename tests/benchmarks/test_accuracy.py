@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accuracy benchmark: its grids go on where they stopped, and its tables say what the records do."""
 
-import importlib
 import json
 import os
 import signal
@@ -9,27 +8,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 import pytest
 import torch
 
+from benchmarks.accuracy import __main__ as accuracy
+from benchmarks.accuracy import measures, methods, report, suites
+from benchmarks.common.training import TEACHER
 from rd_plugin.components import Teacher
 
-from .conftest import BACKBONE, WEIGHTS
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+CHECKOUT = Path(__file__).parents[2]
+BACKBONE, WEIGHTS = TEACHER["backbone"], TEACHER["pre_trained"]
 SMALL = ["--image-size", "64", "--batch", "4", "--workers", "0", "--threads", "1", "--device", "cpu"]
-
-
-@pytest.fixture(scope="module")
-def bench() -> dict[str, ModuleType]:
-    """The benchmark's modules, which import each other as scripts do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        names = ("accuracy", "cells", "measures", "methods", "report", "suites")
-        return {name: importlib.import_module(name) for name in names}
 
 
 def _arguments(root: Path, records: Path, *more: object, suite: str = "folder") -> list[str]:
@@ -41,17 +32,16 @@ def _records(records: Path) -> dict[Path, tuple[int, str]]:
     return {path: (path.stat().st_mtime_ns, path.read_text()) for path in records.rglob("*.json")}
 
 
-def test_grid_goes_on_where_it_stopped(bench: dict, mvtec_root: Path, tmp_path: Path) -> None:
-    main = bench["accuracy"].main
-    assert main(_arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 2, "--only", "*/tile/*/0")) == 0
+def test_grid_goes_on_where_it_stopped(mvtec_root: Path, tmp_path: Path) -> None:
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 2, "--only", "*/tile/*/0")) == 0
     first = _records(tmp_path)
     assert len(first) == 1
-    assert main(_arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 2)) == 0
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 2)) == 0
     both = _records(tmp_path)
     assert len(both) == 2
     assert first.items() <= both.items()
     # Other settings are other cells, and other rows.
-    assert main(_arguments(mvtec_root, tmp_path, "--seeds", 0, "--steps", 3)) == 0
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, "--seeds", 0, "--steps", 3)) == 0
     assert both.items() <= _records(tmp_path).items()
     table = pd.read_csv(tmp_path / "folder" / "table.csv")
     assert dict(zip(table["length"], table["seeds"], strict=True)) == {"2 steps": 2, "3 steps": 1}
@@ -61,10 +51,10 @@ def test_grid_goes_on_where_it_stopped(bench: dict, mvtec_root: Path, tmp_path: 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_kill_keeps_finished_cells(bench: dict, mvtec_root: Path, tmp_path: Path) -> None:
+def test_kill_keeps_finished_cells(mvtec_root: Path, tmp_path: Path) -> None:
     arguments = _arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 10)
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(BENCHMARKS.parent)}
-    command = [sys.executable, str(BENCHMARKS / "accuracy.py"), *arguments]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-m", "benchmarks.accuracy", *arguments]
     with (tmp_path / "output.txt").open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         while process.poll() is None and not list(tmp_path.rglob("*.json")):
@@ -73,51 +63,51 @@ def test_kill_keeps_finished_cells(bench: dict, mvtec_root: Path, tmp_path: Path
         assert process.wait() == -signal.SIGKILL, (tmp_path / "output.txt").read_text()[-3000:]
     killed = _records(tmp_path)
     assert len(killed) == 1
-    assert bench["accuracy"].main(arguments) == 0
+    assert accuracy.main(arguments) == 0
     assert len(_records(tmp_path)) == 2
     assert killed.items() <= _records(tmp_path).items()
 
 
-def test_failed_cell_is_kept_and_the_rest_runs(bench: dict, mvtec_root: Path, tmp_path: Path) -> None:
-    main = bench["accuracy"].main
+def test_failed_cell_is_kept_and_the_rest_runs(mvtec_root: Path, tmp_path: Path) -> None:
     models = ["--models", "anomalib.ReverseDistillation", "ReverseDistillation", "--steps", 1]
-    assert main(_arguments(mvtec_root, tmp_path, *models)) == 1
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, *models)) == 1
     before = _records(tmp_path)
     contents = [json.loads(text) for _, text in before.values()]
     failure = next(content["failure"] for content in contents if "failure" in content)
     assert failure == {"type": "ValueError", "text": f"Decoder with architecture {BACKBONE} not supported"}
     assert sum("figures" in content for content in contents) == 1
     assert failure["text"] in (tmp_path / "folder" / "table.md").read_text()
-    assert main(_arguments(mvtec_root, tmp_path, *models)) == 1
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, *models)) == 1
     assert _records(tmp_path) == before
-    assert main(_arguments(mvtec_root, tmp_path, *models, "--retry")) == 1
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, *models, "--retry")) == 1
     written_anew = {path for path, record in _records(tmp_path).items() if record[0] != before[path][0]}
     assert [path.name.partition("_")[0] for path in written_anew] == ["anomalib.ReverseDistillation"]
 
 
-def test_all_scales_together_are_the_model(bench: dict, mvtec_root: Path, tmp_path: Path) -> None:
-    main = bench["accuracy"].main
-    assert main(_arguments(mvtec_root, tmp_path, "--steps", 1)) == 0
-    assert main(_arguments(mvtec_root, tmp_path, "--steps", 1, "--data", "folder", suite="ablation_scales")) == 0
+def test_all_scales_together_are_the_model(mvtec_root: Path, tmp_path: Path) -> None:
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, "--steps", 1)) == 0
+    assert (
+        accuracy.main(_arguments(mvtec_root, tmp_path, "--steps", 1, "--data", "folder", suite="ablation_scales")) == 0
+    )
     figures = {path.parents[2].name: json.loads(text)["figures"] for path, (_, text) in _records(tmp_path).items()}
     scales = figures["ablation_scales"]
     assert list(scales) == ["M1", "M2", "M3", "M1+M2", "M1+M3", "M2+M3", "M1+M2+M3"]
     assert scales["M1+M2+M3"] == pytest.approx(figures["folder"][""])
 
 
-def test_wrong_arguments_end_in_one_line(bench: dict, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_wrong_arguments_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for arguments, message in (
         (["folder", "--root", str(tmp_path)], "a folder with */train/good"),
         (["solar", "--models", "anomalib.Nothing"], "model 'anomalib.Nothing' is unknown"),
         (["solar", "--only", "*/tri/*"], "--only */tri/* leaves none of 2 cells, such as 'solar/mono/"),
     ):
         with pytest.raises(SystemExit):
-            bench["accuracy"].main([*arguments, "--records", str(tmp_path)])
+            accuracy.main([*arguments, "--records", str(tmp_path)])
         assert message in capsys.readouterr().err
 
 
-def test_categories_of_each_suite(bench: dict, tmp_path: Path) -> None:
-    categories = bench["suites"].categories
+def test_categories_of_each_suite(tmp_path: Path) -> None:
+    categories = suites.categories
     counts = {data: len(categories(data, None)) for data in ("mvtec", "visa", "one_class", "solar")}
     assert counts == {"mvtec": 15, "visa": 12, "one_class": 30, "solar": 2}
     for folder in ("parts/train/cat", "parts/train/dog", "parts/test/cat"):
@@ -127,8 +117,8 @@ def test_categories_of_each_suite(bench: dict, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["anomalib.Patchcore", "anomalib.Stfpm"])
-def test_peers_have_our_teacher(bench: dict, name: str) -> None:
-    model = bench["methods"].build(name, {}, BACKBONE, WEIGHTS, image_size=64)
+def test_peers_have_our_teacher(name: str) -> None:
+    model = methods.build(name, {}, BACKBONE, WEIGHTS, image_size=64)
     teacher = Teacher(BACKBONE, pre_trained=WEIGHTS)
     images = torch.rand(1, 3, 64, 64)
     extractor = getattr(model.model, "teacher_model", None) or model.model.feature_extractor
@@ -140,10 +130,8 @@ def test_peers_have_our_teacher(bench: dict, name: str) -> None:
         torch.testing.assert_close(features, ours[layer], rtol=1e-3, atol=1e-4)
 
 
-def test_peer_takes_a_backbone_with_a_tag(bench: dict) -> None:
-    model = bench["methods"].build(
-        "anomalib.ReverseDistillation", {}, "resnet18.tv_in1k", pre_trained=False, image_size=64
-    )
+def test_peer_takes_a_backbone_with_a_tag() -> None:
+    model = methods.build("anomalib.ReverseDistillation", {}, "resnet18.tv_in1k", pre_trained=False, image_size=64)
     assert model.layers == ["layer1", "layer2", "layer3"]
 
 
@@ -170,14 +158,13 @@ def _write_record(folder: Path, category: str, seed: int, *figures: float) -> No
     path.write_text(json.dumps({**content, "date": "2026-01-01"}))
 
 
-def test_table_says_what_the_records_do(bench: dict, tmp_path: Path) -> None:
+def test_table_says_what_the_records_do(tmp_path: Path) -> None:
     _write_record(tmp_path, "carpet", 0, 0.90, 0.80, 0.70)
     _write_record(tmp_path, "carpet", 1, 0.94, 0.82, 0.70)
     _write_record(tmp_path, "grid", 0, 0.80, 0.70, 0.60)
     _write_record(tmp_path, "grid", 1, 0.88, 0.70, 0.60)
     # A seed without all categories does not enter their mean.
     _write_record(tmp_path, "carpet", 2, 0.95, 0.90, 0.80)
-    report = bench["report"]
     rows = report.summarize(report.long_table(tmp_path)).set_index(["model", "category"])
     carpet, mean = (rows.loc["ReverseDistillation", category] for category in ("carpet", "mean"))
     assert carpet["seeds"] == 3
@@ -191,23 +178,23 @@ def test_table_says_what_the_records_do(bench: dict, tmp_path: Path) -> None:
     assert (published["image_AUROC"], published["categories"]) == (0.985, 15)
 
 
-def test_overlap_of_each_image_alone(bench: dict) -> None:
+def test_overlap_of_each_image_alone() -> None:
     """Of 14 good pixels 4.2 may be called defects, and after two of them the second half of the first region is."""
     maps = torch.linspace(0, 0.5, 48).reshape(3, 4, 4)
     masks = torch.zeros(3, 4, 4, dtype=torch.bool)
     masks[:2, 1, 1:3] = True
     maps[0, 1, 1], maps[0, 0, 0], maps[0, 3, 3], maps[0, 1, 2] = 1.0, 0.9, 0.8, 0.7
     maps[1, 1, 1:3] = torch.tensor([0.99, 0.98])
-    pixels = bench["measures"].PixelMetrics(masks)
+    pixels = measures.PixelMetrics(masks)
     first = (0.5 * 2 / 14 + (0.3 - 2 / 14)) / 0.3
     assert pixels.per_image(maps) == pytest.approx((first + 1.0) / 2)
     # Pooled, those two are two of 44 good pixels, and of four halves of regions one comes after them.
     assert pixels(maps)["pixel_AUPRO"] == pytest.approx((0.75 * 2 / 44 + (0.3 - 2 / 44)) / 0.3)
 
 
-def test_scores_beyond_one_keep_their_order(bench: dict) -> None:
+def test_scores_beyond_one_keep_their_order() -> None:
     scores = torch.tensor([300.0, 100.0, 400.0, 200.0])
     labels = torch.tensor([True, False, True, True])
-    assert bench["measures"].area_under_roc(scores, labels) == 1.0
+    assert measures.area_under_roc(scores, labels) == 1.0
     with pytest.raises(ValueError, match="1 of 4 scores are not finite"):
-        bench["measures"].area_under_roc(torch.tensor([300.0, float("nan"), 400.0, 200.0]), labels)
+        measures.area_under_roc(torch.tensor([300.0, float("nan"), 400.0, 200.0]), labels)

@@ -14,7 +14,7 @@ from torchvision.datasets.folder import find_classes
 
 from rd_plugin import MVTec, OneClass, SolarCells
 
-__all__ = ["ABLATIONS", "DATA", "BuildData", "categories", "variants"]
+__all__ = ["ABLATIONS", "DATA", "BuildData", "categories", "study_data", "variants"]
 
 BuildData = Callable[..., AnomalibDataModule]
 # Name of the data set, name of the category, and what builds its data module.
@@ -63,6 +63,25 @@ def categories(data: str, root: Path | None) -> list[Category]:
         msg = f"folder needs --root, a folder with */train/good in MVTec AD's layout; got {root}."
         raise ValueError(msg)
     return _mvtec_layout(root.resolve().name, root, found)
+
+
+def study_data(name: str, root: Path | None) -> BuildData:
+    """Return what builds the data of a study, without validation images: nothing is chosen.
+
+    Args:
+        name: ``"mono"`` or ``"poly"`` for solar cells, of which ``"solar"`` are the former; ``"tiles"`` for magnetic
+            tiles.
+        root: For tiles the folder that holds ``magnetic_tile/`` in MVTec AD's layout.
+
+    Raises:
+        ValueError: If there are no tiles.
+    """
+    if name != "tiles":
+        return partial(SolarCells, "mono" if name == "solar" else name)
+    if root is None or not (root / "magnetic_tile").is_dir():
+        msg = f"tiles need --root, the folder that holds magnetic_tile/ in MVTec AD's layout; got {root}."
+        raise ValueError(msg)
+    return partial(MVTec, root, "magnetic_tile", val_split_mode=ValSplitMode.NONE)
 
 
 def variants(suite: str, backbones: dict[str, bool | str]) -> list[dict[str, Any]]:

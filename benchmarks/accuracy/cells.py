@@ -1,52 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """One cell of a grid: a model with its arguments, trained and evaluated on one category with one seed."""
 
-import gc
-import hashlib
-import json
-import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
-import methods
 import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.models.components import AnomalibModule
 from lightning import seed_everything
-from measures import PixelMetrics, measure
-from runs import fit, replace
-from suites import BuildData
 from torch import Tensor
 from torchvision.tv_tensors import Mask
 
+from benchmarks.common.grid import Cell, Machine
+from benchmarks.common.training import fit
 from rd_plugin.models.distillation import Distillation
-from rd_plugin.provenance import installed_versions, now
 
-__all__ = ["Cell", "Machine", "model_name", "run"]
+from . import methods
+from .measures import PixelMetrics, measure
+from .suites import BuildData
+
+__all__ = ["build_cell", "evaluate", "model_name"]
 
 _EVAL_BATCH = 16
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a cell runs on.
-
-    Args:
-        device: ``"cpu"`` or ``"cuda"``.
-        workers: Processes that read images.
-    """
-
-    device: str
-    workers: int
-
-    def describe(self) -> dict[str, Any]:
-        """Return versions and the name of the device."""
-        name = torch.cuda.get_device_name() if self.device == "cuda" else f"CPU, {platform.machine()}"
-        return {"device": name, "threads": torch.get_num_threads(), "versions": installed_versions()}
 
 
 def model_name(settings: dict[str, Any]) -> str:
@@ -55,29 +33,17 @@ def model_name(settings: dict[str, Any]) -> str:
     return f"{settings['model']}({arguments})" if arguments else settings["model"]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell.
+def build_cell(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> Cell:
+    """Return a cell.
 
     Args:
         settings: All that its figures hang on, as JSON knows it.
         build_data: What builds the data module.
+        machine: What it runs on.
     """
-
-    settings: dict[str, Any]
-    build_data: BuildData
-
-    @property
-    def name(self) -> str:
-        """Data set, category, model with its arguments and teacher, and seed."""
-        parts = (self.settings["data"], self.settings["category"], model_name(self.settings), self.settings["backbone"])
-        return "/".join((*parts, str(self.settings["seed"])))
-
-    def record(self, folder: Path) -> Path:
-        """Where its record stands: other settings, another file."""
-        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
-        place = folder / self.settings["data"] / self.settings["category"]
-        return place / f"{self.settings['model']}_{self.settings['seed']}_{digest[:10]}.json"
+    parts = (settings["data"], settings["category"], model_name(settings), settings["backbone"], settings["seed"])
+    work = partial(_compute, settings, build_data, machine)
+    return Cell(settings, "/".join(map(str, parts)), work, "{data}/{category}/{model}_{seed}".format(**settings))
 
 
 def _predictions(model: AnomalibModule, images: Tensor, scales: str) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -123,9 +89,8 @@ def evaluate(
     return figures, {"labels": truth.numpy(), **arrays}
 
 
-def _compute(cell: Cell, machine: Machine) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
     """Train and evaluate; what a record says of it, and the scores."""
-    settings = cell.settings
     seed_everything(settings["seed"], verbose=False)
     model = methods.build(
         settings["model"],
@@ -134,7 +99,7 @@ def _compute(cell: Cell, machine: Machine) -> tuple[dict[str, Any], dict[str, np
         settings["pre_trained"],
         settings["image_size"],
     )
-    datamodule = cell.build_data(
+    datamodule = build_data(
         train_batch_size=settings["batch"],
         eval_batch_size=_EVAL_BATCH,
         num_workers=machine.workers,
@@ -143,7 +108,7 @@ def _compute(cell: Cell, machine: Machine) -> tuple[dict[str, Any], dict[str, np
     seconds = fit(
         model,
         datamodule,
-        accelerator="gpu" if machine.device == "cuda" else "cpu",
+        accelerator=machine.accelerator,
         devices=settings["devices"],
         **{f"max_{unit}": count for unit, count in settings["length"].items()},
         **several,
@@ -152,31 +117,4 @@ def _compute(cell: Cell, machine: Machine) -> tuple[dict[str, Any], dict[str, np
     figures, scores = evaluate(model, datamodule, machine.device, settings["scales"])
     defects = int(scores["labels"].sum())
     counts = {"train": len(datamodule.train_data), "normal": len(scores["labels"]) - defects, "anomalous": defects}
-    return {"figures": figures, "images": counts, "train_seconds": round(seconds, 1)}, scores
-
-
-def run(cell: Cell, record: Path, machine: Machine) -> dict[str, Any]:
-    """Train and evaluate a cell, and leave its record: the figures, or what it failed by.
-
-    Returns:
-        The record.
-    """
-    record.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        content, scores = _compute(cell, machine)
-    except Exception as error:  # whatever a model, its data or the device raises: the other cells can still be run
-        content = {"failure": {"type": type(error).__name__, "text": str(error)}}
-    else:
-        # Before the record, which says that the cell is done.
-        replace(record.with_suffix(".npz"), lambda file: _save(file, scores))
-    content = {"settings": cell.settings, **content, **machine.describe(), "date": now()}
-    replace(record, lambda file: file.write_text(json.dumps(content, indent=1)))
-    gc.collect()
-    if machine.device == "cuda":
-        torch.cuda.empty_cache()
-    return content
-
-
-def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    with file.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+    return {"figures": figures, "images": counts, "train_seconds": round(seconds, 1), **scores}

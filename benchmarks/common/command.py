@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line that all benchmarks share."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import grid
+from .records import RESULTS, Record, read
+
+__all__ = ["add_training_options", "build_parser", "machine", "run"]
+
+
+def build_parser(
+    module: str, description: str | None, what: Sequence[str] = ("run",), device: str | None = None
+) -> argparse.ArgumentParser:
+    """Return a parser with the options of everything that leaves records.
+
+    Args:
+        module: What is run: ``python -m MODULE``; its last name is the folder of its records.
+        description: Its documentation.
+        what: What can be asked for, besides ``table``.
+        device: Device unless one is asked for; without one a GPU if there is any.
+    """
+    parser = argparse.ArgumentParser(
+        f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    several: dict[str, Any] = {"nargs": "+"} if len(what) > 1 else {"nargs": "?", "default": what[0]}
+    add("what", choices=[*what, "table"], help="table: print what there are records of", **several)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    add("--device", choices=["cpu", "cuda"], default=device, help="(default: %(default)s)")
+    add("--threads", type=int, help=f"of torch in a cell (default: {torch.get_num_threads()}, shared by all jobs)")
+    add("--only", nargs="+", metavar="PATTERN", help="cells whose name or a part of it is like this, with wildcards")
+    add("--retry", choices=["failed", "all"], nargs="?", const="failed", help="run failed cells again, or all")
+    add(
+        "--records",
+        type=Path,
+        default=RESULTS / module.rpartition(".")[2],
+        help="folder of the records (default: %(default)s)",
+    )
+    return parser
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of benchmarks that train on images."""
+    add = parser.add_argument
+    add("--root", type=Path, help="where the data is")
+    add("--workers", type=int, default=1, help="processes that read images (default: %(default)s)")
+    add("--jobs", type=int, default=1, help="cells that run at a time (default: %(default)s)")
+
+
+def machine(options: argparse.Namespace) -> grid.Machine:
+    """Return what is to be run on."""
+    threads = options.threads or max(1, torch.get_num_threads() // getattr(options, "jobs", 1))
+    return grid.Machine(options.device, threads, getattr(options, "workers", 0))
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    options: argparse.Namespace,
+    build: Callable[[argparse.Namespace], list[grid.Cell]],
+    show: Callable[[list[Record]], str],
+) -> int:
+    """Run a grid, or ``table`` alone, and print the table of its records; return 1 if a cell has failed.
+
+    Args:
+        parser: Ends the program with one line if ``build`` raises a ``ValueError``.
+        options: What was asked for.
+        build: Makes the cells.
+        show: Makes a text of records.
+    """
+    if "table" in options.what:
+        print(show(read(options.records)))
+        return 0
+    try:
+        cells = grid.select(build(options), options.only)
+    except ValueError as error:
+        parser.error(str(error))
+    records = grid.run(cells, options.records, machine(options), options.retry, getattr(options, "jobs", 1))
+    failed = sum(record.failed for record in records)
+    print(f"{len(cells) - failed} of {len(cells)} cells done, {failed} failed: {options.records}")
+    print(show(records))
+    return int(failed > 0)

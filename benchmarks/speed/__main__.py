@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speed, memory and size against anomalib's own reverse distillation.
+
+    python -m benchmarks.speed [--device cpu|cuda] [--quick]
+    python -m benchmarks.speed table
+
+Same architecture, image size, batch and threads. anomalib builds the bottleneck of a wide ResNet half as wide inside
+its blocks as the paper's authors do; rows that say "narrow embedding" compare with ours made so, the others with ours
+as it is. Each side runs in a process of its own, set up as its package sets up a run (ours keeps freed memory, see
+rd_plugin.callbacks.MemoryReuse), and the two take turns, so that a slow moment of the machine meets both. A figure is
+the median of the turns; a ratio above 1 is in our favour. Every comparison leaves a record, and is repeated only if
+the package, torch or the machine has changed, or with ``--retry all``.
+"""
+
+import argparse
+import gc
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from anomalib.deploy import CompressionType
+
+from benchmarks.common import command
+from benchmarks.common.grid import Cell, Machine
+from benchmarks.common.records import Record
+from benchmarks.common.tables import group, markdown
+
+from .deployed import latency, weight_size
+from .sides import SIDE, anomaly_map, build_model, inference, map_difference, training_step
+from .timing import CIRCUMSTANCES, circumstances, describe
+
+# What a comparison is called, what its figures hang on, and what measures it.
+Comparison = tuple[str, dict[str, Any], Callable[[], dict[str, Any]]]
+Task = Callable[..., Callable[[], None]]
+
+
+def _row(unit: str, ours: float, theirs: float, ratio: float | None = None) -> dict[str, Any]:
+    return {"unit": unit, "ours": ours, "theirs": theirs, "ratio": theirs / ours if ratio is None else ratio}
+
+
+def _worker(connection: Connection, make: Callable[[], Callable[[], None]], warm_up: int, threads: int) -> None:
+    """Run turns as they are asked for; the answer is seconds, and in the end the peak memory in MiB."""
+    torch.set_num_threads(threads)
+    run = make()
+    for _ in range(warm_up):
+        run()
+    connection.send(None)
+    while repeats := connection.recv():
+        gc.collect()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            run()
+        connection.send((time.perf_counter() - start) / repeats)
+    on_device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else 0
+    connection.send(on_device or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def compare(what: str, task: Task, turns: int, repeats: int, how: dict[str, Any], machine: Machine) -> dict[str, Any]:
+    """Let both sides take turns at a task; return a row for time and one for peak memory."""
+    context = multiprocessing.get_context("spawn")
+    sides: dict[str, tuple[Any, Connection]] = {}
+    for side in ("ours", "theirs"):
+        here, there = context.Pipe()
+        make = partial(task, side, device=machine.device, **how)
+        process = context.Process(target=_worker, args=(there, make, 2, machine.threads))
+        process.start()
+        here.recv()
+        sides[side] = (process, here)
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(turns):
+        for side, (_, connection) in sides.items():
+            connection.send(repeats)
+            times[side].append(connection.recv())
+    memory = {}
+    for side, (process, connection) in sides.items():
+        connection.send(0)
+        memory[side] = connection.recv()
+        process.join()
+    medians = {side: 1000 * statistics.median(values) for side, values in times.items()}
+    ratio = statistics.median(theirs / ours for ours, theirs in zip(times["ours"], times["theirs"], strict=True))
+    return {"figures": {what: _row("ms", **medians, ratio=ratio), f"{what}: peak memory": _row("MiB", **memory)}}
+
+
+def compare_times(what: str, *arguments: Any) -> dict[str, Any]:
+    """Compare as :func:`compare` does, without the memory."""
+    return {"figures": {what: compare(what, *arguments)["figures"][what]}}
+
+
+def compare_maps(*arguments: Any) -> dict[str, Any]:
+    """Compare times, and say by how much the maps differ."""
+    return {**compare_times(*arguments), "map_difference": map_difference()}
+
+
+def sizes(backbone: str, name: str, *, narrow: bool) -> dict[str, Any]:
+    """Size of the weights that a checkpoint holds, and of an OpenVINO export in float32, both files together."""
+    weights, exported = {}, {}
+    for side in ("ours", "theirs"):
+        model = build_model(side, backbone, narrow)
+        weights[side] = weight_size(model)
+        with tempfile.TemporaryDirectory() as folder:
+            path = model.to_openvino(folder, input_size=(SIDE, SIDE), onnx_kwargs={"verbose": False})
+            exported[side] = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 2**10
+    rows = {
+        f"weights in a checkpoint, {name}": _row("MiB", **weights),
+        f"OpenVINO export, {name}": _row("KiB", **exported),
+    }
+    return {"figures": rows}
+
+
+def exports(turns: int) -> dict[str, Any]:
+    """Latency of OpenVINO exports, one image, all in one process and in turn."""
+    int8 = CompressionType.INT8_PTQ
+    models = {
+        "theirs": (build_model("theirs", "resnet18"), None),
+        "float32, resnet18": (build_model("ours", "resnet18"), None),
+        "INT8_PTQ, resnet18": (build_model("ours", "resnet18"), int8),
+        "INT8_PTQ, tf_efficientnet_lite0": (build_model("ours", "tf_efficientnet_lite0"), int8),
+    }
+    medians = latency(models, SIDE, turns)
+    base = medians.pop("theirs")
+    rows = {f"OpenVINO {name} (theirs: float32, resnet18)": _row("ms", ours, base) for name, ours in medians.items()}
+    return {"figures": rows}
+
+
+def training_comparisons(machine: Machine, turns: int, *, quick: bool) -> Iterator[Comparison]:
+    """Time and peak memory of training steps, and size of the weights."""
+    wide, batch = "wide_resnet50_2", 32 if machine.device == "cuda" else 4
+    cases = [(f"{wide}, narrow embedding", wide, batch, True), (wide, wide, batch, False)]
+    if machine.device == "cpu":
+        cases = [("resnet18", "resnet18", 16, False), *([] if quick else cases)]
+    mixed = ", kept features, ours in bfloat16"
+    settings: dict[str, dict[str, Any]] = {
+        "": {"cache": False},
+        ", kept features": {"cache": True},
+        mixed: {"cache": True, "mixed": True},
+    }
+    if machine.device == "cuda":
+        settings[f"{mixed}, theirs without TF32"] = {**settings[mixed], "tf32": False}
+    for name, backbone, batch, narrow in cases:
+        for setting, how in settings.items():
+            what = f"training step, {name}, batch {batch}{setting}"
+            how = {**how, "backbone": backbone, "batch": batch, "narrow": narrow}
+            yield what, how, partial(compare, what, training_step, turns, 1, how, machine)
+        yield f"sizes, {name}", {"backbone": backbone}, partial(sizes, backbone, name, narrow=narrow)
+
+
+def inference_comparisons(machine: Machine, turns: int) -> Iterator[Comparison]:
+    """Time of maps, of inference in PyTorch and, on a CPU, in OpenVINO."""
+    what, how = "anomaly map, 1 thread, batch 8", {"batch": 8}
+    yield what, how, partial(compare_maps, what, anomaly_map, turns, 5, how, machine)
+    for batch in (1, 8):
+        what, how = f"eager inference, resnet18, batch {batch}", {"backbone": "resnet18", "batch": batch}
+        yield what, how, partial(compare_times, what, inference, turns, 5, how, machine)
+    if machine.device == "cpu":
+        yield "OpenVINO", {}, partial(exports, turns)
+
+
+def grid(options: argparse.Namespace) -> list[Cell]:
+    """Return a cell for each comparison."""
+    machine, turns = command.machine(options), 3 if options.quick else 7
+    about = {"turns": turns, **circumstances(machine)}
+    return [
+        Cell({"what": what, **how, **about}, what, work)
+        for comparisons in (
+            training_comparisons(machine, turns, quick=options.quick),
+            inference_comparisons(machine, turns),
+        )
+        for what, how, work in comparisons
+    ]
+
+
+def table(records: list[Record]) -> str:
+    """Return Markdown tables: a row for each comparison."""
+    texts = []
+    for (_, *where), contents in group(records, "turns", *CIRCUMSTANCES).items():
+        rows = [
+            [what, f"{row['ours']:.1f}", f"{row['theirs']:.1f}", row["unit"], f"{row['ratio']:.2f}"]
+            for content in contents
+            for what, row in content["figures"].items()
+        ]
+        differences = [
+            f"Maps differ by {content['map_difference']:.1e} at most."
+            for content in contents
+            if "map_difference" in content
+        ]
+        texts += [
+            markdown(["what", "ours", "theirs", "unit", "ratio"], rows),
+            " ".join([*differences, describe(*where)]),
+        ]
+    return "\n\n".join(texts)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if something could not be measured."""
+    parser = command.build_parser("benchmarks.speed", __doc__, device="cpu")
+    parser.add_argument("--quick", action="store_true", help="fewer turns, and no wide network on a CPU")
+    return command.run(parser, parser.parse_args(arguments), grid, table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What RD with Expert and the Mahalanobis distance cost beside plain reverse distillation: step, latency and size.
+
+    python -m benchmarks.speed.expert_cost [--backbone NAME] [--batch 16] [--turns 5] [--only "training step"]
+    python -m benchmarks.speed.expert_cost table
+
+Random images and weights, 256 x 256. The variants take turns within one process; a figure is the median of the turns.
+"""
+
+import argparse
+import statistics
+import time
+from functools import partial
+from typing import Any
+
+import torch
+from anomalib.data import ImageBatch, ImageItem
+from anomalib.deploy import CompressionType
+from lightning.pytorch import Callback, Trainer
+from torch.utils.data import DataLoader
+
+from benchmarks.common import command
+from benchmarks.common.grid import Cell
+from benchmarks.common.records import Record
+from benchmarks.common.tables import group, markdown
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.models.distillation import Distillation
+from rd_plugin.models.distillation.feature_cache import FeatureCacheType
+
+from .deployed import give_range, latency, weight_size
+from .timing import CIRCUMSTANCES, circumstances, describe
+
+SIDE = 256
+VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
+    "ReverseDistillation": (ReverseDistillation, {}),
+    "with deviation mahalanobis": (ReverseDistillation, {"deviation": "mahalanobis"}),
+    "expert, guided": (ExpertReverseDistillation, {"injection": "guided"}),
+    "expert, unguided": (ExpertReverseDistillation, {"injection": "unguided"}),
+    "expert, none": (ExpertReverseDistillation, {"injection": "none"}),
+    "guided, teacher frozen": (ExpertReverseDistillation, {"injection": "guided", "train_teacher": False}),
+}
+# What inference costs hangs on injection and deviation alone.
+DEPLOYED = ("ReverseDistillation", "with deviation mahalanobis", "expert, guided", "expert, unguided")
+STEPS = 3
+CACHES: dict[FeatureCacheType, str] = {"off": "features computed", "memory": "features kept"}
+
+
+def build(name: str, backbone: str, feature_cache: FeatureCacheType = "memory") -> Distillation:
+    """Return a model with random weights, and a range and a threshold as after a training."""
+    method, arguments = VARIANTS[name]
+    model = method(
+        backbone, pre_trained=False, evaluator=False, visualizer=False, feature_cache=feature_cache, **arguments
+    )
+    give_range(model)
+    return model
+
+
+class StepTimes(Callback):
+    """Seconds of each training step but a run's first, which has features to compute that are kept then."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Start the clock."""
+        del args
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Stop the clock."""
+        del args
+        if trainer.current_epoch > 0:
+            self.seconds.append(time.perf_counter() - self.start)
+
+
+def _fit(model: Distillation, loader: DataLoader, epochs: int, *callbacks: Callback) -> None:
+    """Train without validation and without a file."""
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+    trainer.fit(model, loader, loader)
+
+
+def _images(batch: int) -> DataLoader:
+    """Random images, one batch of them."""
+    items = [ImageItem(image=torch.randn(3, SIDE, SIDE), image_path=f"{index}.png") for index in range(batch)]
+    return DataLoader(items, batch, collate_fn=ImageBatch.collate)
+
+
+def training(backbone: str, batch: int, turns: int) -> dict[str, Any]:
+    """Return milliseconds of a training step, through Lightning, by column and variant."""
+    models = {(name, cache): build(name, backbone, cache) for name in VARIANTS for cache in CACHES}
+    loader = _images(batch)
+    times = {name: StepTimes() for name in models}
+    for _ in range(turns):
+        for name, model in models.items():
+            _fit(model, loader, 1 + STEPS, times[name])
+    columns = {
+        f"training step of {batch}, ms, {how}": {
+            name: 1000 * statistics.median(times[name, cache].seconds) for name in VARIANTS
+        }
+        for cache, how in CACHES.items()
+    }
+    return {"figures": columns}
+
+
+def deployed(backbone: str, batch: int) -> dict[str, Distillation]:
+    """Return the models after a training step, from which the Mahalanobis distance has its statistics."""
+    models = {name: build(name, backbone) for name in DEPLOYED}
+    for model in models.values():
+        _fit(model, _images(batch), epochs=1)
+    return models
+
+
+def latencies(backbone: str, batch: int, compression: str | None, turns: int) -> dict[str, Any]:
+    """Return milliseconds an image of the OpenVINO exports."""
+    kind = CompressionType[compression] if compression else None
+    models = {name: (model, kind) for name, model in deployed(backbone, batch).items()}
+    return {"figures": {f"OpenVINO {compression or 'float32'}, ms": latency(models, SIDE, turns)}}
+
+
+def weights(backbone: str, batch: int) -> dict[str, Any]:
+    """Return MiB of the weights."""
+    sizes = {name: weight_size(model) for name, model in deployed(backbone, batch).items()}
+    return {"figures": {"weights in a checkpoint, MiB": sizes}}
+
+
+def grid(options: argparse.Namespace) -> list[Cell]:
+    """Return a cell for each thing that is measured, in which the variants take turns."""
+    backbone, batch, turns = options.backbone, options.batch, options.turns
+    works = {
+        "training step": partial(training, backbone, batch, turns),
+        "OpenVINO float32": partial(latencies, backbone, batch, None, turns),
+        "OpenVINO INT8_PTQ": partial(latencies, backbone, batch, "INT8_PTQ", turns),
+        "weights": partial(weights, backbone, batch),
+    }
+    about = {"backbone": backbone, "batch": batch, "turns": turns, **circumstances(command.machine(options))}
+    return [Cell({"what": name, **about}, name, work) for name, work in works.items()]
+
+
+def table(records: list[Record]) -> str:
+    """Return Markdown tables: a row for each variant, a column for what is measured."""
+    texts = []
+    for (backbone, _, _, *where), contents in group(records, "backbone", "batch", "turns", *CIRCUMSTANCES).items():
+        columns = {name: values for content in contents for name, values in content["figures"].items()}
+        rows = [
+            [name, *(f"{values[name]:.1f}" if name in values else "" for values in columns.values())]
+            for name in VARIANTS
+        ]
+        texts += [markdown([backbone, *columns], rows), describe(*where)]
+    return "\n\n".join(texts)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if something could not be measured."""
+    parser = command.build_parser("benchmarks.speed.expert_cost", __doc__, device="cpu")
+    add = parser.add_argument
+    add("--backbone", default="tf_efficientnet_lite0")
+    add("--batch", type=int, default=16)
+    add("--turns", type=int, default=5)
+    return command.run(parser, parser.parse_args(arguments), grid, table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What reverse distillation costs with larger images.
+
+    python -m benchmarks.speed.image_size [--sizes 128 256 384 512]
+    python -m benchmarks.speed.image_size table
+
+A training step of 8 images and inference of one, EfficientNet-Lite0; how many training images' features 2 GiB hold, and
+what a step costs where they are kept. Random images and weights; medians, all sizes in turns.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.common import command
+from benchmarks.common.grid import Cell
+from benchmarks.common.records import Record
+from benchmarks.common.tables import group, markdown
+from benchmarks.common.training import TEACHER
+from rd_plugin import ReverseDistillation
+from rd_plugin.callbacks.memory_reuse import keep_freed_memory
+from rd_plugin.models.distillation.feature_cache import FeatureCache, FeatureCacheType
+
+from .timing import CIRCUMSTANCES, circumstances, describe, take_turns
+
+BATCH = 8
+BUDGET = 2 * 2**30
+TURNS = 5
+TASKS = ("off", "memory", "disk", "inference")
+
+
+def training_step(model: ReverseDistillation, images: torch.Tensor, kind: FeatureCacheType) -> Callable[[], None]:
+    """A step of training with features kept in a place."""
+    optimizer = model.configure_optimizers()
+    cache = FeatureCache(model.model.teacher, kind, BUDGET, len(images))
+    names = [str(index) for index in range(len(images))]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model.loss(*model.model.distill_features(cache(images, names))).backward()
+        optimizer.step()
+
+    return step
+
+
+def inference(model: ReverseDistillation, images: torch.Tensor) -> Callable[[], None]:
+    """Map and score of one image."""
+
+    def run() -> None:
+        model.eval()
+        with torch.inference_mode():
+            model.model(images[:1])
+        model.train()
+
+    return run
+
+
+def compute(sizes: list[int]) -> dict[str, Any]:
+    """Return milliseconds of each task, and the numbers that an image's features consist of, by size."""
+    keep_freed_memory()
+    tasks: dict[tuple[int, str], Callable[[], None]] = {}
+    numbers = {}
+    for size in sizes:
+        model = ReverseDistillation(TEACHER["backbone"], pre_trained=False, visualizer=False).train()
+        images = torch.randn(BATCH, 3, size, size)
+        numbers[size] = sum(feature[0].numel() for feature in model.model.teacher(images[:1]))
+        for kind in ("off", "memory", "disk"):
+            tasks[size, kind] = training_step(model, images, kind)
+        tasks[size, "inference"] = inference(model, images)
+    times = take_turns(tasks, TURNS, warm_up=1)
+    figures = {
+        str(size): {**{task: statistics.median(times[size, task]) for task in TASKS}, "numbers": numbers[size]}
+        for size in sizes
+    }
+    return {"figures": figures}
+
+
+def grid(options: argparse.Namespace) -> list[Cell]:
+    """Return the only cell: all sizes take turns."""
+    settings = {"sizes": options.sizes, "batch": BATCH, "turns": TURNS, **circumstances(command.machine(options))}
+    return [Cell(settings, "sizes", partial(compute, options.sizes))]
+
+
+def table(records: list[Record]) -> str:
+    """Return Markdown tables: a row for each size."""
+    head = ["size", "step, ms", "features in memory", "on disk", "inference, ms"]
+    texts = []
+    for where, contents in group(records, *CIRCUMSTANCES).items():
+        rows = []
+        for content in contents:
+            for size, figures in content["figures"].items():
+                held = " / ".join(f"{BUDGET // (figures['numbers'] * width):,}" for width in (4, 2))
+                rows.append([size, *(f"{figures[task]:.0f}" for task in TASKS), held])
+        texts += [markdown([*head, "images in 2 GiB, full / half precision"], rows), describe(*where)]
+    return "\n\n".join(texts)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if it could not be measured."""
+    parser = command.build_parser("benchmarks.speed.image_size", __doc__, device="cpu")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 384, 512])
+    return command.run(parser, parser.parse_args(arguments), grid, table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that the pages name, and the records that are kept."""
+
+import importlib
+import re
+import shutil
+import subprocess
+from argparse import Namespace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from benchmarks.common import command, grid
+from benchmarks.common.records import RESULTS, key, read
+
+CHECKOUT = Path(__file__).parents[2]
+PAGES = [CHECKOUT / "benchmarks" / "README.md", *sorted(RESULTS.glob("*.md"))]
+STUDIES = ("expert", "thresholds", "schedules")
+
+
+def _module(name: str) -> ModuleType:
+    folder = CHECKOUT / Path(*name.split("."))
+    return importlib.import_module(f"{name}.__main__" if folder.is_dir() else name)
+
+
+def _commands(page: Path) -> list[list[str]]:
+    """Arguments of each ``python`` of a page as a shell gives them; ``FOLDER`` and the like stand for themselves."""
+    text = page.read_text()
+    blocks = re.findall(r"^```bash[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks += re.findall(r"`(python -m benchmarks\.\w[^`]*)`", text)
+    shell = 'python() { printf "%s\\037" "$@"; echo; }\n' + "\n".join(blocks)
+    # Nothing but the shell's own commands is found.
+    bash, nothing = str(shutil.which("bash")), {"PATH": ""}
+    printed = subprocess.run([bash, "-c", shell], env=nothing, capture_output=True, text=True, check=True).stdout
+    found = [line.split("\037")[:-1] for line in printed.splitlines()]
+    return [arguments for arguments in found if arguments[:1] == ["-m"] and arguments[1].startswith("benchmarks")]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_of_pages_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is run: what is asked for is only read."""
+    asked: list[Namespace] = []
+    monkeypatch.setattr(command, "run", lambda _parser, options, _build, _show: asked.append(options) or 0)
+    commands = _commands(page)
+    for _, name, *arguments in commands:
+        module = _module(name)
+        if name.endswith("digits") or "picture" in arguments:
+            assert callable(module.main)
+        else:
+            assert module.main(arguments) == 0
+    assert asked or "python -m benchmarks" not in page.read_text()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_kept_records_give_the_table_of_their_page(name: str, capsys: pytest.CaptureFixture) -> None:
+    # A page does not let figures break.
+    page = (RESULTS / f"{name}.md").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert _module(f"benchmarks.accuracy.{name}").main(["table"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(rows) > 10
+    assert [row for row in rows if row not in page.splitlines()] == []
+
+
+def test_kept_records_give_the_tables_of_their_suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are left out: they change with matplotlib."""
+    report = importlib.import_module("benchmarks.accuracy.report")
+    monkeypatch.setattr(report, "_save", lambda _figure, _file: None)
+    records = tmp_path / "accuracy"
+    ignored = shutil.ignore_patterns("*.npz", "table.*", "pictures")
+    shutil.copytree(RESULTS / "accuracy", records, ignore=ignored)
+    monkeypatch.setattr(report, "_curves", lambda _rows: None)
+    monkeypatch.setattr(report, "_bars", lambda _summary: None)
+    assert _module("benchmarks.accuracy").main(["table", "--records", str(records)]) == 0
+    for suite in records.iterdir():
+        for name in ("table.md", "table.csv"):
+            assert (suite / name).read_text() == (RESULTS / "accuracy" / suite.name / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("accuracy", ["solar", "--steps", "400", "--seeds", "0", "1", "2"]),
+        ("accuracy.expert", ["solar", "--only", "RD", "guided", "--seeds", "0", "1", "2"]),
+        ("accuracy.expert", ["tiles", "--root", "ROOT"]),
+        ("accuracy.thresholds", ["solar", "tiles", "--root", "ROOT"]),
+        ("accuracy.schedules", ["mono", "poly", "tiles", "--root", "ROOT", "--only", "paper", "--steps", "400", "200"]),
+    ],
+)
+def test_kept_records_are_not_run_again(
+    name: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ROOT" / "magnetic_tile").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    module = _module(f"benchmarks.{name}")
+    seen: list[str] = []
+
+    def run(_parser: object, options: Namespace, _build: object, _show: object) -> int:
+        kept = {key(record.settings) for record in read(options.records)}
+        cells = grid.select(module.grid(options), options.only)
+        seen.extend(cell.name for cell in cells)
+        assert [cell.name for cell in cells if key(cell.settings) not in kept] == []
+        return 0
+
+    monkeypatch.setattr(command, "run", run)
+    assert module.main(arguments) == 0
+    assert seen
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_missing_tiles_end_in_one_line(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        _module(f"benchmarks.accuracy.{name}").main(["tiles", "--records", str(tmp_path), "--root", str(tmp_path)])
+    assert "tiles need --root" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_checkpoint_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        _module("benchmarks.speed.exports").main([str(tmp_path / "model.ckpt"), "--records", str(tmp_path)])
+    assert f"there is no checkpoint {tmp_path / 'model.ckpt'}." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kept_records_have_settings_of_their_own() -> None:
+    """A record without its settings, or two with the same, would be lost or hide one another."""
+    for folder in (*(RESULTS / "accuracy").iterdir(), *(RESULTS / name for name in STUDIES)):
+        records = read(folder)
+        assert len({key(record.settings) for record in records}) == len(records) > 0

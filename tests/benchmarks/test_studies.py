@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each study trains, leaves its records and prints its table; and each speed is measured."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.accuracy import devices, expert, schedules, thresholds
+from benchmarks.common.records import read
+from benchmarks.speed import __main__ as speed
+from benchmarks.speed import expert_cost, image_size
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def root(mvtec_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small data set in the place of the magnetic tiles."""
+    root = tmp_path_factory.mktemp("tiles")
+    shutil.copytree(mvtec_root / "tile", root / "magnetic_tile")
+    return root
+
+
+def _common(records: Path) -> list[str]:
+    return ["--records", str(records), "--device", "cpu", "--threads", "1"]
+
+
+def test_expert(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["tiles", "--root", str(root), *_common(tmp_path), "--workers", "0", "--steps", "1", "--batch", "4"]
+    assert expert.main([*arguments, "--only", "RD"]) == 0
+    assert "| RD | 1 | sum, mahalanobis |" in capsys.readouterr().out
+    (record,) = read(tmp_path)
+    picture = tmp_path / "picture.png"
+    assert expert.main(["picture", "--root", str(root), *_common(tmp_path), "--output", str(picture)]) == 0
+    assert picture.stat().st_size
+    assert {name.partition("|")[0] for name in record.arrays()} == {"good", "scratch", "stain"}
+
+
+def test_thresholds(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["tiles", "--root", str(root), *_common(tmp_path), "--workers", "0", "--steps", "1", "--batch", "4"]
+    assert thresholds.main([*arguments, "--seeds", "0"]) == 0
+    assert "| 1 | F1, defects |" in capsys.readouterr().out
+
+
+def test_schedules(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["tiles", "--root", str(root), *_common(tmp_path), "--steps", "1", "--seeds", "0", "1"]
+    assert schedules.main([*arguments, "--only", "average", "decay"]) == 0
+    assert "| decay | 1 | " in capsys.readouterr().out
+    assert len(read(tmp_path)) == 4
+
+
+def test_devices(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert devices.main([*_common(tmp_path), "--steps", "10", "--seeds", "0", "--only", "processes/1/*"]) == 0
+    assert "| 1 x 16 | " in capsys.readouterr().out
+
+
+def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = [*_common(tmp_path), "--quick", "--only", "anomaly map*"]
+    assert speed.main(arguments) == 0
+    first = capsys.readouterr().out
+    assert "| anomaly map, 1 thread, batch 8 | " in first
+    assert "Maps differ by " in first
+    (record,) = read(tmp_path)
+    written = record.file.stat().st_mtime_ns
+    assert speed.main(arguments) == 0
+    assert record.file.stat().st_mtime_ns == written
+    assert first.endswith(capsys.readouterr().out)
+
+
+def test_costs_of_the_expert(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert expert_cost.main([*_common(tmp_path), "--batch", "2", "--only", "weights"]) == 0
+    # As `benchmarks/results/expert_cost.md` has them.
+    rows = capsys.readouterr().out.splitlines()
+    assert "| ReverseDistillation | 20.6 |" in rows
+    assert "| with deviation mahalanobis | 48.7 |" in rows
+
+
+def test_image_size(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert image_size.main([*_common(tmp_path), "--sizes", "64"]) == 0
+    assert "\n| 64 | " in capsys.readouterr().out
