@@ -13,7 +13,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -202,15 +202,24 @@ def time_resize(sides: tuple[int, ...], folder: Path, repeats: int = 30) -> None
         print(f"| {name} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.accuracy.agreement",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--ours", type=Path, help="checkpoint of rd_plugin's ReverseDistillation")
     parser.add_argument("--theirs", type=Path, help="checkpoint of anomalib's ReverseDistillation")
     parser.add_argument(
         "--count", type=int, default=100, help="images, spread over the test set (default: %(default)s)"
     )
-    arguments = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main(options: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    arguments = parse(options)
     os.environ["TRUST_REMOTE_CODE"] = "1"  # to load the PyTorch exports written here
     data = SolarCells(num_workers=0)
     data.setup()
