@@ -105,7 +105,8 @@ def test_disk_that_fills_up_keeps_the_last_checkpoint(
         _engine(tmp_path, _InSecondEpoch(fill)).fit(_model(), datamodule=_data(mvtec_root))
     checkpoint = _assert_kept(tmp_path, ReverseDistillation)
     assert caught.value.filename == str(checkpoint)
-    assert f"{checkpoint} could not be written. The last good checkpoint is kept, '{checkpoint}'." in caplog.messages
+    kept = f"The last good checkpoint is kept, '{checkpoint}'; go on from it with --ckpt_path."
+    assert f"{checkpoint} could not be written. {kept}" in caplog.messages
     steps = []
     resumed = _engine(tmp_path, _InSecondEpoch(lambda model: steps.append(model.global_step)))
     resumed.fit(_model(), datamodule=_data(mvtec_root), ckpt_path=checkpoint)

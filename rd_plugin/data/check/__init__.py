@@ -7,20 +7,24 @@ checks before a training or a test, ``command`` when asked to.
 """
 
 from .callback import DataCheck, OnBadData, memory_file, set_up
-from .datamodule import SPLITS, check_datamodule, drop_samples, fingerprint
-from .files import FileFacts, inspect_file
+from .datamodule import SPLITS, check_datamodule, check_datasets, datasets, drop_samples, fingerprint
+from .files import MAX_PIXELS, FileFacts, allow_pixels, inspect_file
 from .pairs import check_pairs
 from .problem import Problem
 from .survey import inspect_files
 
 __all__ = [
+    "MAX_PIXELS",
     "SPLITS",
     "DataCheck",
     "FileFacts",
     "OnBadData",
     "Problem",
+    "allow_pixels",
     "check_datamodule",
+    "check_datasets",
     "check_pairs",
+    "datasets",
     "drop_samples",
     "fingerprint",
     "inspect_file",

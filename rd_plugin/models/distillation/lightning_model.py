@@ -26,7 +26,7 @@ from rd_plugin.components import (
     ScoreType,
     Teacher,
 )
-from rd_plugin.data.check import DataCheck, OnBadData, set_up
+from rd_plugin.data.check import MAX_PIXELS, DataCheck, OnBadData, set_up
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
@@ -68,6 +68,7 @@ class Distillation(ExportedModule):
         betas: Adam's decay rates.
         on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
             ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.data.check.DataCheck`.
+        max_pixels: Greatest number of pixels in an image file, by default Pillow's; one with more is bad.
         feature_cache: Whether the frozen network's features of training images are computed once and kept: ``"off"``,
             ``"memory"``, ``"disk"`` or ``"auto"``; see :class:`~rd_plugin.models.distillation.FeatureCache`.
         feature_cache_bytes: How much memory they may take.
@@ -103,6 +104,7 @@ class Distillation(ExportedModule):
         learning_rate: float = 0.005,
         betas: tuple[float, float] = (0.5, 0.999),
         on_bad_data: OnBadData = "error",
+        max_pixels: int = MAX_PIXELS,
         feature_cache: FeatureCacheType = "auto",
         feature_cache_bytes: int = 2 * 2**30,
         pre_processor: PreProcessor | bool = True,
@@ -134,6 +136,7 @@ class Distillation(ExportedModule):
         self.learning_rate = learning_rate
         self.betas = betas
         self.on_bad_data = on_bad_data
+        self.max_pixels = max_pixels
         self.feature_cache = feature_cache
         self.feature_cache_bytes = feature_cache_bytes
         self._frozen: FeatureCache | None = None
@@ -175,7 +178,7 @@ class Distillation(ExportedModule):
             AtomicCheckpoints(),
             AtomicPictures(),
             FiniteWeights(),
-            DataCheck(self.on_bad_data),
+            DataCheck(self.on_bad_data, self.max_pixels),
             ValidationSchedule(),
             MemoryReuse(),
             ProvenanceWriter(fingerprint=self.on_bad_data != "off"),

@@ -261,9 +261,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, archive: bool) -> None:
     content = torch.load(path, weights_only=True)
     content["hyper_parameters"]["score"] = Code(tmp_path / "marker")
     torch.save(content, path, _use_new_zipfile_serialization=archive)
-    message = re.escape(
-        f"checkpoint '{path}' was refused: it holds posix.mkdir, and what could run code is never loaded."
-    )
+    message = re.escape(f"'{path}' was refused: it holds posix.mkdir, and what could run code is never loaded.")
     with pytest.raises(ValueError, match=f"^{message}$"):
         ReverseDistillation.load_from_checkpoint(path)
     for run in ("fit", "test"):

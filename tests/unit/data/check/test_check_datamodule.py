@@ -9,7 +9,7 @@ from anomalib.data.utils import LabelName
 from PIL import Image
 
 from rd_plugin import MVTec
-from rd_plugin.data.check import Problem, check_datamodule, drop_samples
+from rd_plugin.data.check import Problem, check_datamodule, datasets, drop_samples
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_samples_are_dropped_by_image_and_by_mask(root: Path) -> None:
     mask = str(root / "tile/ground_truth/stain/001_mask.png")
     before = len(data.train_data), len(data.test_data)
     # The validation set is the test set here, so the second sample is left out twice.
-    assert drop_samples(data, {image, mask}) == 3
+    assert drop_samples(datasets(data).values(), {image, mask}) == 3
     assert (len(data.train_data), len(data.test_data)) == (before[0] - 1, before[1] - 1)
     assert image not in set(data.train_data.samples["image_path"])
     assert mask not in set(data.test_data.samples["mask_path"])
