@@ -13,6 +13,9 @@ from .check.pairs import NORMAL, check_pairs, find_images, find_masks
 
 __all__ = ["MVTec", "MVTecDataset"]
 
+# Those of anomalib's data set.
+_COLUMNS = ["path", "split", "label", "image_path", "label_index", "mask_path"]
+
 
 class MVTecDataset(AnomalibDataset):
     """One split of a category in MVTec AD's layout: ``train/good``, ``test/<defect>``, ``ground_truth/<defect>``.
@@ -28,41 +31,41 @@ class MVTecDataset(AnomalibDataset):
         augmentations: Augmentations of the images.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or no image in it.
+        FileNotFoundError: If there is no such category, or a link leads nowhere.
         ValueError: If images and masks do not pair up.
     """
 
-    def __init__(
-        self, root: Path | str, category: str, split: Split, augmentations: Transform | None = None
-    ) -> None:
+    def __init__(self, root: Path | str, category: str, split: Split, augmentations: Transform | None = None) -> None:
         super().__init__(augmentations=augmentations)
         folder = Path(root) / category
-        if not (folder / split.value).is_dir():
-            msg = f"Path does not exist: {str(folder / split.value)!r}; expected MVTec AD's layout."
+        if not folder.is_dir():
+            msg = f"Path does not exist: {str(folder)!r}; expected a folder in MVTec AD's layout."
             raise FileNotFoundError(msg)
         if split is Split.TEST and (problems := check_pairs(folder)):
             msg = f"{len(problems)} images and masks do not pair up; the first: {problems[0]}"
             raise ValueError(msg)
         masked = (folder / "ground_truth").is_dir()
         rows = []
-        for label in sorted(path for path in (folder / split.value).iterdir() if path.is_dir()):
+        for label in sorted(path for path in (folder / split.value).glob("*") if path.is_dir()):
             anomalous = label.name != NORMAL
             masks = find_masks(folder / "ground_truth" / label.name) if anomalous and split is Split.TEST else {}
             rows += [
-                {
-                    "path": str(folder),
-                    "split": split.value,
-                    "label": label.name,
-                    "image_path": str(image),
-                    "label_index": int(LabelName.ABNORMAL if anomalous else LabelName.NORMAL),
-                    "mask_path": str(masks[image.stem][0]) if image.stem in masks else "",
-                }
+                (
+                    str(folder),
+                    split.value,
+                    label.name,
+                    str(image),
+                    int(LabelName.ABNORMAL if anomalous else LabelName.NORMAL),
+                    str(masks[image.stem][0]) if image.stem in masks else "",
+                )
                 for image in find_images(label)
             ]
-        if not rows:
-            msg = f"{str(folder / split.value)!r} holds no image."
-            raise FileNotFoundError(msg)
-        samples = DataFrame(rows)
+        # Without test images anomalib takes some from the training set, as it does with its own.
+        samples = DataFrame(rows, columns=_COLUMNS).astype({"label_index": int})
+        for path in (*samples["image_path"], *samples["mask_path"]):
+            if not Path(path).exists():
+                msg = f"{path!r} is a link that leads nowhere."
+                raise FileNotFoundError(msg)
         samples.attrs["task"] = "segmentation" if masked else "classification"
         self.samples = samples
         self.category = category

@@ -2,8 +2,8 @@
 """Looking at every image and mask once, before anything is learned from them.
 
 ``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` tell what is wrong, ``datamodule``
-applies them to all splits; ``pairs`` finds masks that are missing, without which there are no splits. ``callback``
-checks before a training or a test, ``command`` when asked to.
+applies them to all splits; ``unread`` finds files that are left out, ``pairs`` masks that are missing, without which
+there are no splits. ``callback`` checks before a training, a test or a prediction, ``command`` when asked to.
 """
 
 from .callback import DataCheck, OnBadData, memory_file, set_up

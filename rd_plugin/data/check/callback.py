@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import CombinedLoader
 
 from rd_plugin.storage import printable
 
-from .datamodule import SPLITS, ImageDataset, check_datasets, datasets, drop_samples
+from .datamodule import SPLITS, ImageDataset, check_datamodule, check_datasets, datasets, drop_samples
 from .files import MAX_PIXELS, allow_pixels
 from .pairs import check_pairs
 from .problem import Problem
@@ -78,10 +78,11 @@ class DataCheck(Callback):
         datamodule = getattr(trainer, "datamodule", None)
         if isinstance(datamodule, AnomalibDataModule):
             used = datasets(datamodule, _SPLITS[stage])
+            problems = check_datamodule(datamodule, memory_file(trainer), _SPLITS[stage], self.max_pixels)
         else:
             used = _given(trainer, stage)
-        if used:
-            act_on(check_datasets(used, memory_file(trainer), self.max_pixels), self.on_bad_data, used)
+            problems = check_datasets(used, memory_file(trainer), self.max_pixels)
+        act_on(problems, self.on_bad_data, used)
 
 
 def _given(trainer: Trainer, stage: str) -> dict[str, ImageDataset]:

@@ -14,6 +14,7 @@ from .files import MAX_PIXELS
 from .problem import Problem
 from .rules import check_image, check_mask, check_overlap, check_split
 from .survey import inspect_files
+from .unread import check_unread
 
 __all__ = ["SPLITS", "ImageDataset", "check_datamodule", "check_datasets", "datasets", "drop_samples", "fingerprint"]
 
@@ -66,9 +67,14 @@ def check_datamodule(
         max_pixels: Greatest number of pixels in an image.
 
     Returns:
-        All problems, as of :func:`check_datasets`.
+        All problems, as of :func:`check_datasets`; then a note for each folder with files that are not read.
     """
-    return check_datasets(datasets(datamodule, splits), memory, max_pixels)
+    tables = {split: _samples(dataset) for split, dataset in datasets(datamodule).items()}
+    read = {Path(path) for samples in tables.values() for path in (*samples["image_path"], *_masks(samples)) if path}
+    tested = {Path(path) for path in tables["test"]["image_path"]} if "test" in tables else set()
+    root = getattr(datamodule, "root", None)
+    problems = check_datasets(datasets(datamodule, splits), memory, max_pixels)
+    return problems + check_unread(read, tested, None if root is None else Path(root))
 
 
 def check_datasets(

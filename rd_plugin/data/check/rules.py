@@ -65,11 +65,14 @@ def check_mask(path: str, facts: FileFacts, image: FileFacts) -> list[Problem]:
         image: What the image that it belongs to holds; if that cannot be read, sizes are not compared.
 
     Returns:
-        The errors found.
+        The errors found; a note for a mask whose compression loses pixels.
     """
     if facts.error is not None:
         return [Problem(path, facts.error)]
     problems = []
+    if path.lower().endswith((".jpg", ".jpeg")):
+        message = "the mask is a JPEG, whose compression smears its border; each pixel above 0 counts as marked."
+        problems.append(Problem(path, message, "note"))
     if facts.blank:
         problems.append(Problem(path, "the mask of an anomalous image marks no pixel."))
     if image.error is None and (image.width, image.height) != (facts.width, facts.height):
