@@ -13,7 +13,6 @@ from rd_plugin import predict
 
 from .conftest import one_method, other_method_slow, run_cli
 
-
 Predict = Callable[..., tuple[int, list[str], str]]
 
 
