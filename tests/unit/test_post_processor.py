@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
+from pathlib import Path
 
+import onnxruntime
+import openvino
 import pytest
 import torch
 from anomalib.data import ImageBatch, InferenceBatch
@@ -196,3 +199,29 @@ def test_equal_scores_have_no_range(threshold: str, caplog: pytest.LogCaptureFix
     batch = ImageBatch(image=torch.zeros(5, 3, 2, 2), pred_score=scores)
     processor.post_process_batch(batch)
     assert batch.pred_label.flatten().tolist() == [False, False, True, True, True]
+
+
+class Judged(torch.nn.Module):
+    """Scores as they are judged, for an export."""
+
+    def __init__(self, processor: DistillationPostProcessor) -> None:
+        super().__init__()
+        self.processor = processor
+
+    def forward(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        result = self.processor(InferenceBatch(pred_score=scores, anomaly_map=None))
+        return result.pred_score, result.pred_label
+
+
+@pytest.mark.parametrize("good", [GOOD, torch.full((200,), 1.5)], ids=["range", "no range"])
+def test_exported_score_that_is_not_a_number_is_anomalous(tmp_path: Path, good: torch.Tensor) -> None:
+    judged = Judged(validated(good, NORMAL)).eval()
+    scores = torch.tensor([[torch.nan], [torch.inf], [1.2], [9.0]])
+    torch.onnx.export(judged, (scores,), tmp_path / "model.onnx", dynamo=True, opset_version=18)
+    compiled = openvino.Core().compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    expected = judged(scores)
+    assert expected[1].flatten().tolist() == [True, True, False, True]
+    for result in (list(compiled(scores.numpy()).values()), session.run(None, {"scores": scores.numpy()})):
+        for value, wanted in zip(result, expected, strict=True):
+            torch.testing.assert_close(torch.from_numpy(value), wanted, equal_nan=True, check_dtype=False)
