@@ -6,7 +6,7 @@ applies them to all splits; ``unread`` finds files that are left out, ``pairs`` 
 there are no splits. ``callback`` checks before a training, a test or a prediction, ``command`` when asked to.
 """
 
-from .callback import DataCheck, OnBadData, memory_file, set_up
+from .callback import DataCheck, OnBadData, act_on, memory_file, set_up
 from .datamodule import SPLITS, check_datamodule, check_datasets, datasets, drop_samples, fingerprint
 from .files import MAX_PIXELS, FileFacts, allow_pixels, inspect_file
 from .pairs import check_pairs
@@ -20,6 +20,7 @@ __all__ = [
     "FileFacts",
     "OnBadData",
     "Problem",
+    "act_on",
     "allow_pixels",
     "check_datamodule",
     "check_datasets",

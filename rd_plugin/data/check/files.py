@@ -22,6 +22,7 @@ class FileFacts:
 
     Args:
         digest: Hash of its bytes.
+        pixels: Hash of its first image's size, mode and pixels, which another format or other metadata do not change.
         width: Width in pixels; 0 if it cannot be read.
         height: Height in pixels; 0 if it cannot be read.
         mode: Pillow's name of its pixels' format, such as ``"RGB"`` or ``"I;16"``.
@@ -40,6 +41,7 @@ class FileFacts:
     deep: bool = False
     orientation: int = 1
     frames: int = 1
+    pixels: str = ""
     error: str | None = None
 
 
@@ -51,6 +53,14 @@ def _digest(path: Path) -> str | None:
             digest.update(piece)
             empty = False
     return None if empty else digest.hexdigest()
+
+
+def _hash_pixels(image: Image.Image) -> str:
+    """Hash of an image that is loaded; a palette's colours count, not their order."""
+    shown = image.convert("RGBA") if image.mode in {"P", "PA"} else image
+    digest = hashlib.blake2b(f"{shown.mode} {shown.size}".encode(), digest_size=16)
+    digest.update(shown.tobytes())
+    return digest.hexdigest()
 
 
 def _orientation(image: Image.Image) -> int:
@@ -111,7 +121,8 @@ def inspect_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> FileFacts:
             image.load()
             blank = image.getbbox(alpha_only=False) is None
             orientation = _orientation(image)
-            return FileFacts(digest, image.width, image.height, image.mode, blank, deep, orientation, frames)
+            pixels = _hash_pixels(image)
+            return FileFacts(digest, image.width, image.height, image.mode, blank, deep, orientation, frames, pixels)
     except UnidentifiedImageError:
         return FileFacts(digest, error="the file is not an image that can be read.")
     except Image.DecompressionBombError as error:

@@ -62,6 +62,17 @@ def test_image_in_training_and_test_set(root: Path) -> None:
     assert found == [f"{tested}: the image is in the training set, too, as {trained}."]
 
 
+@pytest.mark.parametrize("name", ["renamed.png", "re-encoded.bmp", "link.png"])
+def test_image_in_both_sets_under_another_name(root: Path, name: str) -> None:
+    trained, tested = root / "tile/train/good/003.png", root / "tile/test/good" / name
+    if name == "link.png":
+        tested.symlink_to(trained)
+    else:
+        Image.open(trained).save(tested)
+    found = [line for line in lines(root) if "training set" in line]
+    assert found == [f"{tested}: the image is in the training set, too, as {trained}."]
+
+
 def test_several_sizes(root: Path) -> None:
     path = root / "tile/train/good/003.png"
     Image.open(path).resize((50, 40)).save(path)
