@@ -3,15 +3,17 @@
 
 import logging
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-from anomalib.data import Batch
+from anomalib.data import Batch, ImageBatch
 from anomalib.post_processing import PostProcessor
 from lightning.pytorch import LightningModule, Trainer
 from scipy.stats import beta
 from torch import Tensor
 from torchmetrics import CatMetric
+
+from rd_plugin.storage import printable
 
 __all__ = ["DistillationPostProcessor", "ThresholdType", "false_alarm_threshold"]
 
@@ -69,7 +71,8 @@ class DistillationPostProcessor(PostProcessor):
     score in it. This one takes, without defects, the thresholds that a stated share of good images exceeds. The pixel
     threshold is the one that any pixel of as many good images exceeds.
 
-    A score that is not a number counts as anomalous.
+    A score that is not a number counts as anomalous. In a validation, images whose score or map is not finite are left
+    out of thresholds and range, with a warning.
 
     Args:
         threshold: ``"f1"`` (anomalib's), ``"false_alarms"`` (from the validation set's good images, even if it has
@@ -94,6 +97,8 @@ class DistillationPostProcessor(PostProcessor):
         self._good_scores = CatMetric()
         self._good_peaks = CatMetric()
         self._defects = CatMetric()
+        self._validated = 0
+        self._left_out: list[str] = []
 
     @property
     def _checkpoint_config_keys(self) -> tuple[str, ...]:
@@ -108,7 +113,10 @@ class DistillationPostProcessor(PostProcessor):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Collect the scores of good images, beside what anomalib collects."""
+        """Collect the finite scores of good images, beside what anomalib collects."""
+        outputs = self._finite(cast("ImageBatch", outputs))
+        if outputs.batch_size == 0:
+            return
         super().on_validation_batch_end(trainer, pl_module, outputs, *args, **kwargs)
         if not self.enable_thresholding or outputs.gt_label is None:
             return
@@ -119,8 +127,37 @@ class DistillationPostProcessor(PostProcessor):
         if outputs.anomaly_map is not None:
             self._good_peaks.update(outputs.anomaly_map.flatten(1).amax(dim=1)[~defect])
 
+    def _finite(self, batch: ImageBatch) -> ImageBatch:
+        """The images of a batch whose predictions are finite; notes which others there are."""
+        predictions = [value for value in (batch.pred_score, batch.anomaly_map) if value is not None]
+        finite = torch.ones(batch.batch_size, dtype=torch.bool, device=predictions[0].device if predictions else None)
+        for value in predictions:
+            finite &= torch.isfinite(value).flatten(1).all(dim=1) if value.ndim > 1 else torch.isfinite(value)
+        self._validated += len(finite)
+        if finite.all():
+            return batch
+        lost = (~finite).nonzero().flatten().tolist()
+        self._left_out += [str(batch.image_path[index]) if batch.image_path else "unnamed" for index in lost]
+        fields = ("image", "gt_label", "gt_mask", "pred_score", "anomaly_map")
+        values = {name: getattr(batch, name) for name in fields}
+        return ImageBatch(**{name: value[finite] for name, value in values.items() if value is not None})
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set thresholds and range."""
+        """Set thresholds and range; say so where that cannot be done.
+
+        Nothing finite to set them on leaves them as they were: undefined, or those of the last validation.
+        """
+        if self._left_out:
+            logger.warning(
+                "%d of %d validation images have scores that are not finite, and are left out of thresholds and range; "
+                "the first is %s.",
+                len(self._left_out),
+                self._validated,
+                printable(self._left_out[0]),
+            )
+        if self._left_out and len(self._left_out) == self._validated:
+            logger.error("No validation image has a finite score: thresholds and range are not set.")
+        self._validated, self._left_out = 0, []
         if not self._from_good_images():
             super().on_validation_epoch_end(trainer, pl_module)
         else:
@@ -133,6 +170,12 @@ class DistillationPostProcessor(PostProcessor):
             self._set_thresholds()
         for metric in (self._good_scores, self._good_peaks, self._defects):
             metric.reset()
+        if self.enable_normalization and self.image_min == self.image_max:
+            logger.warning(
+                "All validation scores are %g, so their range is undefined: normalized scores are 0 below the "
+                "threshold, 0.5 at it and 1 above it.",
+                float(self.image_min),
+            )
 
     def _from_good_images(self) -> bool:
         """Whether thresholds come from good images alone."""
@@ -146,7 +189,8 @@ class DistillationPostProcessor(PostProcessor):
         for name, metric in (("image", self._good_scores), ("pixel", self._good_peaks)):
             if not metric.update_called:
                 continue
-            scores = metric.compute()
+            # torchmetrics gives a single score without a dimension.
+            scores = metric.compute().flatten()
             threshold, expected, interval = false_alarm_threshold(scores, self.false_alarm_rate)
             getattr(self, f"_{name}_threshold").copy_(threshold)
             lowest = getattr(self, f"{name}_min")
@@ -173,6 +217,15 @@ class DistillationPostProcessor(PostProcessor):
                 expected,
                 needed,
             )
+
+    @staticmethod
+    def _normalize(preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor) -> Tensor | None:
+        """Normalize as anomalib does, and keep what is not a number, of which its comparisons make 0.5."""
+        normalized = PostProcessor._normalize(preds, norm_min, norm_max, threshold)  # noqa: SLF001
+        if preds is None or normalized is None:
+            return None
+        # Comparisons alone, since runtimes may lose NaN in any other operation.
+        return torch.where((preds <= math.inf) & (preds >= -math.inf), normalized, math.nan)
 
     @staticmethod
     def _apply_threshold(preds: Tensor | None, threshold: Tensor) -> Tensor | None:

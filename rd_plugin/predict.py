@@ -14,6 +14,7 @@ from anomalib.deploy import OpenVINOInferencer
 
 from rd_plugin.data.check import inspect_file
 from rd_plugin.data.check.rules import check_image
+from rd_plugin.storage import printable
 
 # Otherwise OpenVINO computes in bfloat16 where a processor can; an export cannot ask for more itself.
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -70,12 +71,12 @@ def main() -> None:
     problems = 0
     for path in arguments.images:
         if problem := _problem(path, inferencer):
-            print(problem, file=sys.stderr)  # noqa: T201
+            print(printable(problem), file=sys.stderr)  # noqa: T201
             problems += 1
             continue
         prediction = inferencer.predict(path)
         label, score = np.asarray(prediction.pred_label).item(), np.asarray(prediction.pred_score).item()
-        print(f"{path.name}: {'anomalous' if label else 'normal'}, score {score:.3f}")  # noqa: T201
+        print(f"{printable(path)}: {'anomalous' if label else 'normal'}, score {score:.3f}")  # noqa: T201
     sys.exit(1 if problems else 0)
 
 

@@ -15,7 +15,7 @@ class ValidationSchedule(Callback):
 
     A validation sets the post-processor's thresholds and normalization, and a checkpoint is written after it; only the
     last one decides what the model says, the others are there for a run that is cut off. The callback does nothing if
-    the user sets ``check_val_every_n_epoch`` or ``val_check_interval``, or stops early by a metric.
+    ``check_val_every_n_epoch`` or ``val_check_interval`` is not Lightning's default, or a metric stops the run early.
 
     Args:
         validations: At most how many validations there are in a run, besides the last one.

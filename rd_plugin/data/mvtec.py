@@ -1,19 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MVTec AD under its short name, with the paper's batch size."""
+"""MVTec AD under its short name, with the paper's batch size and images of every kind."""
 
 from pathlib import Path
 from typing import Any
 
-from anomalib.data import MVTecAD
+from anomalib.data import AnomalibDataset, MVTecAD
+from anomalib.data.utils import LabelName, Split
+from pandas import DataFrame
+from torchvision.transforms.v2 import Transform
 
-__all__ = ["MVTec"]
+from .check.pairs import NORMAL, check_pairs, find_images, find_masks
+
+__all__ = ["MVTec", "MVTecDataset"]
+
+# Those of anomalib's data set.
+_COLUMNS = ["path", "split", "label", "image_path", "label_index", "mask_path"]
+
+
+class MVTecDataset(AnomalibDataset):
+    """One split of a category in MVTec AD's layout: ``train/good``, ``test/<defect>``, ``ground_truth/<defect>``.
+
+    Read is every image that torchvision knows by its extension, small or capital, links included; anomalib's own reads
+    ``.png`` and leaves all else out without a word. An image of a defect belongs to the mask of its name, whatever the
+    extensions: ``007.jpg`` to ``007_mask.png`` or ``007.png``. Without a folder ``ground_truth`` there are no masks.
+
+    Args:
+        root: Folder with the categories.
+        category: Name of one.
+        split: Training or test.
+        augmentations: Augmentations of the images.
+
+    Raises:
+        FileNotFoundError: If there is no such category, or a link leads nowhere.
+        ValueError: If images and masks do not pair up.
+    """
+
+    def __init__(self, root: Path | str, category: str, split: Split, augmentations: Transform | None = None) -> None:
+        super().__init__(augmentations=augmentations)
+        folder = Path(root) / category
+        if not folder.is_dir():
+            msg = f"Path does not exist: {str(folder)!r}; expected a folder in MVTec AD's layout."
+            raise FileNotFoundError(msg)
+        if split is Split.TEST and (problems := check_pairs(folder)):
+            msg = f"{len(problems)} images and masks do not pair up; the first: {problems[0]}"
+            raise ValueError(msg)
+        masked = (folder / "ground_truth").is_dir()
+        rows = []
+        for label in sorted(path for path in (folder / split.value).glob("*") if path.is_dir()):
+            anomalous = label.name != NORMAL
+            masks = find_masks(folder / "ground_truth" / label.name) if anomalous and split is Split.TEST else {}
+            rows += [
+                (
+                    str(folder),
+                    split.value,
+                    label.name,
+                    str(image),
+                    int(LabelName.ABNORMAL if anomalous else LabelName.NORMAL),
+                    str(masks[image.stem][0]) if image.stem in masks else "",
+                )
+                for image in find_images(label)
+            ]
+        # Without test images anomalib takes some from the training set, as it does with its own.
+        samples = DataFrame(rows, columns=_COLUMNS).astype({"label_index": int})
+        for path in (*samples["image_path"], *samples["mask_path"]):
+            if not Path(path).exists():
+                msg = f"{path!r} is a link that leads nowhere."
+                raise FileNotFoundError(msg)
+        samples.attrs["task"] = "segmentation" if masked else "classification"
+        self.samples = samples
+        self.category = category
 
 
 class MVTec(MVTecAD):
-    """anomalib's MVTec AD data module, called ``MVTec`` and with batches of 16 images to train on.
+    """anomalib's MVTec AD data module, called ``MVTec``, with batches of 16 images to train on.
 
     With it ``--data MVTec`` names a data module again, and the paper's recipe needs no configuration. Without data at
-    ``root`` it downloads the data set, as anomalib's module does.
+    ``root`` it downloads the data set, as anomalib's module does. Images may be of any kind; see :class:`MVTecDataset`.
 
     Args:
         root: Folder with the categories.
@@ -34,3 +96,7 @@ class MVTec(MVTecAD):
         **kwargs: Any,
     ) -> None:
         super().__init__(root=root, category=category, train_batch_size=train_batch_size, **kwargs)
+
+    def _setup(self, _stage: str | None = None) -> None:
+        self.train_data = MVTecDataset(self.root, self.category, Split.TRAIN)
+        self.test_data = MVTecDataset(self.root, self.category, Split.TEST)

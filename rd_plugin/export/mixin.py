@@ -13,8 +13,10 @@ from anomalib.metrics import Evaluator
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
+from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
+from rd_plugin.data.check import MAX_PIXELS, OnBadData, act_on, check_datamodule, datasets, set_up
 from rd_plugin.provenance import RecordedModule, installed_versions, now, record_file, resizing, write_record
 from rd_plugin.storage import atomic_export, check_folder, state_size
 
@@ -37,8 +39,15 @@ class ExportedModule(RecordedModule):
     """A recorded module whose exports are there whole or not at all, each with its record.
 
     Takes the arguments of :class:`~rd_plugin.provenance.RecordedModule`.
+
+    Attributes:
+        on_bad_data: What to do about images that would spoil a calibration, as in
+            :class:`~rd_plugin.data.check.DataCheck`.
+        max_pixels: Greatest number of pixels in one of them.
     """
 
+    on_bad_data: OnBadData = "error"
+    max_pixels: int = MAX_PIXELS
     _on_the_way_to_openvino = False
 
     def __init__(
@@ -105,6 +114,7 @@ class ExportedModule(RecordedModule):
         model_file_name: str = "model",
         input_size: tuple[int, int] | None = None,
         compression_type: CompressionType | None = None,
+        datamodule: AnomalibDataModule | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> Path:
@@ -112,13 +122,16 @@ class ExportedModule(RecordedModule):
 
         Raises:
             OSError: If the folder cannot be written to or has less space than the weights take.
+            ValueError: If images that are to calibrate int8 would spoil it, and ``on_bad_data`` says so.
         """
+        if datamodule is not None and compression_type in {CompressionType.INT8_PTQ, CompressionType.INT8_ACQ}:
+            self._check_calibration(datamodule)
 
         def write(folder: Path | str) -> Path:
             self._on_the_way_to_openvino = True
             try:
                 path = super(ExportedModule, self).to_openvino(
-                    folder, model_file_name, input_size, compression_type, *args, **kwargs
+                    folder, model_file_name, input_size, compression_type, datamodule, *args, **kwargs
                 )
             finally:
                 self._on_the_way_to_openvino = False
@@ -126,6 +139,17 @@ class ExportedModule(RecordedModule):
             return path
 
         return self._export(write, export_root, input_size=input_size, compression_type=compression_type)
+
+    def _check_calibration(self, datamodule: AnomalibDataModule) -> None:
+        """Look at the images that are going to calibrate int8, as a training does."""
+        if self.on_bad_data == "off":
+            return
+        set_up(datamodule)
+        # As the trainer does: later calls leave the splits as they are, without what is left out here.
+        datamodule.setup(TrainerFn.FITTING)
+        splits = ("train", "val")
+        problems = check_datamodule(datamodule, splits=splits, max_pixels=self.max_pixels)
+        act_on(problems, self.on_bad_data, datasets(datamodule, splits))
 
     def _export(self, write: Callable[[Path | str], Path], export_root: Path | str, **arguments: object) -> Path:
         """Let one of anomalib's exports write into a hidden folder, add the record, and move both to their place.

@@ -13,7 +13,7 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import nn
 
-from rd_plugin.storage import read_plain, short_refusal
+from rd_plugin.storage import check_checkpoint, read_plain
 
 from .record import RECORD_KEY, Provenance, installed_versions, now
 
@@ -155,13 +155,16 @@ class RecordedModule(AnomalibModule):
             **kwargs: Those, and arguments of the model in place of the checkpoint's.
 
         Raises:
-            ValueError: If the checkpoint holds more than plain data, or does not fit the arguments given.
+            ValueError: If the file is no checkpoint, holds more than plain data, or does not fit the arguments given.
         """
         try:
-            with short_refusal(checkpoint_path):
-                return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-        except TypeError:
-            # Another method's arguments; the record says so better than Python does.
-            record = Provenance.of(read_plain(checkpoint_path, cls.checkpoint_safe_globals())) or Provenance()
+            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        except Exception:
+            if "://" in str(checkpoint_path) or kwargs.get("weights_only") is False:
+                raise
+            # The file or its record may say better what is wrong: it is no checkpoint, or one of another method.
+            content = read_plain(checkpoint_path, cls.checkpoint_safe_globals())
+            check_checkpoint(checkpoint_path, content)
+            record = Provenance.of(content) or Provenance()
             record.check_fits(Provenance(method=cls.__name__), {kind.__name__ for kind in cls.__mro__})
             raise

@@ -12,7 +12,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rd_plugin.data.check import fingerprint, memory_file
-from rd_plugin.storage import short_refusal
+from rd_plugin.storage import check_checkpoint, short_refusal
 
 from .module import RecordedModule
 from .record import Provenance, hash_weights, installed_versions, record_file, write_record
@@ -53,12 +53,14 @@ class RecordedCheckpointIO(CheckpointIO):
         """Read a checkpoint, without running code from it unless ``weights_only=False`` is given.
 
         Raises:
-            ValueError: If it holds more than plain data.
+            ValueError: If it is no checkpoint, or holds more than plain data.
         """
         if kwargs.get("weights_only") is None:
             kwargs["weights_only"] = True
         with short_refusal(path):
-            return self.base.load_checkpoint(path, *args, **kwargs)
+            content = self.base.load_checkpoint(path, *args, **kwargs)
+        check_checkpoint(path, content)
+        return content
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint and its record."""

@@ -4,8 +4,9 @@
 from .atomic import atomic_export, atomic_file, move_files
 from .checkpoints import AtomicCheckpointIO, AtomicCheckpoints
 from .pictures import AtomicPictures
+from .printable import printable
 from .results_folder import ResultsFolder, check_folder, state_size
-from .safe_reading import read_plain, short_refusal, why_refused
+from .safe_reading import check_checkpoint, read_plain, short_refusal, why_refused
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -14,8 +15,10 @@ __all__ = [
     "ResultsFolder",
     "atomic_export",
     "atomic_file",
+    "check_checkpoint",
     "check_folder",
     "move_files",
+    "printable",
     "read_plain",
     "short_refusal",
     "state_size",

@@ -4,20 +4,22 @@
 torch's own text is a page long and recommends to switch the protection off.
 """
 
+import errno
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from anomalib.utils.serialization import anomalib_safe_globals
 
-__all__ = ["read_plain", "short_refusal", "why_refused"]
+__all__ = ["check_checkpoint", "read_plain", "short_refusal", "why_refused"]
 
 # How torch names a class or function that it refuses to unpickle.
 _REFUSED = re.compile(r"nsupported (?:global: )?GLOBAL (\S+)")
+# What Lightning looks up in a checkpoint before anything else.
+_CHECKPOINT_KEYS = ("pytorch-lightning_version", "state_dict")
 
 
 def why_refused(error: Exception) -> str:
@@ -27,12 +29,16 @@ def why_refused(error: Exception) -> str:
         error: What ``torch.load`` raised.
 
     Example:
-        >>> why_refused(UnpicklingError("Trying to load unsupported GLOBAL posix.system whose module is blocked."))
+        >>> why_refused(RuntimeError("Trying to load unsupported GLOBAL posix.system whose module is blocked."))
         'it holds posix.system, and what could run code is never loaded'
+        >>> why_refused(EOFError("Ran out of input"))
+        'it is empty or cut off'
     """
-    found = _REFUSED.search(str(error))
-    wrong = f"it holds {found[1]}" if found else f"it is no torch.save file of plain data ({type(error).__name__})"
-    return f"{wrong}, and what could run code is never loaded"
+    if found := _REFUSED.search(str(error)):
+        return f"it holds {found[1]}, and what could run code is never loaded"
+    if isinstance(error, EOFError | OSError) or "central directory" in str(error):
+        return "it is empty or cut off"
+    return f"it is no torch.save file of plain data ({type(error).__name__}), and what could run code is never loaded"
 
 
 def read_plain(path: str | Path, safe_globals: Sequence[Any] = ()) -> Any:
@@ -43,31 +49,48 @@ def read_plain(path: str | Path, safe_globals: Sequence[Any] = ()) -> Any:
         safe_globals: Classes that it may hold beside tensors, plain values and anomalib's own.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        OSError: If there is no such file, or it may not be read.
         ValueError: If it is no such file, or holds more.
     """
-    try:
-        with anomalib_safe_globals(extra=safe_globals):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # torch, zipfile and the unpickler all raise their own kinds
-        msg = f"{str(path)!r} was refused: {why_refused(error)}."
-        raise ValueError(msg) from error
+    with short_refusal(path), anomalib_safe_globals(extra=safe_globals):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 @contextmanager
 def short_refusal(path: str | Path) -> Iterator[None]:
-    """Within a ``with`` block that reads a checkpoint, raise a short error in place of torch's.
+    """Within a ``with`` block that reads a file by ``torch.load`` and does nothing else, raise a short error.
 
     Args:
-        path: The checkpoint.
+        path: The file.
 
     Raises:
-        ValueError: If the checkpoint holds more than plain data.
+        OSError: If there is no such file, or it may not be read.
+        ValueError: If it is no torch file, or holds more than plain data.
     """
     try:
         yield
-    except UnpicklingError as error:
-        msg = f"checkpoint {str(path)!r} was refused: {why_refused(error)}."
+    except Exception as error:  # torch, zipfile and the unpickler all raise their own kinds
+        # Reading beyond a file's end is an invalid argument to the system.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        msg = f"{str(path)!r} was refused: {why_refused(error)}."
         raise ValueError(msg) from None
+
+
+def check_checkpoint(path: str | Path, content: object) -> None:
+    """Check that what a file held is a Lightning checkpoint.
+
+    Args:
+        path: The file.
+        content: What :func:`read_plain` or ``torch.load`` returned.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    missing = [key for key in _CHECKPOINT_KEYS if not isinstance(content, Mapping) or key not in content]
+    if missing:
+        msg = (
+            f"{str(path)!r} was refused: it is no Lightning checkpoint, since it holds no {missing[0]!r}. What other "
+            "programs have trained can be converted by python -m rd_plugin.convert."
+        )
+        raise ValueError(msg)

@@ -157,7 +157,9 @@ def test_unchanged_files_are_not_read_again(
     _train(method, root, tmp_path)
     (memory,) = tmp_path.glob("**/data_check.json")
     assert memory.parent.name == "tile"
-    monkeypatch.setattr("rd_plugin.data.check.survey.inspect_file", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(
+        "rd_plugin.data.check.survey.inspect_file", lambda path, **_: pytest.fail(f"{path} was read again")
+    )
     _train(method, root, tmp_path)
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults in the middle of a run: one clear message each, and the last good checkpoint is kept."""
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -105,7 +107,8 @@ def test_disk_that_fills_up_keeps_the_last_checkpoint(
         _engine(tmp_path, _InSecondEpoch(fill)).fit(_model(), datamodule=_data(mvtec_root))
     checkpoint = _assert_kept(tmp_path, ReverseDistillation)
     assert caught.value.filename == str(checkpoint)
-    assert f"{checkpoint} could not be written. The last good checkpoint is kept, '{checkpoint}'." in caplog.messages
+    kept = f"The last good checkpoint is kept, '{checkpoint}'; go on from it with --ckpt_path."
+    assert f"{checkpoint} could not be written. {kept}" in caplog.messages
     steps = []
     resumed = _engine(tmp_path, _InSecondEpoch(lambda model: steps.append(model.global_step)))
     resumed.fit(_model(), datamodule=_data(mvtec_root), ckpt_path=checkpoint)
@@ -151,6 +154,61 @@ def test_folder_that_cannot_be_written_to_stops_before_the_data_is_read(mvtec_ro
     with pytest.raises(OSError, match=r"weights' cannot be written to: Not a directory\. .* as default_root_dir\.$"):
         engine.fit(_model(), datamodule=_data(mvtec_root))
     assert not list(tmp_path.rglob("*.json"))
+
+
+class _Terminated(Callback):
+    """Send the process the signal that asks it to stop, when a hook has been called so many times."""
+
+    def __init__(self, hook: str, count: int) -> None:
+        self.count = count
+        setattr(self, hook, self._hooked)
+
+    def _hooked(self, *_: object, **__: object) -> None:
+        self.count -= 1
+        if self.count == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("hook", "count", "steps"),
+    [
+        ("on_train_batch_end", 1, None),
+        ("on_train_batch_end", STEPS_PER_EPOCH + 1, STEPS_PER_EPOCH),
+        ("on_validation_batch_start", 1, None),
+        ("on_validation_batch_start", 4, STEPS_PER_EPOCH),
+    ],
+)
+def test_training_that_is_told_to_stop_fails(
+    mvtec_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, hook: str, count: int, steps: int | None
+) -> None:
+    data = MVTec(mvtec_root, "tile", train_batch_size=4, eval_batch_size=4, num_workers=0)
+    engine = _engine(tmp_path, _Terminated(hook, count), limit_val_batches=1.0, check_val_every_n_epoch=1)
+    with pytest.raises(SystemExit) as stop:
+        engine.train(_model(), datamodule=data)
+    assert stop.value.code == 128 + signal.SIGTERM
+    checkpoints = list(tmp_path.glob("**/*.ckpt"))
+    (message,) = (message for message in caplog.messages if message.startswith("The run was stopped after step"))
+    if steps is None:
+        assert checkpoints == []
+        assert message.endswith(". There is no checkpoint yet.")
+    else:
+        assert message.endswith(
+            f"The last good checkpoint is kept, '{checkpoints[0]}'; go on from it with --ckpt_path."
+        )
+        assert torch.load(checkpoints[0], weights_only=False)["global_step"] == steps
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_evaluation_that_is_told_to_stop_fails(
+    mvtec_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, stage: str
+) -> None:
+    data = MVTec(mvtec_root, "tile", eval_batch_size=4, num_workers=0)
+    hook = f"on_{'validation' if stage == 'validate' else stage}_batch_start"
+    engine = _engine(tmp_path, _Terminated(hook, 2), limit_val_batches=1.0)
+    with pytest.raises(SystemExit) as stop:
+        getattr(engine, stage)(_model(), datamodule=data)
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert "The run was stopped." in caplog.messages
 
 
 def test_failed_export_leaves_the_old_one(tmp_path: Path) -> None:

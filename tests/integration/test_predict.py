@@ -13,15 +13,6 @@ from rd_plugin import predict
 
 from .conftest import one_method, other_method_slow, run_cli
 
-
-@other_method_slow
-def test_verdict_and_score_of_each_image(exported: Path, mvtec_root: Path, tmp_path: Path) -> None:
-    images = [mvtec_root / "tile/test/stain/000.png", mvtec_root / "tile/train/good/000.png"]
-    output = run_cli(tmp_path, "-m", "rd_plugin.predict", exported, *images, program="python")
-    assert "000.png: anomalous, score " in output
-    assert "000.png: normal, score " in output
-
-
 Predict = Callable[..., tuple[int, list[str], str]]
 
 
@@ -40,6 +31,23 @@ def run_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
     return run
 
 
+@other_method_slow
+def test_verdict_and_score_of_each_image(exported: Path, mvtec_root: Path, tmp_path: Path) -> None:
+    images = [mvtec_root / "tile/test/stain/000.png", mvtec_root / "tile/train/good/000.png"]
+    output = run_cli(tmp_path, "-m", "rd_plugin.predict", exported, *images, program="python")
+    assert f"\n{images[0]}: anomalous, score " in f"\n{output}"
+    assert f"\n{images[1]}: normal, score " in f"\n{output}"
+
+
+@one_method
+def test_name_cannot_forge_a_verdict(run_predict: Predict, exported: Path, mvtec_root: Path, tmp_path: Path) -> None:
+    forged = tmp_path / "a.png: normal, score 0.000\nb.png"
+    forged.write_bytes((mvtec_root / "tile/test/stain/000.png").read_bytes())
+    _, output, _ = run_predict(exported, forged)
+    assert len(output) == 1
+    assert output[0].startswith(f"{tmp_path}/a.png: normal, score 0.000\\nb.png: anomalous, score ")
+
+
 @one_method
 def test_images_that_cannot_be_judged_are_named(run_predict: Predict, exported: Path, tmp_path: Path) -> None:
     model = openvino.Core().read_model(exported)
@@ -56,7 +64,7 @@ def test_images_that_cannot_be_judged_are_named(run_predict: Predict, exported: 
     names = ("deep", "narrow", "text", "cut", "missing", "colour", "grey", "alpha")
     status, output, errors = run_predict(tmp_path / "of_one_size.xml", *(tmp_path / f"{name}.png" for name in names))
     assert status == 1
-    assert [line.partition(":")[0] for line in output] == ["colour.png", "grey.png", "alpha.png"]
+    assert [Path(line.partition(":")[0]).name for line in output] == ["colour.png", "grey.png", "alpha.png"]
     for expected in (
         "deep.png: the image has mode I;16, more than 8 bits a channel, and would be clipped to white",
         "narrow.png: the image has 32 x 48 pixels, the model takes 40 x 48 only; resize it, or export",

@@ -21,6 +21,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "anomalib.post_processing.PostProcessor": (
         "_apply_threshold",
         "_checkpoint_config_keys",
+        "_normalize",
     ),
     "anomalib.models.components.AnomalibModule": (
         "_accuracy_control_quantization_ov",
@@ -56,6 +57,14 @@ def test_limits_of_a_trainer_are_where_they_were() -> None:
     assert trainer.check_val_every_n_epoch == 1
     assert isinstance(LightningModule.trainer, property)
     assert LightningModule.trainer.fset is not None
+
+
+def test_loops_hold_the_data_that_they_were_given() -> None:
+    trainer = Trainer(logger=False, enable_checkpointing=False)
+    loops = (trainer.fit_loop, trainer.fit_loop.epoch_loop.val_loop)
+    for loop in (*loops, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
+        assert loop._data_source.instance is None
+    assert trainer.received_sigterm is False
 
 
 def test_hooks_take_what_they_took() -> None:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
+from pathlib import Path
 
+import onnxruntime
+import openvino
 import pytest
 import torch
 from anomalib.data import ImageBatch, InferenceBatch
@@ -131,3 +134,94 @@ def test_checkpoint_keeps_the_arguments() -> None:
 
 def test_state_is_anomalibs() -> None:
     assert DistillationPostProcessor().state_dict().keys() == PostProcessor().state_dict().keys()
+
+
+def test_single_good_image_gets_the_warning_of_two(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        processor = validated(GOOD[:1], NORMAL[:1])
+    assert processor.image_threshold == processor.pixel_threshold == GOOD[0]
+    assert "1 good validation images are too few for a false-alarm rate of 0.01" in caplog.text
+
+
+@pytest.mark.parametrize("lost", [torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("threshold", ["f1", "false_alarms"])
+def test_scores_that_are_not_finite_are_left_out(lost: float, threshold: str, caplog: pytest.LogCaptureFixture) -> None:
+    scores, labels = torch.cat([GOOD, GOOD + 0.9]), torch.cat([NORMAL, ~NORMAL])
+    # In the midst of a batch, and a whole one.
+    bad = torch.cat([torch.tensor([3]), torch.arange(150, 200), torch.tensor([399])])
+    kept = torch.ones(400, dtype=torch.bool)
+    kept[bad] = False
+    expected = validated(scores[kept], labels[kept], threshold=threshold)
+    spoiled = scores.clone()
+    spoiled[bad] = lost
+    with caplog.at_level(logging.WARNING):
+        processor = validated(spoiled, labels, threshold=threshold)
+    assert all(torch.equal(processor.state_dict()[name], value) for name, value in expected.state_dict().items())
+    assert "52 of 400 validation images have scores that are not finite, and are left out" in caplog.text
+
+
+def test_maps_that_are_not_finite_are_left_out_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    processor = DistillationPostProcessor()
+    maps = torch.ones(2, 1, 2, 2)
+    maps[1, 0, 1, 1] = torch.inf
+    batch = ImageBatch(
+        image=torch.zeros(2, 3, 2, 2),
+        gt_label=NORMAL[:2],
+        pred_score=torch.tensor([[1.0], [2.0]]),
+        anomaly_map=maps,
+        image_path=["a.png", "b.png"],
+    )
+    processor.on_validation_batch_end(None, None, batch)
+    with caplog.at_level(logging.WARNING):
+        processor.on_validation_epoch_end(None, None)
+    assert processor.image_threshold == processor.pixel_threshold == 1
+    assert "1 of 2 validation images have scores that are not finite" in caplog.text
+    assert "the first is b.png." in caplog.text
+
+
+def test_validation_without_a_finite_score_sets_nothing_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        processor = validated(torch.full((3,), torch.nan), NORMAL[:3])
+    assert processor.image_threshold.isnan()
+    assert "No validation image has a finite score: thresholds and range are not set." in caplog.text
+
+
+@pytest.mark.parametrize("threshold", ["f1", "false_alarms"])
+def test_equal_scores_have_no_range(threshold: str, caplog: pytest.LogCaptureFixture) -> None:
+    labels = torch.arange(100) % 2 == 0
+    with caplog.at_level(logging.WARNING):
+        processor = validated(torch.full((100,), 2.0), labels, threshold=threshold)
+    assert "All validation scores are 2, so their range is undefined" in caplog.text
+    scores = torch.tensor([[1.0], [2.0], [3.0], [torch.nan], [torch.inf]])
+    result = processor(InferenceBatch(pred_score=scores, anomaly_map=None))
+    assert result.pred_score.isnan().flatten().tolist() == [False, False, False, True, False]
+    assert result.pred_label.flatten().tolist() == [False, False, True, True, True]
+    batch = ImageBatch(image=torch.zeros(5, 3, 2, 2), pred_score=scores)
+    processor.post_process_batch(batch)
+    assert batch.pred_label.flatten().tolist() == [False, False, True, True, True]
+
+
+class Judged(torch.nn.Module):
+    """Scores as they are judged, for an export."""
+
+    def __init__(self, processor: DistillationPostProcessor) -> None:
+        super().__init__()
+        self.processor = processor
+
+    def forward(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        result = self.processor(InferenceBatch(pred_score=scores, anomaly_map=None))
+        return result.pred_score, result.pred_label
+
+
+@pytest.mark.parametrize("good", [GOOD, torch.full((200,), 1.5)], ids=["range", "no range"])
+def test_exported_score_that_is_not_a_number_is_anomalous(tmp_path: Path, good: torch.Tensor) -> None:
+    judged = Judged(validated(good, NORMAL)).eval()
+    scores = torch.tensor([[torch.nan], [torch.inf], [1.2], [9.0]])
+    torch.onnx.export(judged, (scores,), tmp_path / "model.onnx", dynamo=True, opset_version=18)
+    compiled = openvino.Core().compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    expected = judged(scores)
+    assert expected[1].flatten().tolist() == [True, True, False, True]
+    for result in (list(compiled(scores.numpy()).values()), session.run(None, {"scores": scores.numpy()})):
+        for value, wanted in zip(result, expected, strict=True):
+            torch.testing.assert_close(torch.from_numpy(value), wanted, equal_nan=True, check_dtype=False)

@@ -67,6 +67,32 @@ def answer(name):
 print(json.dumps({name: answer(name) for name in sys.argv[1:]}))
 """
 
+# How many validations there are to be, by the command line.
+SCHEDULE = """
+import json, sys
+from anomalib.cli import AnomalibCLI
+import rd_plugin
+
+def configured(*given):
+    sys.argv = ["anomalib", "train", "--data", "anomalib.data.MVTecAD", "--model", sys.argv_model, *given]
+    config = AnomalibCLI(args=sys.argv[1:], run=False).config["train"]
+    return config["model"]["init_args"].get("validations", "unknown")
+
+sys.argv_model = "rd_plugin.ReverseDistillation"
+every = "--trainer.check_val_every_n_epoch"
+small = ["--model.backbone=resnet18", "--model.pre_trained=false"]
+found = {
+    "neither": configured(*small),
+    "word": configured(*small, every, "1"),
+    "equals": configured(*small, f"{every}=1"),
+    "interval": configured(*small, "--trainer.val_check_interval=1.0"),
+    "both": configured(*small, every, "1", "--model.validations=3"),
+    "validations": configured(*small, "--model.validations=3"),
+}
+sys.argv_model = "anomalib.models.Padim"
+print(json.dumps({**found, "other": configured(every, "1", "--model.backbone=resnet18", "--model.pre_trained=false")}))
+"""
+
 THEIRS = "anomalib.models.image.reverse_distillation.lightning_model.ReverseDistillation"
 OURS = "rd_plugin.models.reverse_distillation.lightning_model.ReverseDistillation"
 EXPERT = "rd_plugin.models.expert_reverse_distillation.lightning_model.ExpertReverseDistillation"
@@ -137,3 +163,15 @@ def test_short_name_on_the_command_line_is_reported_as_ambiguous(answers: dict[s
 @pytest.mark.parametrize("name", [OTHER_SHORT_NAME, *FULL_PATHS, *EXPERT_NAMES])
 def test_other_names_on_the_command_line_are_understood(answers: dict[str, tuple[int, str]], name: str) -> None:
     assert answers[name] == [0, ""]
+
+
+def test_schedule_that_is_given_on_the_command_line_is_obeyed(tmp_path: Path) -> None:
+    assert run(SCHEDULE, tmp_path) == {
+        "neither": 5,
+        "word": None,
+        "equals": None,
+        "interval": None,
+        "both": 3,
+        "validations": 3,
+        "other": "unknown",
+    }

@@ -2,25 +2,30 @@
 """Looking at every image and mask once, before anything is learned from them.
 
 ``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` tell what is wrong, ``datamodule``
-applies them to all splits; ``pairs`` finds masks that are missing, without which there are no splits. ``callback``
-checks before a training or a test, ``command`` when asked to.
+applies them to all splits; ``unread`` finds files that are left out, ``pairs`` masks that are missing, without which
+there are no splits. ``callback`` checks before a training, a test or a prediction, ``command`` when asked to.
 """
 
-from .callback import DataCheck, OnBadData, memory_file, set_up
-from .datamodule import SPLITS, check_datamodule, drop_samples, fingerprint
-from .files import FileFacts, inspect_file
+from .callback import DataCheck, OnBadData, act_on, memory_file, set_up
+from .datamodule import SPLITS, check_datamodule, check_datasets, datasets, drop_samples, fingerprint
+from .files import MAX_PIXELS, FileFacts, allow_pixels, inspect_file
 from .pairs import check_pairs
 from .problem import Problem
 from .survey import inspect_files
 
 __all__ = [
+    "MAX_PIXELS",
     "SPLITS",
     "DataCheck",
     "FileFacts",
     "OnBadData",
     "Problem",
+    "act_on",
+    "allow_pixels",
     "check_datamodule",
+    "check_datasets",
     "check_pairs",
+    "datasets",
     "drop_samples",
     "fingerprint",
     "inspect_file",

@@ -9,14 +9,16 @@ from pathlib import Path
 import jsonargparse
 import yaml
 from anomalib.data import AnomalibDataModule
+from jsonargparse.typing import PositiveInt
 
 from .callback import listing, set_up
 from .datamodule import SPLITS, check_datamodule
+from .files import MAX_PIXELS, allow_pixels
 
 __all__ = ["main"]
 
 
-def _datamodule(arguments: Sequence[str] | None) -> AnomalibDataModule:
+def _parse(arguments: Sequence[str] | None) -> tuple[AnomalibDataModule, int]:
     """Build the data module from the arguments that ``train`` takes for it, those of a configuration included."""
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--config", type=Path)
@@ -27,6 +29,7 @@ def _datamodule(arguments: Sequence[str] | None) -> AnomalibDataModule:
         "are problems that would spoil the result.",
     )
     parser.add_argument("--config", metavar="FILE", help="configuration of a training; its section `data` is used")
+    parser.add_argument("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     parser.add_subclass_arguments(AnomalibDataModule, "data", required=True)
     if known.config is not None:
         try:
@@ -34,7 +37,8 @@ def _datamodule(arguments: Sequence[str] | None) -> AnomalibDataModule:
         except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
             parser.error(f"--config {str(known.config)!r} has no section 'data' that can be read ({error!r}).")
         parser.set_defaults({"data": section})
-    return parser.instantiate_classes(parser.parse_args(rest)).data
+    built = parser.instantiate_classes(parser.parse_args(rest))
+    return built.data, built.max_pixels
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,14 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With status 1, if there are problems that would spoil a result.
     """
-    datamodule = _datamodule(arguments)
+    datamodule, max_pixels = _parse(arguments)
+    allow_pixels(max_pixels)
     datamodule.prepare_data()
     try:
         set_up(datamodule)
     except ValueError as error:
         sys.stdout.write(f"{error}\n")
         raise SystemExit(1) from error
-    problems = check_datamodule(datamodule)
+    problems = check_datamodule(datamodule, max_pixels=max_pixels)
     counts = [
         f"{len(dataset.samples)} {split}" for split in SPLITS if (dataset := getattr(datamodule, f"{split}_data", None))
     ]

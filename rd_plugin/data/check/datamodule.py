@@ -1,28 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole data module looked at."""
+"""Data sets, and a whole data module, looked at."""
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from anomalib.data import AnomalibDataModule, AnomalibDataset
+from anomalib.data import AnomalibDataModule, AnomalibDataset, PredictDataset
 from anomalib.data.utils import LabelName
 from pandas import DataFrame, Series
 
+from .files import MAX_PIXELS
 from .problem import Problem
 from .rules import check_image, check_mask, check_overlap, check_split
 from .survey import inspect_files
+from .unread import check_unread
 
-__all__ = ["SPLITS", "check_datamodule", "drop_samples", "fingerprint"]
+__all__ = ["SPLITS", "ImageDataset", "check_datamodule", "check_datasets", "datasets", "drop_samples", "fingerprint"]
 
 SPLITS = ("train", "val", "test")
 
+# Data sets that know their files before they are read.
+ImageDataset = AnomalibDataset | PredictDataset
 
-def _datasets(datamodule: AnomalibDataModule, splits: Collection[str] = SPLITS) -> dict[str, AnomalibDataset]:
-    """Splits of a data module that has been set up."""
+
+def datasets(datamodule: AnomalibDataModule, splits: Collection[str] = SPLITS) -> dict[str, ImageDataset]:
+    """Return the splits of a data module that has been set up.
+
+    Args:
+        datamodule: The data module.
+        splits: Those that are wanted, of ``"train"``, ``"val"`` and ``"test"``.
+
+    Returns:
+        Those of them that there are, by name.
+    """
     found = {split: getattr(datamodule, f"{split}_data", None) for split in splits}
     return {split: dataset for split, dataset in found.items() if isinstance(dataset, AnomalibDataset)}
+
+
+def _samples(dataset: ImageDataset) -> DataFrame:
+    """The table of the samples that anomalib keeps; one is made of images that are only to be predicted."""
+    if isinstance(dataset, AnomalibDataset):
+        return dataset.samples
+    images = list(map(str, dataset.image_filenames))
+    return DataFrame({"image_path": images, "label_index": LabelName.UNKNOWN, "mask_path": ""})
 
 
 def _masks(samples: DataFrame) -> Series:
@@ -35,6 +56,7 @@ def check_datamodule(
     datamodule: AnomalibDataModule,
     memory: Path | None = None,
     splits: Collection[str] = SPLITS,
+    max_pixels: int = MAX_PIXELS,
 ) -> list[Problem]:
     """Check every image and mask of a data module, and how they are split.
 
@@ -42,15 +64,37 @@ def check_datamodule(
         datamodule: A data module that has been set up.
         splits: Those that are checked, of ``"train"``, ``"val"`` and ``"test"``.
         memory: File that keeps what the files hold, for the next time.
+        max_pixels: Greatest number of pixels in an image.
+
+    Returns:
+        All problems, as of :func:`check_datasets`; then a note for each folder with files that are not read.
+    """
+    tables = {split: _samples(dataset) for split, dataset in datasets(datamodule).items()}
+    read = {Path(path) for samples in tables.values() for path in (*samples["image_path"], *_masks(samples)) if path}
+    tested = {Path(path) for path in tables["test"]["image_path"]} if "test" in tables else set()
+    root = getattr(datamodule, "root", None)
+    problems = check_datasets(datasets(datamodule, splits), memory, max_pixels)
+    return problems + check_unread(read, tested, None if root is None else Path(root))
+
+
+def check_datasets(
+    checked: Mapping[str, ImageDataset], memory: Path | None = None, max_pixels: int = MAX_PIXELS
+) -> list[Problem]:
+    """Check every image and mask of data sets, and how they are split.
+
+    Args:
+        checked: The data sets by name; one called ``"train"`` must share no image with the others.
+        memory: File that keeps what the files hold, for the next time.
+        max_pixels: Greatest number of pixels in an image.
 
     Returns:
         All problems: of each split as a whole, then of its files in order; a file that is in two splits is named once.
     """
-    tables = {split: dataset.samples for split, dataset in _datasets(datamodule, splits).items()}
+    tables = {split: _samples(dataset) for split, dataset in checked.items()}
     masks = {split: _masks(samples) for split, samples in tables.items()}
     files = [*(path for samples in tables.values() for path in samples["image_path"])]
     files += [path for paths in masks.values() for path in paths if path]
-    facts = inspect_files(files, memory)
+    facts = inspect_files(files, memory, max_pixels)
     problems: dict[Problem, None] = {}
     for split, samples in tables.items():
         found = check_split(split, samples, facts)
@@ -64,23 +108,27 @@ def check_datamodule(
     return list(problems)
 
 
-def drop_samples(datamodule: AnomalibDataModule, subjects: Collection[str]) -> int:
+def drop_samples(checked: Iterable[ImageDataset], subjects: Collection[str]) -> int:
     """Leave out every sample whose image or mask is among ``subjects``.
 
     Args:
-        datamodule: A data module that has been set up.
+        checked: Data sets.
         subjects: Files.
 
     Returns:
         Number of samples left out.
     """
     dropped = 0
-    for dataset in _datasets(datamodule).values():
-        samples = dataset.samples
+    for dataset in checked:
+        samples = _samples(dataset)
         bad = samples["image_path"].isin(subjects) | samples["mask_path"].isin(subjects)
         dropped += int(bad.sum())
-        if bad.any():
+        if not bad.any():
+            continue
+        if isinstance(dataset, AnomalibDataset):
             dataset.samples = samples[~bad].reset_index(drop=True)
+        else:
+            dataset.image_filenames = [Path(image) for image in samples["image_path"][~bad]]
     return dropped
 
 

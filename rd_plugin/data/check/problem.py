@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from rd_plugin.storage import printable
+
 __all__ = ["Problem"]
 
 
@@ -22,4 +24,4 @@ class Problem:
     severity: Literal["error", "note"] = "error"
 
     def __str__(self) -> str:
-        return f"{self.subject}: {self.message}"
+        return printable(f"{self.subject}: {self.message}")

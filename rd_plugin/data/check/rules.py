@@ -65,11 +65,14 @@ def check_mask(path: str, facts: FileFacts, image: FileFacts) -> list[Problem]:
         image: What the image that it belongs to holds; if that cannot be read, sizes are not compared.
 
     Returns:
-        The errors found.
+        The errors found; a note for a mask whose compression loses pixels.
     """
     if facts.error is not None:
         return [Problem(path, facts.error)]
     problems = []
+    if path.lower().endswith((".jpg", ".jpeg")):
+        message = "the mask is a JPEG, whose compression smears its border; each pixel above 0 counts as marked."
+        problems.append(Problem(path, message, "note"))
     if facts.blank:
         problems.append(Problem(path, "the mask of an anomalous image marks no pixel."))
     if image.error is None and (image.width, image.height) != (facts.width, facts.height):
@@ -117,7 +120,7 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
 
 
 def check_overlap(train: DataFrame, other: DataFrame, facts: Mapping[str, FileFacts]) -> list[Problem]:
-    """Find images that are trained on and tested on, by their content.
+    """Find images that are trained on and tested on, by their pixels, whatever their names and formats.
 
     Args:
         train: anomalib's table of the training set.
@@ -125,11 +128,11 @@ def check_overlap(train: DataFrame, other: DataFrame, facts: Mapping[str, FileFa
         facts: What the files hold, by path.
 
     Returns:
-        An error for each file of ``other`` that holds the same as a file of ``train``.
+        An error for each file of ``other`` that holds the same image as a file of ``train``.
     """
-    trained = {facts[path].digest: path for path in train["image_path"] if facts[path].digest}
+    trained = {facts[path].pixels: path for path in train["image_path"] if facts[path].pixels}
     return [
-        Problem(path, f"the image is in the training set, too, as {trained[facts[path].digest]}.")
+        Problem(path, f"the image is in the training set, too, as {trained[facts[path].pixels]}.")
         for path in other["image_path"]
-        if facts[path].digest in trained
+        if facts[path].pixels in trained
     ]

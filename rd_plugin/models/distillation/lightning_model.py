@@ -26,7 +26,7 @@ from rd_plugin.components import (
     ScoreType,
     Teacher,
 )
-from rd_plugin.data.check import DataCheck, OnBadData, set_up
+from rd_plugin.data.check import MAX_PIXELS, DataCheck, OnBadData, set_up
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
@@ -68,6 +68,10 @@ class Distillation(ExportedModule):
         betas: Adam's decay rates.
         on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
             ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.data.check.DataCheck`.
+        validations: At most how many validations there are on the way, besides the one at the end; ``None`` leaves it
+            to the trainer's ``check_val_every_n_epoch`` and ``val_check_interval``, which go first if they are not
+            Lightning's defaults or, on the command line, if they are given at all.
+        max_pixels: Greatest number of pixels in an image file, by default Pillow's; one with more is bad.
         feature_cache: Whether the frozen network's features of training images are computed once and kept: ``"off"``,
             ``"memory"``, ``"disk"`` or ``"auto"``; see :class:`~rd_plugin.models.distillation.FeatureCache`.
         feature_cache_bytes: How much memory they may take.
@@ -103,6 +107,8 @@ class Distillation(ExportedModule):
         learning_rate: float = 0.005,
         betas: tuple[float, float] = (0.5, 0.999),
         on_bad_data: OnBadData = "error",
+        max_pixels: int = MAX_PIXELS,
+        validations: int | None = 5,
         feature_cache: FeatureCacheType = "auto",
         feature_cache_bytes: int = 2 * 2**30,
         pre_processor: PreProcessor | bool = True,
@@ -134,6 +140,8 @@ class Distillation(ExportedModule):
         self.learning_rate = learning_rate
         self.betas = betas
         self.on_bad_data = on_bad_data
+        self.max_pixels = max_pixels
+        self.validations = validations
         self.feature_cache = feature_cache
         self.feature_cache_bytes = feature_cache_bytes
         self._frozen: FeatureCache | None = None
@@ -175,12 +183,13 @@ class Distillation(ExportedModule):
             AtomicCheckpoints(),
             AtomicPictures(),
             FiniteWeights(),
-            DataCheck(self.on_bad_data),
-            ValidationSchedule(),
+            DataCheck(self.on_bad_data, self.max_pixels),
             MemoryReuse(),
             ProvenanceWriter(fingerprint=self.on_bad_data != "off"),
             LambdaCallback(on_exception=self._let_frozen_network_go),
         ]
+        if self.validations is not None:
+            own.append(ValidationSchedule(self.validations))
         if isinstance(self.model.deviation, MahalanobisDeviation):
             own.append(NormalStatistics())
         return [*(callbacks if isinstance(callbacks, Sequence) else [callbacks]), *own]

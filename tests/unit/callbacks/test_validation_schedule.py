@@ -199,3 +199,11 @@ def test_continued_run_ends_in_a_validation(tmp_path: Path) -> None:
 def test_models_bring_it_along() -> None:
     callbacks = ReverseDistillation("resnet18", pre_trained=False).configure_callbacks()
     assert sum(isinstance(callback, ValidationSchedule) for callback in callbacks) == 1
+
+
+def test_schedule_of_a_model_can_be_chosen() -> None:
+    def schedules(**arguments: object) -> list[int]:
+        callbacks = ReverseDistillation("resnet18", pre_trained=False, **arguments).configure_callbacks()
+        return [callback.validations for callback in callbacks if isinstance(callback, ValidationSchedule)]
+
+    assert (schedules(), schedules(validations=2), schedules(validations=None)) == ([5], [2], [])

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import openvino
@@ -245,6 +246,44 @@ def test_compression_is_recorded(tmp_path: Path) -> None:
     assert json.loads(path.with_suffix(".json").read_text())["export"]["compression_type"] == "fp16"
 
 
+def _foreign(path: Path) -> None:
+    torch.save({"weights": torch.zeros(1)}, path)
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def _halved(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_emptied, "it is empty or cut off."),
+        (_cut_off, "it is empty or cut off."),
+        (_halved, "it is empty or cut off."),
+        (_foreign, "it is no Lightning checkpoint, since it holds no 'pytorch-lightning_version'."),
+    ],
+)
+def test_file_that_is_no_checkpoint_is_named_in_a_sentence(
+    tmp_path: Path, spoil: Callable[[Path], None], reason: str
+) -> None:
+    path = save(tmp_path)
+    spoil(path)
+    message = re.escape(f"'{path}' was refused: {reason}")
+    with pytest.raises(ValueError, match=f"^{message}"):
+        ReverseDistillation.load_from_checkpoint(path)
+    for run in ("fit", "validate", "test", "predict"):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            getattr(quiet_trainer(tmp_path), run)(ReverseDistillation(**SMALL), loader(), ckpt_path=path)
+
+
 class Code:
     """What a pickle runs when it is read carelessly."""
 
@@ -261,9 +300,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, archive: bool) -> None:
     content = torch.load(path, weights_only=True)
     content["hyper_parameters"]["score"] = Code(tmp_path / "marker")
     torch.save(content, path, _use_new_zipfile_serialization=archive)
-    message = re.escape(
-        f"checkpoint '{path}' was refused: it holds posix.mkdir, and what could run code is never loaded."
-    )
+    message = re.escape(f"'{path}' was refused: it holds posix.mkdir, and what could run code is never loaded.")
     with pytest.raises(ValueError, match=f"^{message}$"):
         ReverseDistillation.load_from_checkpoint(path)
     for run in ("fit", "test"):

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rd_plugin.storage import ResultsFolder, check_folder, results_folder
 
@@ -41,6 +43,10 @@ def _trainer(folder: Path, resumed: Path | None = None) -> SimpleNamespace:
     return SimpleNamespace(checkpoint_callbacks=callbacks, ckpt_path=resumed, default_root_dir=folder.parent)
 
 
+def kept(checkpoint: Path) -> str:
+    return f"The last good checkpoint is kept, '{checkpoint}'; go on from it with --ckpt_path."
+
+
 FULL = (errno.ENOSPC, "No space left on device")
 
 
@@ -54,7 +60,7 @@ def test_full_disk_names_the_checkpoint_that_is_kept(tmp_path: Path, caplog: pyt
     checkpoint.parent.mkdir()
     checkpoint.touch()
     message = _logged(caplog, _trainer(checkpoint.parent), *FULL, "twins.png")
-    assert message == f"twins.png could not be written. The last good checkpoint is kept, '{checkpoint}'."
+    assert message == f"twins.png could not be written. {kept(checkpoint)}"
 
 
 def test_full_disk_in_a_resumed_run_names_the_checkpoint_that_it_came_from(
@@ -62,9 +68,7 @@ def test_full_disk_in_a_resumed_run_names_the_checkpoint_that_it_came_from(
 ) -> None:
     (tmp_path / "earlier.ckpt").touch()
     message = _logged(caplog, _trainer(tmp_path / "weights", tmp_path / "earlier.ckpt"), *FULL)
-    assert (
-        message == f"{tmp_path} could not be written. The last good checkpoint is kept, '{tmp_path / 'earlier.ckpt'}'."
-    )
+    assert message == f"{tmp_path} could not be written. {kept(tmp_path / 'earlier.ckpt')}"
 
 
 def test_full_disk_before_the_first_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -81,3 +85,25 @@ def test_remote_folder_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_other_errors_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not _logged(caplog, _trainer(tmp_path), errno.ENOENT, "No such file or directory", "image.png")
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_run_that_is_told_to_stop_fails_and_says_where_it_can_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, written: bool
+) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.state, trainer.global_step = SimpleNamespace(fn=TrainerFn.FITTING), 7
+    checkpoint = tmp_path / "model.ckpt"
+    if written:
+        checkpoint.touch()
+    stop = SIGTERMException()
+    ResultsFolder().on_exception(trainer, LightningModule(), stop)
+    assert stop.code == 128 + 15
+    end = kept(checkpoint) if written else "There is no checkpoint yet."
+    assert caplog.messages == [f"The run was stopped after step 7. {end}"]
+
+
+def test_prediction_that_is_told_to_stop_stops() -> None:
+    ResultsFolder().on_predict_batch_end(SimpleNamespace(received_sigterm=False))
+    with pytest.raises(SIGTERMException):
+        ResultsFolder().on_predict_batch_end(SimpleNamespace(received_sigterm=True))

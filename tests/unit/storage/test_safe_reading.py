@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rd_plugin.storage.safe_reading import short_refusal
+from rd_plugin.storage.safe_reading import check_checkpoint, read_plain, short_refusal
 
 
 class Code:
@@ -32,7 +32,7 @@ class Code:
 def test_what_was_refused_is_named(tmp_path: Path, function: object, arguments: tuple, name: str) -> None:
     file = tmp_path / "model.ckpt"
     torch.save({"state_dict": {}, "code": Code(function, str(tmp_path / "marker"), *arguments)}, file)
-    message = f"checkpoint '{file}' was refused: it holds {name}, and what could run code is never loaded."
+    message = f"'{file}' was refused: it holds {name}, and what could run code is never loaded."
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"), short_refusal(file):
         torch.load(file, weights_only=True)
     assert not (tmp_path / "marker").exists()
@@ -43,5 +43,26 @@ def test_other_files_and_errors(tmp_path: Path) -> None:
     file.write_text("not weights")
     with pytest.raises(ValueError, match=r"it is no torch\.save file of plain data"), short_refusal(file):
         torch.load(file, weights_only=True)
-    with pytest.raises(KeyError, match="state_dict"), short_refusal(file):
-        _ = {}["state_dict"]
+    with pytest.raises(FileNotFoundError), short_refusal(file):
+        torch.load(tmp_path / "nowhere.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
+def test_file_that_is_cut_off(tmp_path: Path, kept: float) -> None:
+    file = tmp_path / "model.ckpt"
+    torch.save({"state_dict": {"weight": torch.zeros(1000)}}, file)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
+    with pytest.raises(ValueError, match=rf"^'{re.escape(str(file))}' was refused: [^\n]*\.$"):
+        read_plain(file)
+    if kept != 1:
+        with pytest.raises(ValueError, match=r"it is empty or cut off\.$"):
+            read_plain(file)
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, [1], None])
+def test_what_is_no_checkpoint(content: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"^'model.ckpt' was refused: it is no Lightning checkpoint, since it holds no"
+    ):
+        check_checkpoint("model.ckpt", content)

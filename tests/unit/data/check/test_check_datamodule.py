@@ -9,7 +9,7 @@ from anomalib.data.utils import LabelName
 from PIL import Image
 
 from rd_plugin import MVTec
-from rd_plugin.data.check import Problem, check_datamodule, drop_samples
+from rd_plugin.data.check import Problem, check_datamodule, datasets, drop_samples
 
 
 @pytest.fixture
@@ -62,6 +62,17 @@ def test_image_in_training_and_test_set(root: Path) -> None:
     assert found == [f"{tested}: the image is in the training set, too, as {trained}."]
 
 
+@pytest.mark.parametrize("name", ["renamed.png", "re-encoded.bmp", "link.png"])
+def test_image_in_both_sets_under_another_name(root: Path, name: str) -> None:
+    trained, tested = root / "tile/train/good/003.png", root / "tile/test/good" / name
+    if name == "link.png":
+        tested.symlink_to(trained)
+    else:
+        Image.open(trained).save(tested)
+    found = [line for line in lines(root) if "training set" in line]
+    assert found == [f"{tested}: the image is in the training set, too, as {trained}."]
+
+
 def test_several_sizes(root: Path) -> None:
     path = root / "tile/train/good/003.png"
     Image.open(path).resize((50, 40)).save(path)
@@ -80,7 +91,7 @@ def test_samples_are_dropped_by_image_and_by_mask(root: Path) -> None:
     mask = str(root / "tile/ground_truth/stain/001_mask.png")
     before = len(data.train_data), len(data.test_data)
     # The validation set is the test set here, so the second sample is left out twice.
-    assert drop_samples(data, {image, mask}) == 3
+    assert drop_samples(datasets(data).values(), {image, mask}) == 3
     assert (len(data.train_data), len(data.test_data)) == (before[0] - 1, before[1] - 1)
     assert image not in set(data.train_data.samples["image_path"])
     assert mask not in set(data.test_data.samples["mask_path"])

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What single files tell, and what is wrong with them."""
 
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import tifffile  # anomalib's
 from anomalib.data.utils import read_image
 from PIL import ExifTags, Image
 
-from rd_plugin.data.check import FileFacts, Problem, inspect_file
+from rd_plugin.data.check import MAX_PIXELS, FileFacts, Problem, allow_pixels, inspect_file
 from rd_plugin.data.check.rules import check_image, check_mask
 
 
@@ -84,6 +87,75 @@ def test_images_that_are_too_large_are_named(tmp_path: Path, monkeypatch: pytest
     RGB.save(path)
     (problem,) = problems(path)
     assert problem.message.startswith("the image is too large to be read (")
+
+
+def _header(width: int, height: int) -> bytes:
+    """A PNG file that says how large it is, and holds next to nothing."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(b"")))
+    parts = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_decompression_bomb_is_a_problem_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(_header(20_000, 20_000))
+    (problem,) = problems(path)
+    assert problem.message.startswith("the image is too large to be read (")
+    assert "400000000" in problem.message
+    assert "max_pixels" in problem.message
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(71, True), (72, False)])
+def test_limit_of_pixels_can_be_given(tmp_path: Path, limit: int, refused: bool) -> None:
+    path = tmp_path / "image.png"
+    RGB.save(path)
+    assert inspect_file(path, max_pixels=limit).error == (
+        "the image is too large to be read (9 x 8 pixels, max_pixels is 71)." if refused else None
+    )
+
+
+def test_larger_images_can_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    path = tmp_path / "image.png"
+    RGB.save(path)
+    allow_pixels(30)
+    assert Image.MAX_IMAGE_PIXELS == 20
+    allow_pixels(72)
+    assert inspect_file(path, max_pixels=72).error is None
+    assert read_image(path).shape == (8, 9, 3)
+    with pytest.raises(ValueError, match=r"max_pixels must be at least 1, got 0\."):
+        allow_pixels(0)
+
+
+def test_default_limit_is_pillows() -> None:
+    assert MAX_PIXELS == 2 * Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "image.png")
+    (problem,) = problems(tmp_path / "image.png")
+    assert problem.message == "it is not a file, but a device, pipe or socket."
+
+
+def test_program_in_postscript_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    (problem,) = problems(path)
+    assert problem.message == "the file holds PostScript, a program, which is not run."
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_further_frames_are_noted(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"image.{suffix}"
+    other = RGB.point(lambda value: 255 - value)
+    RGB.save(path, save_all=True, append_images=[other, RGB])
+    assert inspect_file(path).frames == 3
+    assert [problem.severity for problem in problems(path) if "3 images; the first is used" in problem.message] == [
+        "note"
+    ]
 
 
 @pytest.mark.parametrize(

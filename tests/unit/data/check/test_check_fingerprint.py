@@ -59,7 +59,9 @@ def test_images_that_were_checked_are_not_read_again(
     data = build(mvtec_root)
     expected = fingerprint(data)
     check_datamodule(data, tmp_path / "memory.json")
-    monkeypatch.setattr("rd_plugin.data.check.survey.inspect_file", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(
+        "rd_plugin.data.check.survey.inspect_file", lambda path, **_: pytest.fail(f"{path} was read again")
+    )
     assert fingerprint(data, tmp_path / "memory.json") == expected
 
 

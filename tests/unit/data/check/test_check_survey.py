@@ -3,13 +3,15 @@
 
 import json
 import logging
+import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rd_plugin.data.check import inspect_file, inspect_files, survey
+from rd_plugin.data.check import FileFacts, inspect_file, inspect_files, survey
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def files(tmp_path: Path) -> list[str]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Files in the order in which they are read."""
     seen: list[str] = []
-    monkeypatch.setattr(survey, "inspect_file", lambda path: seen.append(path) or inspect_file(path))
+    monkeypatch.setattr(survey, "inspect_file", lambda path, **_: seen.append(path) or inspect_file(path))
     return seen
 
 
@@ -55,12 +57,76 @@ def test_missing_files_are_looked_for_again(files: list[str], tmp_path: Path) ->
     assert inspect_files([str(late)], memory)[str(late)].error is None
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{"])
-def test_memory_that_cannot_be_read_is_made_anew(files: list[str], tmp_path: Path, content: str) -> None:
+def _entry(**changes: object) -> dict:
+    facts = {**asdict(FileFacts("1", 4, 4, "L")), **changes}
+    return {"stamp": [1, 2, 3, 4], "facts": {name: value for name, value in facts.items() if value != "absent"}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[1]",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        *(
+            json.dumps({"other.png": entry}).encode()
+            for entry in (
+                _entry(later=1),
+                _entry(frames="absent"),
+                _entry(width="4"),
+                {"stamp": [1], "facts": None},
+                {"facts": {}},
+                None,
+            )
+        ),
+    ],
+)
+def test_memory_that_is_not_ours_is_made_anew_with_a_note(
+    files: list[str], tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     memory = tmp_path / "memory.json"
-    memory.write_text(content)
-    inspect_files(files, memory)
+    memory.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        facts = inspect_files(files, memory)
+    assert all(fact.error is None for fact in facts.values())
     assert set(json.loads(memory.read_text())) == set(files)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(str(memory))
+    assert "made anew" in caplog.messages[0]
+
+
+def test_entry_of_another_version_is_not_believed(files: list[str], tmp_path: Path) -> None:
+    memory = tmp_path / "memory.json"
+    first = inspect_files(files, memory)
+    known = json.loads(memory.read_text())
+    known[files[0]]["facts"] = {"sum": "1"}
+    known[files[1]] = ["a", "b"]
+    memory.write_text(json.dumps(known))
+    assert inspect_files(files, memory) == first
+
+
+def test_change_that_keeps_size_and_time_is_noticed(files: list[str], tmp_path: Path) -> None:
+    memory, changed, replaced = tmp_path / "memory.json", Path(files[0]), Path(files[1])
+    before = inspect_files(files, memory)
+    for path in (changed, replaced):
+        status = path.stat()
+        content = path.read_bytes()
+        if path == replaced:
+            path.unlink()
+        # Behind the end of the image, so that only the digest tells.
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    after = inspect_files(files, memory)
+    assert [after[path].digest != before[path].digest for path in files] == [True, True, False, False]
+
+
+def test_other_limit_of_pixels_is_heeded(files: list[str], tmp_path: Path) -> None:
+    memory = tmp_path / "memory.json"
+    errors = [{fact.error is None for fact in inspect_files(files, memory, limit).values()} for limit in (16, 15, 16)]
+    assert errors == [{True}, {False}, {True}]
 
 
 def test_memory_that_cannot_be_written_costs_a_warning(
