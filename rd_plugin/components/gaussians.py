@@ -44,12 +44,12 @@ def held_back(places: Sequence[int]) -> Tensor:
 class _Moments(NamedTuple):
     """Number of vectors at each position, their sums ``(P, K)`` and the sums of their products ``(P, K, K)``."""
 
-    count: Tensor
+    number: Tensor
     sums: Tensor
     products: Tensor
 
     def mean(self) -> Tensor:
-        return self.sums / self.count
+        return self.sums / self.number
 
     def __add__(self, other: "_Moments") -> "_Moments":  # type: ignore[override]
         return _Moments(*(first + second for first, second in zip(self, other, strict=True)))
@@ -146,7 +146,7 @@ class PositionGaussians(DynamicBufferMixin):
         _check_size(vectors, self._seen[0].sums)
         for moments, chosen in zip(self._seen, (~held_back, held_back), strict=True):
             part = vectors[:, chosen]
-            moments.count.add_(part.shape[1])
+            moments.number.add_(part.shape[1])
             moments.sums.add_(part.sum(1))
             moments.products.baddbmm_(part.mT, part)
 
@@ -165,7 +165,7 @@ class PositionGaussians(DynamicBufferMixin):
         taught, held_back = self._seen
         best, shares = float("nan"), (0.0, 0.0)
         with full_precision(taught.sums.device):
-            if taught.count > 0 and held_back.count > 0:
+            if taught.number > 0 and held_back.number > 0:
                 step = -(-len(taught.sums) // _PROBES)
                 probes = torch.arange(0, len(taught.sums), step, device=taught.sums.device)
                 tried = {
@@ -175,7 +175,7 @@ class PositionGaussians(DynamicBufferMixin):
                 shares = min(tried, key=tried.__getitem__)
                 best = tried[shares]
             self.shares = self.shares.new_tensor(shares)
-            self._learn(taught if taught.count > 0 else held_back)
+            self._learn(taught if taught.number > 0 else held_back)
         return best
 
     @torch.no_grad()
@@ -236,13 +236,13 @@ def _shrunk(moments: _Moments, mean_share: float, covariance_share: float, chose
     offset = own - common
     # What a position's mean is off by once it is drawn to the common one.
     left = (1 - mean_share) * offset
-    within = moments.products.mean(0) / moments.count - own.mT @ own / len(own)
+    within = moments.products.mean(0) / moments.number - own.mT @ own / len(own)
     everywhere = within + left.mT @ left / len(left)
-    there = moments.products[chosen] / moments.count - _outer(own[chosen]) + _outer(left[chosen])
+    there = moments.products[chosen] / moments.number - _outer(own[chosen]) + _outer(left[chosen])
     covariance = torch.lerp(everywhere, there, covariance_share)
     variance = everywhere.diagonal().mean().clamp_min(0)
     # What differences of sums are off by, and more than nothing for features that are zero in all images.
-    rounding = _ROUNDING * moments.products.diagonal(dim1=-2, dim2=-1).mean() / moments.count
+    rounding = _ROUNDING * moments.products.diagonal(dim1=-2, dim2=-1).mean() / moments.number
     floor = _RIDGE * variance + rounding + torch.finfo(variance.dtype).eps
     covariance.diagonal(dim1=-2, dim2=-1).add_(floor)
     return common + mean_share * offset[chosen], covariance
@@ -255,7 +255,7 @@ def _outer(vectors: Tensor) -> Tensor:
 def _deviance(moments: _Moments, mean: Tensor, covariance: Tensor, chosen: Tensor) -> float:
     """Negative log-likelihood of what was added up at the chosen positions, in nats a direction, up to a constant."""
     seen = moments.mean()[chosen]
-    second = moments.products[chosen] / moments.count - _outer(seen) + _outer(seen - mean)
+    second = moments.products[chosen] / moments.number - _outer(seen) + _outer(seen - mean)
     factor = torch.linalg.cholesky_ex(covariance).L
     fit = torch.cholesky_solve(second, factor).diagonal(dim1=-2, dim2=-1)
     return float((fit / 2 + factor.diagonal(dim1=-2, dim2=-1).log()).mean())

@@ -108,7 +108,7 @@ class _Vectors:
 
 
 # By the number of dimensions of their matrices.
-_STATISTICS = {4: _Residuals, 3: _Vectors}
+_STATISTICS: dict[int, type[_Residuals] | type[_Vectors]] = {4: _Residuals, 3: _Vectors}
 
 
 def _replace(operation: "ov.Node", constant: torch.Tensor) -> None:

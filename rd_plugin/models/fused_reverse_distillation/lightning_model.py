@@ -52,6 +52,7 @@ class FusedReverseDistillation(Distillation):
     """
 
     model: FusedReverseDistillationModel
+    loss: CosineLoss
     default_max_steps = 200
 
     def __init__(
