@@ -4,12 +4,13 @@
 from rd_plugin.configurations import configuration
 from rd_plugin.data import MVTec, OneClass, SolarCells
 from rd_plugin.export import ExactPreProcessor
-from rd_plugin.models import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.models import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
 from rd_plugin.registration import prepare_command_line, register
 
 __all__ = [
     "ExactPreProcessor",
     "ExpertReverseDistillation",
+    "FusedReverseDistillation",
     "MVTec",
     "OneClass",
     "ReverseDistillation",

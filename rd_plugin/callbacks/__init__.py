@@ -3,8 +3,16 @@
 
 from .finite_weights import FiniteWeights
 from .memory_reuse import MemoryReuse
-from .normal_statistics import NormalStatistics
+from .normal_statistics import NormalStatistics, own_share, training_batches
 from .twin_picture import TwinPicture
 from .validation_schedule import ValidationSchedule
 
-__all__ = ["FiniteWeights", "MemoryReuse", "NormalStatistics", "TwinPicture", "ValidationSchedule"]
+__all__ = [
+    "FiniteWeights",
+    "MemoryReuse",
+    "NormalStatistics",
+    "TwinPicture",
+    "ValidationSchedule",
+    "own_share",
+    "training_batches",
+]

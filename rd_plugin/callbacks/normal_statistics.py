@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell a model what its student misses on good images."""
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Subset
 
-__all__ = ["NormalStatistics"]
+__all__ = ["NormalStatistics", "own_share", "training_batches"]
 
 
 class NormalStatistics(Callback):
@@ -39,35 +40,53 @@ class NormalStatistics(Callback):
         if not trainer.enable_validation or not sum(trainer.num_val_batches):
             self._learn(trainer, pl_module)
 
-    @staticmethod
     # Statistics made in inference mode could not be changed by a later training or loading.
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def _learn(trainer: Trainer, pl_module: LightningModule) -> None:
-        module: Any = pl_module
-        network = module.model
+    def _learn(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        network: Any = pl_module.model
         was_training = network.training
         network.eval()
-        network.deviation.reset()
-        for index, batch in enumerate(_all_images(trainer)):
-            batch = trainer.strategy.batch_to_device(batch)
-            if module.pre_processor:
-                module.pre_processor.on_train_batch_start(trainer, module, batch, index)
-            with trainer.precision_plugin.val_step_context():
-                network.deviation.update(*module.distill_batch(batch))
-        network.deviation.finish(partial(trainer.strategy.reduce, reduce_op="sum"))
+        self.learn(trainer, pl_module)
         network.train(was_training)
 
+    def learn(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the model, which is in evaluation mode, compare with the training images from now on."""
+        module: Any = pl_module
+        deviation = module.model.deviation
+        deviation.reset()
+        for batch in training_batches(trainer, module, own_share(trainer)):
+            with trainer.precision_plugin.val_step_context():
+                deviation.update(*module.distill_batch(batch))
+        deviation.finish(partial(trainer.strategy.reduce, reduce_op="sum"))
 
-def _all_images(trainer: Trainer) -> DataLoader:
-    """A loader of its own over this process's share of the training images: one in use must not be started anew."""
+
+def own_share(trainer: Trainer) -> range:
+    """Return this process's share of the training images, by their place in the data set."""
+    dataset: Any = trainer.train_dataloader.dataset  # type: ignore[union-attr]
+    return range(trainer.global_rank, len(dataset), trainer.world_size)
+
+
+def training_batches(trainer: Trainer, module: Any, indices: Sequence[int]) -> Iterator[Any]:
+    """Yield training images as a training step gets them, in order.
+
+    Args:
+        trainer: The trainer.
+        module: The model, with anomalib's pre-processor.
+        indices: Which images, by their place in the data set.
+    """
     loader: DataLoader = trainer.train_dataloader  # type: ignore[assignment]
-    dataset: Any = loader.dataset
-    return DataLoader(
-        Subset(dataset, range(trainer.global_rank, len(dataset), trainer.world_size)),
+    # A loader of its own: one in use must not be started anew.
+    own = DataLoader(
+        Subset(loader.dataset, indices),
         batch_size=loader.batch_size,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         # Not torch's own generator, from which the training draws.
         generator=torch.Generator(),
     )
+    for index, batch in enumerate(own):
+        batch = trainer.strategy.batch_to_device(batch)
+        if module.pre_processor:
+            module.pre_processor.on_train_batch_start(trainer, module, batch, index)
+        yield batch

@@ -5,6 +5,7 @@ from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreT
 from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
 from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
+from .gaussians import PositionGaussians, held_back
 from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, withhold, within
 from .pyramid import Pyramid, Residual, Stage
 from .resampling import BlurBorder, resampling_matrix
@@ -22,6 +23,7 @@ __all__ = [
     "DeviationType",
     "ImageScore",
     "MahalanobisDeviation",
+    "PositionGaussians",
     "Pyramid",
     "Residual",
     "ResidualStatistics",
@@ -35,6 +37,7 @@ __all__ = [
     "check_range",
     "cosine_deviation",
     "flattened_deviation",
+    "held_back",
     "resampling_matrix",
     "withhold",
     "within",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rd_plugin.components import ResidualStatistics
+from rd_plugin.components import PositionGaussians, ResidualStatistics, held_back
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -32,10 +32,16 @@ def distances(model: "ov.Model") -> list[tuple["ov.Node", "ov.Node"]]:
         operation
         for operation in model.get_ordered_ops()
         if operation.get_type_name() == "MatMul"
-        and operation.input_value(1).get_node().get_type_name() == "Constant"
-        and len(operation.input_value(1).get_shape()) == 4
+        and _is_constant(operation.input_value(1).get_node())
+        and len(operation.input_value(1).get_shape()) in _STATISTICS
     ]
     return [(product.input_value(0).get_node(), product) for product in products]
+
+
+def _is_constant(node: "ov.Node") -> bool:
+    """Whether this is a constant, or one that is kept in half precision and converted."""
+    source = node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
+    return source.get_type_name() == "Constant"
 
 
 def learn_statistics(model: "ov.Model", images: Iterable[np.ndarray]) -> None:
@@ -55,15 +61,54 @@ def learn_statistics(model: "ov.Model", images: Iterable[np.ndarray]) -> None:
         return
     residuals = ov.Model([centring.input_value(0) for centring, _ in found], model.get_parameters())
     compiled = ov.compile_model(residuals, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    scales = [ResidualStatistics(product.input_value(1).get_shape()[-1]) for _, product in found]
-    for image in images:
+    scales = [_STATISTICS[len(product.input_value(1).get_shape())](product) for _, product in found]
+    for place, image in enumerate(images):
         results = compiled(image)
         for index, scale in enumerate(scales):
-            scale.add(torch.from_numpy(results[index]))
+            scale.add(place, torch.from_numpy(results[index]))
     for (centring, product), scale in zip(found, scales, strict=True):
-        scale.finish()
-        _replace(centring, _SIGNS[centring.get_type_name()] * scale.mean)
-        _replace(product, scale.whitening)
+        mean, whitening = scale.finish()
+        _replace(centring, _SIGNS[centring.get_type_name()] * mean)
+        _replace(product, whitening)
+
+
+class _Residuals:
+    """Statistics of one scale's residuals at each position, of shape ``(H, W, 1, K)``."""
+
+    def __init__(self, product: "ov.Node") -> None:
+        self._statistics = ResidualStatistics(product.input_value(1).get_shape()[-1])
+
+    def add(self, place: int, residuals: torch.Tensor) -> None:
+        del place
+        self._statistics.add(residuals)
+
+    def finish(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and whitening matrices, as the graph holds them."""
+        self._statistics.finish()
+        return self._statistics.mean, self._statistics.whitening
+
+
+class _Vectors:
+    """Statistics of feature vectors at each position, of shape ``(P, 1, K)``."""
+
+    def __init__(self, product: "ov.Node") -> None:
+        channels = product.input_value(1).get_shape()[-1]
+        self._statistics = PositionGaussians(channels, channels)
+
+    def add(self, place: int, vectors: torch.Tensor) -> None:
+        self._statistics.add(vectors, held_back([place]))
+
+    def finish(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and whitening matrices, as the graph holds them."""
+        self._statistics.finish()
+        self._statistics.include_held_back()
+        # The graph has divided the vectors by a scale already; theirs is folded into the matrices.
+        scale = self._statistics.scale
+        return self._statistics.mean * scale, self._statistics.whitening.float() / scale
+
+
+# By the number of dimensions of their matrices.
+_STATISTICS: dict[int, type[_Residuals] | type[_Vectors]] = {4: _Residuals, 3: _Vectors}
 
 
 def _replace(operation: "ov.Node", constant: torch.Tensor) -> None:

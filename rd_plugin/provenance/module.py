@@ -72,6 +72,10 @@ class RecordedModule(AnomalibModule):
         """Return what the model was built with, as the record states it."""
         return dict(self.hparams)
 
+    def learned_settings(self) -> dict[str, Any]:
+        """Return what the model has set by itself from good images, beside its weights, as the record states it."""
+        return {}
+
     @property
     def frozen_network(self) -> nn.Module:
         """The pre-trained network whose weights never change while the model is trained."""
@@ -85,6 +89,7 @@ class RecordedModule(AnomalibModule):
             method=self.name,
             arguments=self.described_arguments(),
             input_size=self.resized_to,
+            learned=self.learned_settings(),
             # A trainer that only tests has taken no step.
             steps=self.global_step or known.steps,
             versions=known.versions or installed_versions(),

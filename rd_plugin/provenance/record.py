@@ -43,6 +43,7 @@ class Provenance:
         seed: Lightning's global seed; ``None`` if the run was not seeded.
         teacher: Hash of the teacher's pre-trained weights, of those stages that are used.
         data: Data module of the training, and a fingerprint of the images; ``None`` if there was no data module.
+        learned: What the model has set by itself from good images, beside its weights; empty for most methods.
         versions: Of Python, the platform and the packages that the training ran on.
         date: When the checkpoint was written, ISO 8601 in UTC.
     """
@@ -54,6 +55,7 @@ class Provenance:
     seed: int | None = None
     teacher: str | None = None
     data: dict[str, Any] | None = None
+    learned: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     date: str | None = None
 

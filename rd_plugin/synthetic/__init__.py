@@ -2,7 +2,8 @@
 """Synthetic anomalies: where they may be, what they look like, and images that have them."""
 
 from .foreground import ForegroundType, foreground
+from .spots import spot_masks
 from .textures import Textures
 from .twins import TwinGenerator, perlin_masks
 
-__all__ = ["ForegroundType", "Textures", "TwinGenerator", "foreground", "perlin_masks"]
+__all__ = ["ForegroundType", "Textures", "TwinGenerator", "foreground", "perlin_masks", "spot_masks"]

@@ -102,18 +102,24 @@ class TwinGenerator(nn.Module):
         self.foreground: ForegroundType = foreground
 
     @torch.no_grad()
-    def forward(self, images: Tensor, textures: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        images: Tensor,
+        textures: Callable[[Tensor], Tensor] | None = None,
+        draw: Callable[[Tensor], Tensor] = perlin_masks,
+    ) -> tuple[Tensor, Tensor]:
         """Make twins.
 
         Args:
             images: Normalized images of shape ``(N, 3, H, W)``.
             textures: Returns pictures of the same shape for the images, normalized like them; without it, the batch's
                 own images serve.
+            draw: Returns masks of anomalies for masks of objects, as :func:`perlin_masks` does.
 
         Returns:
             Twins of shape ``(N, 3, H, W)`` and masks of shape ``(N, 1, H, W)``, 1 on anomalies.
         """
-        masks = perlin_masks(foreground(images, self.foreground))
+        masks = draw(foreground(images, self.foreground))
         texture = self._from_batch(images) if textures is None else textures(images)
         transparency = torch.empty(len(images), 1, 1, 1).uniform_(0, _TRANSPARENCY).to(images)
         return torch.lerp(images, texture, masks * (1 - transparency)), masks

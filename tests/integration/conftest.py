@@ -18,11 +18,11 @@ from anomalib.data.utils import read_image
 from anomalib.deploy import ExportType
 from anomalib.engine import Engine
 
-from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
 Method = type[Distillation]
-METHODS: tuple[Method, ...] = (ReverseDistillation, ExpertReverseDistillation)
+METHODS: tuple[Method, ...] = (ReverseDistillation, ExpertReverseDistillation, FusedReverseDistillation)
 
 # Real weights, from a package: what a model with them finds does not hang on a seed.
 BACKBONE = "tf_efficientnet_lite0"

@@ -25,6 +25,7 @@ ROOMS = (
     "models.distillation",
     "models.reverse_distillation",
     "models.expert_reverse_distillation",
+    "models.fused_reverse_distillation",
     "models",
     "convert",
     "registration",

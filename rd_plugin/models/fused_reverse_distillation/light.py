@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brightness that differs from image to image, taken out by one factor."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Light", "LightType"]
+
+LightType = Literal["auto"] | float
+
+# Of torchvision's normalization, which the package's pre-processor does.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Darker than one step of an 8-bit image nothing can be made brighter.
+_DARKEST = 1 / 255
+# A factor is let through as far as good images differ, in standard deviations, and by a change of conditions beyond.
+_DEVIATIONS, _CONDITIONS = 3.0, 1.25
+
+
+class Light(nn.Module):
+    r"""Scale each image by one factor towards the brightness that is usual.
+
+    With :math:`b` an image's mean brightness and :math:`b_0` the geometric mean of those of good images, the factor is
+    :math:`(b_0 / b)^s`. Only light that good images show, give or take a change of conditions, is taken out: an image
+    that is much darker than they were stays dark, since that may be its defect. Values are not cut, so nothing is lost.
+
+    Args:
+        mean: Of the normalization that images have gone through, of each channel.
+        std: Likewise.
+
+    Attributes:
+        reference: Logarithm of :math:`b_0`, brightness being in [0, 1].
+        limit: The factor's logarithm at most, either way.
+        strength: :math:`s`, in [0, 1]; 0 until something was learned.
+
+    Example:
+        >>> light = Light(mean=(0, 0, 0), std=(1, 1, 1))
+        >>> images = torch.tensor([0.2, 0.4]).reshape(2, 1, 1, 1).expand(2, 3, 8, 8)
+        >>> light.learn(light.levels(images))
+        >>> light.strength.fill_(1)
+        tensor(1.)
+        >>> [round(image.mean().item(), 3) for image in light(images)]
+        [0.283, 0.283]
+    """
+
+    mean: Tensor
+    std: Tensor
+    reference: Tensor
+    limit: Tensor
+    strength: Tensor
+
+    def __init__(self, mean: Sequence[float] = _MEAN, std: Sequence[float] = _STD) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("reference", torch.zeros(()))
+        self.register_buffer("limit", torch.zeros(()))
+        self.register_buffer("strength", torch.zeros(()))
+
+    @property
+    def known(self) -> bool:
+        """Whether the usual light was learned."""
+        return bool(self.limit > 0)
+
+    def levels(self, images: Tensor) -> Tensor:
+        """Return the logarithm of each image's mean brightness, of shape ``(N,)``, for normalized images."""
+        brightness = (images.mean((2, 3), keepdim=True) * self.std + self.mean).mean((1, 2, 3))
+        return brightness.clamp_min(_DARKEST).log()
+
+    @torch.no_grad()
+    def learn(self, levels: Tensor) -> None:
+        """Set reference and limit by the :meth:`levels` of good images, of shape ``(N,)``."""
+        levels = levels[levels.isfinite()]
+        self.reference = levels.mean()
+        self.limit = _DEVIATIONS * levels.std(correction=0) + math.log(_CONDITIONS)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return evened images, for normalized ones of shape ``(N, 3, H, W)``."""
+        wanted = self.reference - self.levels(images)
+        # In two comparisons with tensors: a clamp between them is more than some runtimes know.
+        factor = (self.strength * torch.minimum(torch.maximum(wanted, -self.limit), self.limit)).exp().view(-1, 1, 1, 1)
+        # In this form a factor of one leaves every bit as it is.
+        return images * factor + self.mean / self.std * (factor - 1)

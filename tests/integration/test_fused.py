@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fused reverse distillation: what it learns beside its weights, in one process, in two, and in 8 bits."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from anomalib.deploy import CompressionType, ExportType
+from anomalib.engine import Engine
+from torchmetrics.functional.classification import binary_auroc
+
+from rd_plugin import FusedReverseDistillation, MVTec
+from rd_plugin.provenance import Provenance
+
+from .conftest import Trained, run_openvino
+
+
+@pytest.fixture(scope="module")
+def trained(train_once) -> Trained:
+    return train_once(FusedReverseDistillation)
+
+
+def test_command_line_logs_and_records_what_was_learned(trained: Trained) -> None:
+    assert "Light: brightness is evened with a strength of" in trained.output
+    assert "Learned from good images" in trained.output
+    checkpoint = torch.load(trained.checkpoint, weights_only=False)
+    learned = Provenance.of(checkpoint).learned
+    assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)
+    assert set(learned["shares"]) == {"teacher", "residual"}
+    model = FusedReverseDistillation.load_from_checkpoint(trained.checkpoint, visualizer=False)
+    assert model.learned_settings() == learned
+
+
+@pytest.mark.slow
+def test_int8_compares_with_what_quantized_networks_make_of_training_images(
+    trained: Trained, images: torch.Tensor, files: list[Path], mvtec_root: Path, tmp_path: Path
+) -> None:
+    model = FusedReverseDistillation.load_from_checkpoint(trained.checkpoint, visualizer=False).eval()
+    data = MVTec(mvtec_root, "tile", train_batch_size=4, num_workers=0)
+    arguments = {"compression_type": CompressionType.INT8_PTQ, "datamodule": data}
+    path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)
+    scores = torch.from_numpy(np.asarray(run_openvino(path, images.numpy())["pred_score"])).flatten()
+    with torch.inference_mode():
+        expected = model(images).pred_score.flatten()
+    labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
+    assert float(binary_auroc(scores, labels)) == pytest.approx(float(binary_auroc(expected, labels)), abs=0.05)
+
+
+# Lightning starts the script once more for the second process.
+TWO_PROCESSES = """
+import sys
+import torch
+from anomalib.data.utils import read_image
+from anomalib.engine import Engine
+from rd_plugin import FusedReverseDistillation, MVTec
+from rd_plugin.components import held_back
+from rd_plugin.models.fused_reverse_distillation.evidence import Evidence
+
+torch.set_num_threads(1)
+model = FusedReverseDistillation(
+    "resnet18",
+    layers=["layer2", "layer3"],
+    pre_trained=False,
+    pre_processor=FusedReverseDistillation.configure_pre_processor((64, 64)),
+    visualizer=False,
+)
+data = MVTec(sys.argv[1], "tile", train_batch_size=4, num_workers=0)
+limits = {"max_steps": 2, "limit_val_batches": 1, "enable_progress_bar": False}
+engine = Engine(accelerator="cpu", devices=2, strategy="ddp", logger=False, **limits)
+engine.fit(model, datamodule=data)
+network = model.model.eval()
+files = data.train_data.samples["image_path"]
+images = model.pre_processor.transform(torch.stack([read_image(file, as_tensor=True) for file in files]))
+alone = Evidence([128, 256])
+with torch.no_grad():
+    alone.update(*network.distill(network.tiles(images)), held_back(range(len(images))))
+    alone.finish()
+    alone.include_held_back()
+    features = network.distill(network.tiles(images[:4]))
+    result = {
+        "world": engine.trainer.world_size,
+        "fusion": dict(network.fusion.named_buffers()),
+        "shares": [network.evidence.teacher.shares, network.evidence.residual.shares],
+        "shares alone": [alone.teacher.shares, alone.residual.shares],
+        "evidence": network.evidence(*features),
+        "evidence alone": alone(*features),
+    }
+torch.save(result, f"{engine.trainer.global_rank}.pt")
+"""
+
+
+def test_statistics_of_two_processes_are_those_of_one(tmp_path: Path, mvtec_root: Path) -> None:
+    (tmp_path / "script.py").write_text(TWO_PROCESSES)
+    command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
+    results = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1) if (tmp_path / f"{rank}.pt").is_file()]
+    assert len(results) == 2, done.stdout[-3000:] + done.stderr[-3000:]
+    for result in results:
+        assert result["world"] == 2
+        assert all(map(torch.equal, result["shares"], result["shares alone"]))
+        torch.testing.assert_close(result["evidence"], result["evidence alone"], rtol=1e-2, atol=1e-3)
+    first, second = (result["fusion"] for result in results)
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from rd_plugin.components import PositionGaussians
+
+
+def learned(features: torch.Tensor) -> PositionGaussians:
+    gaussians = PositionGaussians(features.shape[1])
+    gaussians.update(features, torch.arange(len(features)) % 4 == 3)
+    gaussians.finish()
+    gaussians.include_held_back()
+    return gaussians
+
+
+def parts(turned: bool, count: int = 400) -> torch.Tensor:
+    """Features (N, 6, 8, 8) of parts that lie alike, or are each shifted anyhow."""
+    generator = torch.Generator().manual_seed(0)
+    mean = 3 * torch.randn(6, 8, 8, generator=generator)
+    spread = torch.rand(6, 8, 8, generator=generator) + 0.1
+    features = mean + spread * torch.randn(count, 6, 8, 8, generator=generator)
+    if turned:
+        shifts = torch.randint(8, (count, 2), generator=generator).tolist()
+        features = torch.stack([part.roll(shift, (1, 2)) for part, shift in zip(features, shifts, strict=True)])
+    return features
+
+
+def test_statistics_are_each_positions_own_on_parts_that_lie_alike_and_common_on_turned_ones() -> None:
+    assert learned(parts(turned=False)).shares.tolist() == pytest.approx([1, 0.95])
+    assert learned(parts(turned=True)).shares.tolist() == pytest.approx([0, 0])
+
+
+def test_distance_is_mahalanobis() -> None:
+    features = parts(turned=True)
+    gaussians = learned(features)
+    flat = features.permute(0, 2, 3, 1).reshape(-1, 6).double()
+    covariance = flat.T.cov(correction=0)
+    covariance += 0.01 * covariance.diagonal().mean() * torch.eye(6)
+    new = parts(turned=True, count=3)
+    off = new.permute(0, 2, 3, 1).double() - flat.mean(0)
+    expected = torch.einsum("nhwi,ij,nhwj->nhw", off, covariance.inverse(), off) / 6
+    torch.testing.assert_close(gaussians(new).double(), expected, rtol=5e-3, atol=1e-3)
+
+
+def test_sums_over_processes_are_those_of_one() -> None:
+    features, flags = parts(turned=False), torch.arange(400) % 4 == 3
+    whole, first, second = (PositionGaussians(6) for _ in range(3))
+    whole.update(features, flags)
+    for part, own in ((first, slice(0, None, 2)), (second, slice(1, None, 2))):
+        part.update(features[own], flags[own])
+    theirs = iter([tensor for moments in second._seen for tensor in moments])
+    first.finish(lambda tensor: tensor + next(theirs))
+    whole.finish()
+    torch.testing.assert_close(first.shares, whole.shares)
+    torch.testing.assert_close(first(features[:4]), whole(features[:4]), rtol=1e-3, atol=1e-3)
+
+
+def test_held_back_images_judge_and_are_then_learned_from() -> None:
+    features = parts(turned=False, count=8)
+    gaussians = PositionGaussians(6)
+    gaussians.update(features, torch.arange(8) % 4 == 3)
+    gaussians.finish()
+    before = gaussians(features)
+    gaussians.include_held_back()
+    after = gaussians(features)
+    # They count as less unusual once they are known.
+    assert after[3::4].mean() < before[3::4].mean()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_images_that_hardly_vary(count: int) -> None:
+    gaussians = learned(torch.ones(count, 300, 2, 2))
+    assert gaussians.projection.shape == (300, 256)
+    assert gaussians(torch.zeros(1, 300, 2, 2)).isfinite().all()
+    if count < 4:  # none is held back
+        assert gaussians.shares.tolist() == [0, 0]
+
+
+def test_what_it_needs_to_know_first() -> None:
+    gaussians = PositionGaussians(6)
+    with pytest.raises(ValueError, match="this model compares with good images, and has seen none"):
+        gaussians(torch.ones(1, 6, 8, 8))
+    with pytest.raises(ValueError, match="images must have one size"):
+        learned(parts(turned=False))(torch.ones(1, 6, 4, 4))
