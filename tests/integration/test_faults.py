@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults in the middle of a run: one clear message each, and the last good checkpoint is kept."""
 
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -166,7 +165,7 @@ class _Terminated(Callback):
     def _hooked(self, *_: object, **__: object) -> None:
         self.count -= 1
         if self.count == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
