@@ -2,7 +2,7 @@
 """Reverse distillation for anomalib: RD4AD (CVPR 2022) and RD with Expert (AAAI 2025) as anomalib models."""
 
 from rd_plugin.configurations import configuration
-from rd_plugin.data import MVTec, OneClass, SolarCells
+from rd_plugin.data import MVTec, OneClass, PartsFolder, SolarCells
 from rd_plugin.export import ExactPreProcessor
 from rd_plugin.models import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
 from rd_plugin.registration import prepare_command_line, register
@@ -13,6 +13,7 @@ __all__ = [
     "FusedReverseDistillation",
     "MVTec",
     "OneClass",
+    "PartsFolder",
     "ReverseDistillation",
     "SolarCells",
     "configuration",

@@ -74,6 +74,10 @@ class DistillationPostProcessor(PostProcessor):
     A score that is not a number counts as anomalous. In a validation, images whose score or map is not finite are left
     out of thresholds and range, with a warning.
 
+    Attributes:
+        expected_false_alarms: After a validation that set thresholds on good images: their number, the false-alarm rate
+            to expect, and its interval; ``None`` otherwise.
+
     Args:
         threshold: ``"f1"`` (anomalib's), ``"false_alarms"`` (from the validation set's good images, even if it has
             defects) or ``"auto"``: ``"f1"`` if the validation set has defects.
@@ -94,6 +98,7 @@ class DistillationPostProcessor(PostProcessor):
             raise ValueError(msg)
         self.threshold: ThresholdType = threshold
         self.false_alarm_rate = false_alarm_rate
+        self.expected_false_alarms: tuple[int, float, tuple[float, float]] | None = None
         self._good_scores = CatMetric()
         self._good_peaks = CatMetric()
         self._defects = CatMetric()
@@ -158,6 +163,7 @@ class DistillationPostProcessor(PostProcessor):
         if self._left_out and len(self._left_out) == self._validated:
             logger.error("No validation image has a finite score: thresholds and range are not set.")
         self._validated, self._left_out = 0, []
+        self.expected_false_alarms = None
         if not self._from_good_images():
             super().on_validation_epoch_end(trainer, pl_module)
         else:
@@ -198,6 +204,7 @@ class DistillationPostProcessor(PostProcessor):
             # anomalib cuts normalized scores off half a range above the threshold.
             highest.copy_(torch.maximum(highest, lowest + 2 * _ROOM * (threshold - lowest)))
             if name == "image":
+                self.expected_false_alarms = (len(scores), expected, interval)
                 self._report(len(scores), expected, interval)
 
     def _report(self, count: int, expected: float, interval: tuple[float, float]) -> None:

@@ -3,9 +3,9 @@
 
 jsonargparse, and with it ``anomalib train``, finds a class by its import path with nothing done. ``get_model`` and
 ``anomalib benchmark`` import only from modules on anomalib's list; this package is added there. And anomalib 2.7's
-command line takes ``--seed_everything`` without ever reading it, and meets a results folder that it cannot make with
-a bare error of the system's; in a process that runs it, both arguments are looked at, and a schedule of validations
-that is given but is Lightning's default is told from one that is not given.
+command line takes ``--seed_everything`` without ever reading it, meets a results folder that it cannot make with a bare
+error of the system's, and exports or tests models that were never trained; in a process that runs it, these are looked
+at, and a schedule of validations that is given but is Lightning's default is told from one that is not given.
 """
 
 import functools
@@ -18,9 +18,11 @@ from lightning import seed_everything
 
 from rd_plugin.storage import check_folder
 
-__all__ = ["heed_schedule", "prepare_command_line", "register"]
+__all__ = ["heed_arguments", "prepare_command_line", "register"]
 
 _SCHEDULE = {"--trainer.check_val_every_n_epoch", "--trainer.val_check_interval"}
+# These would go on with random weights, and write results that look like any others.
+_OF_TRAINED_MODELS = {"validate", "test", "predict", "export"}
 
 
 def register() -> None:
@@ -28,7 +30,7 @@ def register() -> None:
     ALLOWED_MODULES.update({"rd_plugin", "rd_plugin.models"})
 
 
-def heed_schedule(arguments: Any, given: Sequence[str]) -> None:
+def _heed_schedule(arguments: Any, given: Sequence[str]) -> None:
     """Leave it to the trainer when to validate, if the command line says so, though in Lightning's own default.
 
     A trainer does not tell an argument that was given from one that was not. The model's ``validations`` becomes
@@ -45,13 +47,42 @@ def heed_schedule(arguments: Any, given: Sequence[str]) -> None:
         model["init_args"]["validations"] = None
 
 
-def prepare_command_line() -> None:
-    """Let ``anomalib <subcommand>`` heed ``--seed_everything`` and ``--default_root_dir`` before it builds anything.
+def heed_arguments(subcommand: str, arguments: Any, given: Sequence[str] = ()) -> None:
+    """Act on what anomalib's command line takes and does not look at, before anything is built.
 
     The seed does what its help says: ``True``, anomalib's default, draws one and logs it; ``False`` seeds nothing. The
     seed that was used replaces the argument in the configuration that anomalib writes beside the run, as in Lightning's
-    own command line. A folder that cannot be written to stops the command with an :class:`OSError` that names the
-    argument. Nothing is changed in a process that is not that command.
+    own command line.
+
+    Args:
+        subcommand: Such as ``"train"``.
+        arguments: Its arguments, as parsed.
+        given: The words of the command line, which tell what was given from what is a default.
+
+    Raises:
+        OSError: If the results folder cannot be written to; names the argument.
+        ValueError: If one of the package's models is to be tested, used or exported without a checkpoint.
+    """
+    arguments = arguments or {}
+    folder = arguments.get("default_root_dir")
+    # An export with a folder of its own writes nothing there.
+    if folder is not None and "://" not in str(folder) and arguments.get("export_root") is None:
+        check_folder(folder, 0, "default_root_dir")
+    model = arguments.get("model")
+    ours = model is not None and str(model.get("class_path", "")).startswith("rd_plugin.")
+    if subcommand in _OF_TRAINED_MODELS and ours and arguments.get("ckpt_path") is None:
+        msg = f"ckpt_path is missing: without a checkpoint {subcommand} would take a model that has not been trained."
+        raise ValueError(msg)
+    seed = arguments.get("seed_everything", False)
+    if seed is not False:
+        arguments["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)
+    _heed_schedule(arguments, given)
+
+
+def prepare_command_line() -> None:
+    """Let ``anomalib <subcommand>`` heed the arguments that :func:`heed_arguments` names.
+
+    Nothing is changed in a process that is not that command; ``rd-plugin`` needs no preparation.
     """
     # Not imported: a pipeline in Python has no command line.
     module = sys.modules.get("anomalib.cli.cli")
@@ -62,14 +93,6 @@ def prepare_command_line() -> None:
     @functools.wraps(unprepared)
     def prepared(cli: Any) -> None:
         unprepared(cli)
-        arguments = cli.config[cli.config["subcommand"]] or {}
-        seed = arguments.get("seed_everything", False)
-        if seed is not False:
-            arguments["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)
-        folder = arguments.get("default_root_dir")
-        # An export with a folder of its own writes nothing there.
-        if folder is not None and "://" not in str(folder) and arguments.get("export_root") is None:
-            check_folder(folder, 0, "default_root_dir")
-        heed_schedule(arguments, sys.argv)
+        heed_arguments(cli.config["subcommand"], cli.config[cli.config["subcommand"]], sys.argv)
 
     module.AnomalibCLI.before_instantiate_classes = prepared

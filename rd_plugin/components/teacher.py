@@ -196,7 +196,7 @@ class Teacher(nn.Module):
         Raises:
             FileNotFoundError: If ``pre_trained`` is neither a file nor an installed package with one weights file.
             ValueError: If the weights do not fit the backbone.
-            RuntimeError: If timm cannot download its weights.
+            ConnectionError: If timm cannot download its weights.
         """
         if not self._weights_pending:
             return
@@ -208,7 +208,7 @@ class Teacher(nn.Module):
                     f"timm's weights of backbone {self.backbone!r} could not be downloaded ({error}). Without a "
                     "network, give pre_trained the path of a weights file or the name of an installed package with one."
                 )
-                raise RuntimeError(msg) from error
+                raise ConnectionError(msg) from error
             weights = loaded.state_dict()
             self.net.load_state_dict({name: weights[name] for name in self.net.state_dict()})
         elif self.pre_trained is not False:
@@ -244,7 +244,7 @@ class Teacher(nn.Module):
         Raises:
             FileNotFoundError: If ``pre_trained`` is neither a file nor an installed package with one weights file.
             ValueError: If the weights do not fit the backbone.
-            RuntimeError: If timm cannot download its weights.
+            ConnectionError: If timm cannot download its weights.
         """
         expert = deepcopy(self)
         expert.requires_grad_(requires_grad=False)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of other reverse-distillation programs turned into this package's.
 
-On the command line: ``python -m rd_plugin.convert --help``. Each program has a file with one function of its own; files
+On the command line: ``rd-plugin convert --help``. Each program has a file with one function of its own; files
 are read and written in ``files``, tensors carried over in ``transfer``, by the names in ``names``.
 """
 

@@ -29,9 +29,10 @@ ROOMS = (
     "models",
     "convert",
     "registration",
+    "commands",
 )
 # Doors of the house, which lead to every room.
-DOORS = {"", "__main__", "predict"}
+DOORS = {"", "__main__"}
 
 
 def _room(module: str) -> str:

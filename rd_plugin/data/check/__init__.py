@@ -3,7 +3,7 @@
 
 ``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` tell what is wrong, ``datamodule``
 applies them to all splits; ``unread`` finds files that are left out, ``pairs`` masks that are missing, without which
-there are no splits. ``callback`` checks before a training, a test or a prediction, ``command`` when asked to.
+there are no splits. ``callback`` checks before a training, a test or a prediction.
 """
 
 from .callback import DataCheck, OnBadData, act_on, memory_file, set_up

@@ -17,7 +17,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
 
-from rd_plugin.callbacks import FiniteWeights, MemoryReuse, NormalStatistics, ValidationSchedule
+from rd_plugin.callbacks import FiniteWeights, MemoryReuse, NormalStatistics, RunSummary, ValidationSchedule
 from rd_plugin.components import (
     AnomalyMapMode,
     BlurBorder,
@@ -54,6 +54,7 @@ class Distillation(ExportedModule):
             which are ``layer1``, ``layer2`` and ``layer3`` of a ResNet.
         pre_trained: Teacher weights: ``True`` downloads timm's, ``False`` leaves them random, a path or the name of an
             installed package reads a local file (safetensors or ``torch.save``, timm's names or timm's order).
+        image_size: Height and width in pixels that the default pre-processor resizes images to; 256 x 256 by default.
         deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
             features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
             which all go through the model once more before each validation. It suits textures; images must have one
@@ -99,6 +100,7 @@ class Distillation(ExportedModule):
         layers: Sequence[str] | None = None,
         pre_trained: bool | str | Path = True,
         *,
+        image_size: tuple[int, int] | None = None,
         deviation: DeviationType = "cosine",
         anomaly_map_mode: AnomalyMapMode = "add",
         score: ScoreType = "max",
@@ -119,14 +121,15 @@ class Distillation(ExportedModule):
         # Plain types, since these become the checkpoint's hyper-parameters; OmegaConf gives lists of its own.
         layers = None if layers is None or isinstance(layers, str) else list(layers)
         betas = (float(betas[0]), float(betas[1]))
+        image_size = None if image_size is None else _checked_size(image_size, pre_processor)
         super().__init__(
-            pre_processor=pre_processor,
+            pre_processor=pre_processor if image_size is None else self.configure_pre_processor(image_size),
             post_processor=post_processor,
             evaluator=evaluator,
             visualizer=visualizer,
         )
         # Lightning collects them as a method's constructor was given them.
-        self.hparams.update(layers=layers, betas=betas)
+        self.hparams.update(layers=layers, betas=betas, image_size=image_size)
         self.network_arguments: dict[str, Any] = {
             "backbone": backbone,
             "layers": layers,
@@ -182,6 +185,7 @@ class Distillation(ExportedModule):
             ResultsFolder(),
             AtomicCheckpoints(),
             AtomicPictures(),
+            RunSummary(),
             FiniteWeights(),
             DataCheck(self.on_bad_data, self.max_pixels),
             MemoryReuse(),
@@ -340,3 +344,18 @@ class Distillation(ExportedModule):
         loss = finite_sum(name, dict(zip(layers, scales, strict=True)), self.global_step, batch.image_path)
         self.log(name, loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=batch.batch_size)
         return loss
+
+
+def _checked_size(size: Sequence[int], pre_processor: PreProcessor | bool) -> tuple[int, int]:
+    """The size that images are resized to, as plain numbers.
+
+    Raises:
+        ValueError: If it is not a height and a width, or the pre-processor is not the default one.
+    """
+    if pre_processor is not True:
+        msg = "image_size is for the default pre-processor: leave it out, or pre_processor."
+        raise ValueError(msg)
+    if len(size) != 2 or any(side < 1 for side in size):
+        msg = f"image_size must be a height and a width in pixels, got {list(size)}."
+        raise ValueError(msg)
+    return int(size[0]), int(size[1])

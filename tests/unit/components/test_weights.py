@@ -260,5 +260,5 @@ def test_failed_download_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", fail)
     teacher = Teacher(BACKBONE)
-    with pytest.raises(RuntimeError, match=r"'resnet18' could not be downloaded \(no route to host\).*pre_trained"):
+    with pytest.raises(ConnectionError, match=r"'resnet18' could not be downloaded \(no route to host\).*pre_trained"):
         teacher.load_pretrained()

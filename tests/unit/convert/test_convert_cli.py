@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line."""
+"""``rd-plugin convert``."""
 
 import subprocess
 import sys
@@ -8,14 +8,18 @@ import pytest
 import torch
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
-from rd_plugin.convert.__main__ import main
+from rd_plugin.commands.tool import main as run_tool
 
 from .foreign import read_theirs
 
 
+def main(arguments):
+    run_tool(["convert", *arguments])
+
+
 def test_rd4ad_in_a_process(tmp_path, authors_resnet18, offline_environment):
     output = tmp_path / "ours.ckpt"
-    command = [sys.executable, "-m", "rd_plugin.convert", "rd4ad", str(authors_resnet18), "--output", str(output)]
+    command = [sys.executable, "-m", "rd_plugin", "convert", "rd4ad", str(authors_resnet18), "--output", str(output)]
     command += ["--backbone", "resnet18", "--pre_trained", "False"]
     done = subprocess.run(command, env=offline_environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -53,9 +57,9 @@ def test_anomalib(tmp_path, theirs_resnet18):
 def check_one_line(capsys, arguments, expected):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
-    assert caught.value.code == 1
+    assert caught.value.code == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+    assert [line for line in lines if line.startswith("rd-plugin: error: ")] == lines[-1:]
     assert expected in lines[-1]
 
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``rd-plugin check``: look at data without training on it."""
+
+import sys
+
+from anomalib.data import AnomalibDataModule
+from jsonargparse import SUPPRESS, ArgumentParser
+from jsonargparse.typing import PositiveInt
+
+from rd_plugin.data.check import MAX_PIXELS, SPLITS, allow_pixels, check_datamodule, set_up
+from rd_plugin.data.check.callback import listing
+
+__all__ = ["DESCRIPTION", "add_arguments", "run"]
+
+DESCRIPTION = "Look at every image and mask of a data module, and at how they are split."
+
+_ANYTHING = dict | list | str | bool | int | float | None
+
+
+def add_arguments(parser: ArgumentParser, training: ArgumentParser) -> None:
+    """Add the arguments.
+
+    Args:
+        parser: The subcommand's parser.
+        training: The parser of ``train``, whose configurations are taken, too; only their section ``data`` is used.
+    """
+    parser.add_argument("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
+    parser.add_subclass_arguments(AnomalibDataModule, "data", required=True)
+    sections = {key.partition(".")[0] for key in training.get_defaults().keys()} | {"model"}  # noqa: SIM118
+    for section in sorted(sections - {"config", "data"}):
+        parser.add_argument(f"--{section}", type=_ANYTHING, help=SUPPRESS)
+
+
+def run(datamodule: AnomalibDataModule, max_pixels: int = MAX_PIXELS) -> int:
+    """Check a data module, and print what was found.
+
+    Args:
+        datamodule: Not set up yet.
+        max_pixels: Greatest number of pixels in an image.
+
+    Returns:
+        Exit status: 1 if there are problems that would spoil a result.
+    """
+    allow_pixels(max_pixels)
+    datamodule.prepare_data()
+    try:
+        set_up(datamodule)
+    except ValueError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    problems = check_datamodule(datamodule, max_pixels=max_pixels)
+    counts = [
+        f"{len(dataset.samples)} {split}" for split in SPLITS if (dataset := getattr(datamodule, f"{split}_data", None))
+    ]
+    errors = [problem for problem in problems if problem.severity == "error"]
+    notes = [problem for problem in problems if problem.severity == "note"]
+    sys.stdout.write(f"{' + '.join(counts)} images: {len(errors)} problems, {len(notes)} notes.\n")
+    for found in (errors, notes):
+        if found:
+            sys.stdout.write(f"{listing(found)}\n")
+    return 1 if errors else 0

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""anomalib's command line with the package's subcommands."""
+
+import sys
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anomalib import __version__
+from anomalib.cli import AnomalibCLI
+from anomalib.data.errors import MisMatchError
+from jsonargparse import ActionConfigFile, ArgumentParser
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+import rd_plugin  # noqa: F401  # its models and data modules are known by name from the start
+from rd_plugin.registration import heed_arguments
+
+from . import check, convert, inspect
+from .help_text import EXAMPLES, EXIT_STATUSES, HelpAll, ShortHelp
+from .sentences import nearest_file, sentence
+
+__all__ = ["CommandLine", "WrongInput"]
+
+# What wrong input ends in; anything else is a fault of the program.
+_OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
+# anomalib asks for data only when a trainer is built and a model's weights are read.
+_ON_DATA = {"fit", "train", "validate", "test"}
+_OWN = {"check": check.DESCRIPTION, "convert": convert.DESCRIPTION, "inspect": inspect.DESCRIPTION}
+
+
+class WrongInput(Exception):  # noqa: N818  # no error of the program's
+    """Something that was given is wrong; the text is one sentence about it."""
+
+
+class CommandLine(AnomalibCLI):
+    """The tool's command line: parses arguments and runs the subcommand.
+
+    Args:
+        args: Subcommand and arguments; the process's own by default.
+        run: Whether to run the subcommand.
+
+    Raises:
+        WrongInput: If an argument, a file or a folder is wrong.
+        SystemExit: After help, and with a subcommand's status if it is not 0.
+    """
+
+    def __init__(self, args: Sequence[str] | None = None, run: bool = True) -> None:
+        self._given = sys.argv[1:] if args is None else list(args)
+        try:
+            super().__init__(self._given, run)
+        except _OF_INPUT as error:
+            subcommand = next((word for word in self._given if word in self.subcommand_parsers), None)
+            raise WrongInput(sentence(error, self.subcommand_parsers, subcommand)) from error
+
+    @staticmethod
+    def init_parser(**kwargs: Any) -> ArgumentParser:
+        """Return a parser that raises its errors."""
+        kwargs.setdefault("dump_header", [f"anomalib=={__version__}"])
+        parser = ArgumentParser(prog="rd-plugin", exit_on_error=False, formatter_class=ShortHelp, **kwargs)
+        parser.add_argument("--help_all", action=HelpAll, help="Show all arguments, Lightning's trainer's included.")
+        parser.add_argument(
+            "-c",
+            "--config",
+            action=ActionConfigFile,
+            help="Configuration: a file, or the name of one of the package's own, such as quickstart.",
+        )
+        return parser
+
+    @staticmethod
+    def anomalib_subcommands() -> dict[str, dict[str, str]]:
+        """Return the subcommands that are not Lightning's, with their descriptions."""
+        own = {name: {"description": description} for name, description in _OWN.items()}
+        return {**AnomalibCLI.anomalib_subcommands(), **own}
+
+    def add_subcommands(self, **kwargs: Any) -> None:
+        """Add all subcommands, each with an example."""
+        super().add_subcommands(**kwargs)
+        self.parser.add_argument("--traceback", action="store_true", help="Show where an error came from.")
+        self.parser.description = (
+            "Reverse distillation for anomalib: train on images of good parts, and judge others.\n"
+            "`rd-plugin SUBCOMMAND --help` has an example of each."
+        )
+        self.parser.epilog = EXIT_STATUSES
+        for name, parser in self.subcommand_parsers.items():
+            parser.formatter_class = ShortHelp
+            parser.epilog = f"example:\n  {EXAMPLES[name]}\n\n{EXIT_STATUSES}"
+            parser.description = self.anomalib_subcommands().get(name, {}).get("description", parser.description)
+
+    def add_check_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``check``."""
+        check.add_arguments(parser, self.subcommand_parsers["train"])
+
+    def add_convert_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``convert``."""
+        convert.add_arguments(parser)
+
+    def add_inspect_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``inspect``."""
+        inspect.add_arguments(parser)
+
+    def before_instantiate_classes(self) -> None:
+        """Heed the arguments that anomalib takes and does not read."""
+        super().before_instantiate_classes()
+        arguments = self.config[self.subcommand]
+        if self.subcommand in _ON_DATA and arguments.get("data") is None:
+            msg = "data is missing: give --data NAME, such as PartsFolder with --data.root FOLDER."
+            raise ValueError(msg)
+        if not _may_be_loaded(arguments.get("ckpt_path")):
+            path = Path(arguments["ckpt_path"])
+            msg = f"ckpt_path {str(path)!r} is not a file.{nearest_file(path)}"
+            raise FileNotFoundError(msg)
+        if self.subcommand not in _OWN:
+            heed_arguments(self.subcommand, arguments, self._given)
+
+    def check(self) -> None:
+        """Run ``check``."""
+        raise SystemExit(check.run(self.datamodule, self.config_init["check"]["max_pixels"]))
+
+    def convert(self) -> None:
+        """Run ``convert``."""
+        convert.run(self.config_init["convert"])
+
+    def inspect(self) -> None:
+        """Run ``inspect``."""
+        raise SystemExit(inspect.run(self.config_init["inspect"]))
+
+
+def _may_be_loaded(checkpoint: str | Path | None) -> bool:
+    """Whether a checkpoint is there; Lightning's words for one, such as ``last``, and other protocols are its own."""
+    words = {"best", "last", "hpc", "registry"}
+    return checkpoint is None or str(checkpoint) in words or "://" in str(checkpoint) or Path(checkpoint).is_file()

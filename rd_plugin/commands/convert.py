@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``rd-plugin convert``: checkpoints of other programs."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser, Namespace
+
+from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_urd
+
+__all__ = ["DESCRIPTION", "add_arguments", "run"]
+
+DESCRIPTION = "Turn a checkpoint of another reverse-distillation program into one of rd_plugin."
+
+_PROGRAMS: dict[str, tuple[Callable[..., None], str]] = {
+    "rd4ad": (convert_rd4ad, "the RD4AD authors' program: {'bn': ..., 'decoder': ...}"),
+    "urd": (convert_urd, "the RD with Expert authors' program: {'teacher': ..., 'student': ...}"),
+    "anomalib": (convert_anomalib, "anomalib's own ReverseDistillation: a Lightning checkpoint"),
+}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the programs and their arguments.
+
+    Args:
+        parser: The subcommand's parser.
+    """
+    subcommands = parser.add_subcommands(dest="program", metavar="PROGRAM", title="programs")
+    programs: dict[str, ArgumentParser] = {}
+    for name, (_, help_text) in _PROGRAMS.items():
+        program = ArgumentParser(description=help_text, exit_on_error=False)
+        subcommands.add_subcommand(name, program, help=help_text)
+        program.add_argument("source", metavar="THEIRS", type=Path, help="the other program's checkpoint")
+        program.add_argument("--output", required=True, metavar="OURS.ckpt", type=Path, help="the checkpoint to write")
+        programs[name] = program
+    programs["rd4ad"].add_argument(
+        "--backbone",
+        type=str,
+        default="wide_resnet50_2.tv_in1k",
+        help="the teacher, with timm's tag of the weights that the student was trained on",
+    )
+    programs["rd4ad"].add_argument(
+        "--pre_trained",
+        type=bool | str,
+        default=True,
+        metavar="WEIGHTS",
+        help="its weights: true (timm's, downloaded), false (random), a path or an installed package",
+    )
+    programs["urd"].add_argument(
+        "--backbone",
+        type=str,
+        default="wide_resnet50_2.tv_in1k",
+        help="the teacher, with timm's tag of the weights that its training started from; its own weights are in the "
+        "file",
+    )
+    programs["urd"].add_argument(
+        "--injection",
+        type=Literal["unguided", "guided"],
+        default="unguided",
+        help="how the student was trained: unguided is what the authors' released script trains and evaluates, because "
+        "a flag in it is inverted; guided is for files trained with the flag set right",
+    )
+
+
+def run(arguments: Namespace) -> None:
+    """Convert a checkpoint.
+
+    Args:
+        arguments: What was parsed.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        ValueError: If the source is not what the program writes.
+    """
+    options = dict(arguments[arguments.program])
+    convert, _ = _PROGRAMS[arguments.program]
+    try:
+        convert(**options)
+    except (RuntimeError, TypeError) as error:
+        # Of torch, which meets tensors of other shapes and files of other programs with either.
+        raise ValueError(" ".join(str(error).split())) from error
+    sys.stdout.write(f"{options['output']} written.\n")

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the tool's help looks: short, with an example, and whole when asked for."""
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+from jsonargparse import DefaultHelpFormatter
+
+__all__ = ["EXAMPLES", "EXIT_STATUSES", "FullHelp", "HelpAll", "ShortHelp"]
+
+EXIT_STATUSES = """\
+exit status:
+  0  done
+  1  done, but there is data that cannot be used (check, inspect)
+  2  an argument, a file or a folder is wrong; one sentence says which. Errors found while running count, too:
+     `rd-plugin --traceback SUBCOMMAND ...` shows where they came from
+  3  something else failed; a traceback is shown"""
+
+_CHECKPOINT = "results/ReverseDistillation/my_parts/latest/weights/lightning/model.ckpt"
+_DATA = "--model rd_plugin.ReverseDistillation --data PartsFolder --data.root my_parts"
+
+# One for each subcommand.
+EXAMPLES = {
+    "train": "rd-plugin train --config folder --data.root my_parts",
+    "fit": f"rd-plugin fit {_DATA}",
+    "validate": f"rd-plugin validate {_DATA} --ckpt_path {_CHECKPOINT}",
+    "test": f"rd-plugin test {_DATA} --ckpt_path {_CHECKPOINT}",
+    "predict": f"rd-plugin predict --model rd_plugin.ReverseDistillation --data new_parts --ckpt_path {_CHECKPOINT}",
+    "export": "rd-plugin export --model rd_plugin.ReverseDistillation --export_type openvino "
+    f"--ckpt_path {_CHECKPOINT}",
+    "check": "rd-plugin check --config folder --data.root my_parts",
+    "convert": "rd-plugin convert rd4ad AUTHORS.pth --backbone wide_resnet50_2.tv_in1k --output OURS.ckpt",
+    "inspect": f"rd-plugin inspect {_CHECKPOINT} new_parts --csv verdicts.csv",
+    "benchmark": "rd-plugin benchmark --config benchmark.yaml",
+    "install": "rd-plugin install --option openvino",
+}
+
+# Lightning's and OpenVINO's arguments: some two hundred, which would hide the others.
+_LONG = ("trainer", "optimizer", "lr_scheduler", "ov_kwargs", "ov_args", "onnx_kwargs", "metric", "logging")
+
+
+class FullHelp(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Help with every argument."""
+
+
+class ShortHelp(FullHelp):
+    """Help without the arguments that Lightning's trainer and OpenVINO's converter take."""
+
+    def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], *args: Any, **kwargs: Any) -> None:
+        """Add the usage line.
+
+        Args:
+            usage: The line, if it is given.
+            actions: The parser's arguments.
+            *args: Those of argparse's method.
+            **kwargs: Those of argparse's method.
+        """
+        super().add_usage(usage, [action for action in actions if not _is_long(action)], *args, **kwargs)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Add an argument, unless it is one of those.
+
+        Args:
+            action: The argument.
+        """
+        if not _is_long(action):
+            super().add_argument(action)
+
+
+def _is_long(action: argparse.Action) -> bool:
+    return action.dest.startswith(_LONG)
+
+
+class HelpAll(argparse.Action):
+    """Print the help with every argument, and exit."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**{**arguments, "nargs": 0, "dest": argparse.SUPPRESS, "default": argparse.SUPPRESS})
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
+        """Print it."""
+        del args, kwargs
+        parser.formatter_class = FullHelp
+        parser.print_help()
+        parser.exit()

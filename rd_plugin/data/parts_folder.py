@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of one's own images: good ones, and defects and masks if there are any."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from anomalib.data import AnomalibDataset, Folder
+from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms.v2 import Transform
+
+__all__ = ["PartsFolder", "PartsFolderDataset"]
+
+logger = logging.getLogger(__name__)
+
+Directory = str | Path | Sequence[str | Path]
+
+_DEFECT = "defect"
+_MASK = "mask"
+# One to train on, one to test on, and two whose scores make a range.
+_FEWEST = 4
+
+
+class PartsFolderDataset(AnomalibDataset):
+    """One split of a folder.
+
+    Args:
+        name: Name of the data.
+        samples: anomalib's table of the samples.
+    """
+
+    def __init__(self, name: str, samples: pd.DataFrame) -> None:
+        super().__init__()
+        self._name = name
+        self.samples = samples
+
+    @property
+    def name(self) -> str:
+        """Name of the data."""
+        return self._name
+
+
+class PartsFolder(Folder):
+    """anomalib's ``Folder``, which looks at what is there: good images alone are enough.
+
+    .. code-block:: text
+
+        root/good/     images of good parts, at any depth
+        root/defect/   images of defects, if there are any, at any depth: defect/scratch/1.png
+        root/mask/     their masks, if there are any, at the same places: mask/scratch/1.png or mask/scratch/1_mask.png
+
+    Good images are split with a fixed seed: most are trained on, a share is held back to set thresholds on (the
+    validation set, which has no defects, so that none decides the threshold that it is judged by), and a share to test
+    on, for the false-alarm rate. All defects are tested on. A table in the log says how many went where.
+
+    anomalib's ``Folder`` refuses paths with other than ASCII characters and a folder of defects that is not there; this
+    one takes any path.
+
+    Args:
+        root: The folder.
+        name: Name of the results' folder; by default that of ``root``.
+        normal_dir: Folder of good images within ``root``, or several.
+        abnormal_dir: Folder of defects, or several; by default ``defect`` if it is there.
+        mask_dir: Folder of masks, or one for each of ``abnormal_dir``; by default ``mask`` if it is there. Either all
+            defects have a mask or none has.
+        val_split_ratio: Share of the good images that thresholds are set on.
+        test_split_ratio: Share of the good images that are tested on.
+        train_batch_size: Images in a training batch.
+        eval_batch_size: Images in an evaluation batch.
+        num_workers: Processes that read images.
+        train_augmentations: Augmentations of training images.
+        val_augmentations: Augmentations of validation images.
+        test_augmentations: Augmentations of test images.
+        augmentations: Augmentations of all images for which no others are given.
+        seed: Seed of the split.
+
+    Raises:
+        ValueError: If a share is not between 0 and 1 or both leave nothing to train on; on set-up, if there are too few
+            images, or defects without a mask.
+        FileNotFoundError: On set-up, if a folder is not there.
+
+    Example:
+        >>> PartsFolder("datasets/Prüfteile 2024").name
+        'Prüfteile 2024'
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        name: str | None = None,
+        normal_dir: Directory = "good",
+        abnormal_dir: Directory | None = None,
+        mask_dir: Directory | None = None,
+        val_split_ratio: float = 0.2,
+        test_split_ratio: float = 0.2,
+        train_batch_size: int = 16,
+        eval_batch_size: int = 16,
+        num_workers: int = 4,
+        train_augmentations: Transform | None = None,
+        val_augmentations: Transform | None = None,
+        test_augmentations: Transform | None = None,
+        augmentations: Transform | None = None,
+        seed: int = 0,
+    ) -> None:
+        for argument, share in (("val_split_ratio", val_split_ratio), ("test_split_ratio", test_split_ratio)):
+            if not 0 < share < 1:
+                msg = f"{argument} must be a fraction between 0 and 1, got {share}."
+                raise ValueError(msg)
+        if val_split_ratio + test_split_ratio >= 1:
+            msg = f"val_split_ratio + test_split_ratio must be less than 1, got {val_split_ratio} + {test_split_ratio}."
+            raise ValueError(msg)
+        super().__init__(
+            name=name or Path(root).absolute().name,
+            normal_dir=normal_dir,
+            root=root,
+            abnormal_dir=abnormal_dir,
+            mask_dir=mask_dir,
+            train_batch_size=train_batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            train_augmentations=train_augmentations,
+            val_augmentations=val_augmentations,
+            test_augmentations=test_augmentations,
+            augmentations=augmentations,
+            # All three splits are made here, none by anomalib.
+            test_split_mode=TestSplitMode.FROM_DIR,
+            test_split_ratio=test_split_ratio,
+            val_split_mode=ValSplitMode.FROM_DIR,
+            val_split_ratio=val_split_ratio,
+            seed=seed,
+        )
+        self._told = False
+
+    def _setup(self, _stage: str | None = None) -> None:
+        root = Path(str(self.root))
+        if not root.is_dir():
+            msg = f"data.root {str(root)!r} is not a folder."
+            raise FileNotFoundError(msg)
+        good = [image for folder in self._folders(self.normal_dir, "normal_dir") for image in _images(folder)]
+        held_back = [max(round(share * len(good)), few) for share, few in self._shares()]
+        if len(good) <= sum(held_back):
+            msg = f"data.root {str(root)!r} has {len(good)} good images; at least {_FEWEST} are needed."
+            raise ValueError(msg)
+        table = pd.DataFrame({"image_path": map(str, good), "label_index": int(LabelName.NORMAL), "mask_path": ""})
+        table = table.sample(frac=1, random_state=self.seed, ignore_index=True)
+        splits = [Split.VAL.value] * held_back[0] + [Split.TEST.value] * held_back[1]
+        table["split"] = splits + [Split.TRAIN.value] * (len(good) - len(splits))
+        defects = self._defects()
+        table = pd.concat([table, defects], ignore_index=True)
+        self._set_splits(table, "segmentation" if any(defects["mask_path"]) else "classification")
+        if not self._told:
+            logger.info("%s", self._table(table))
+            self._told = True
+
+    def _create_test_split(self) -> None:
+        """Leave the splits as they are; anomalib would take good images from the training set for a set without any."""
+
+    def _shares(self) -> tuple[tuple[float, int], tuple[float, int]]:
+        """What is held back of the good images: the share, and how many at least."""
+        return (self.val_split_ratio, 2), (self.test_split_ratio, 1)
+
+    def _folders(self, given: Directory, argument: str) -> list[Path]:
+        """Folders within the root, which have to be there."""
+        root = Path(str(self.root))
+        folders = [root / entry for entry in ([given] if isinstance(given, str | Path) else given)]
+        for folder in folders:
+            if not folder.is_dir():
+                others = ", ".join(sorted(repr(path.name) for path in root.iterdir() if path.is_dir())) or "none"
+                msg = f"data.{argument}: there is no folder {str(folder)!r}; the folders in data.root are: {others}."
+                raise FileNotFoundError(msg)
+        return folders
+
+    def _given_or_there(self, given: Directory | None, usual: str) -> Directory:
+        """Folders that were asked for, or the usual one if it is there."""
+        if given is not None:
+            return given
+        return [usual] if (Path(str(self.root)) / usual).is_dir() else []
+
+    def _defects(self) -> pd.DataFrame:
+        """The defects with their masks, all to be tested on."""
+        folders = self._folders(self._given_or_there(self.abnormal_dir, _DEFECT), "abnormal_dir")
+        masks = self._folders(self._given_or_there(self.mask_dir, _MASK), "mask_dir")
+        if len(masks) == 1 and len(folders) > 1:
+            # One folder of masks for several of defects has one for each, or all in one.
+            masks = [masks[0] / folder.name if (masks[0] / folder.name).is_dir() else masks[0] for folder in folders]
+        if masks and folders and len(masks) != len(folders):
+            msg = (
+                f"data.mask_dir must be one folder, or one for each of abnormal_dir ({len(folders)}), got {len(masks)}."
+            )
+            raise ValueError(msg)
+        rows = []
+        for index, folder in enumerate(folders):
+            known = _masks(masks[index]) if masks else {}
+            for image in _images(folder):
+                place = image.relative_to(folder).with_suffix("")
+                rows.append((str(image), known.get(place.as_posix(), "")))
+        without = [image for image, mask in rows if not mask]
+        if without and any(_images(folder) for folder in masks):
+            msg = (
+                f"data.mask_dir: {len(without)} of {len(rows)} defects have no mask, such as {without[0]!r}; give each "
+                "one at the same place under the same name, or move the masks out of data.root."
+            )
+            raise ValueError(msg)
+        taken = [mask for _, mask in rows if mask]
+        if twice := sorted({mask for mask in taken if taken.count(mask) > 1}):
+            msg = (
+                f"data.mask_dir: {twice[0]!r} would be the mask of several defects; give each of abnormal_dir its own."
+            )
+            raise ValueError(msg)
+        defects = pd.DataFrame(rows, columns=["image_path", "mask_path"])
+        return defects.assign(label_index=int(LabelName.ABNORMAL), split=Split.TEST.value)
+
+    def _set_splits(self, table: pd.DataFrame, task: str) -> None:
+        """Make a data set of each split."""
+        table.attrs["task"] = task
+        for split in (Split.TRAIN, Split.VAL, Split.TEST):
+            samples = table[table["split"] == split.value].reset_index(drop=True)
+            setattr(self, f"{split.value}_data", PartsFolderDataset(self.name, samples))
+
+    def _table(self, table: pd.DataFrame) -> str:
+        """Say what was found and what becomes of it."""
+        counts = table.groupby(["split", "label_index"]).size()
+        masks = sum(table["mask_path"] != "")
+        lines = [
+            f"{self.root}: {sum(table['label_index'] == 0)} good images, {sum(table['label_index'] == 1)} defects, "
+            f"{masks or 'no'} masks",
+            "  used to                |  good | defects",
+            "  -----------------------+-------+--------",
+        ]
+        for split, purpose in (("train", "train"), ("val", "set thresholds (val)"), ("test", "test")):
+            lines.append(f"  {purpose:<22} | {counts.get((split, 0), 0):>5} | {counts.get((split, 1), 0):>7}")
+        if unused := self._unused(table):
+            lines.append(f"  not used: {', '.join(unused)}; folders of defects can be named in data.abnormal_dir")
+        return "\n".join(lines)
+
+    def _unused(self, table: pd.DataFrame) -> list[str]:
+        """Folders in the root that hold images, none of which is used."""
+        root = Path(str(self.root))
+        used = {
+            Path(path).relative_to(root).parts[0]
+            for path in [*table["image_path"], *table["mask_path"]]
+            if path and Path(path).is_relative_to(root)
+        }
+        used.add(_MASK)
+        folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name not in used)
+        return [f"{folder.name} ({len(images)} images)" for folder in folders if (images := _images(folder))]
+
+
+def _images(folder: Path) -> list[Path]:
+    """Images in a folder at any depth, in an order that does not depend on the file system; no hidden ones."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _masks(folder: Path) -> dict[str, str]:
+    """Masks by the place of their image within its folder, without endings."""
+    places = ((path.relative_to(folder).with_suffix("").as_posix(), str(path)) for path in _images(folder))
+    return {place.removesuffix("_mask"): path for place, path in places}

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``rd-plugin inspect`` with exports and checkpoints."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+import torch
+from anomalib.data.utils import read_image
+from anomalib.engine import Engine
+from PIL import Image
+
+from rd_plugin.commands.tool import main
+
+from .conftest import Trained, one_method, other_method_slow
+
+Inspect = Callable[..., tuple[int, list[str], str]]
+
+
+@pytest.fixture
+def inspect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Inspect:
+    """The program in this process: its exit status, lines of standard output, and standard error."""
+
+    def run(*arguments: object) -> tuple[int, list[str], str]:
+        monkeypatch.chdir(tmp_path)
+        capfd.readouterr()  # what was printed before
+        with pytest.raises(SystemExit) as status:
+            main(["inspect", *map(str, arguments)])
+        output, errors = capfd.readouterr()
+        return int(status.value.code or 0), output.splitlines(), errors
+
+    return run
+
+
+@other_method_slow
+def test_checkpoint_judges_as_the_engine_and_export_as_the_model(
+    trained: Trained, exported: Path, mvtec_root: Path, tmp_path: Path, inspect: Inspect
+) -> None:
+    folder = mvtec_root / "tile" / "test"
+    model = trained.method.load_from_checkpoint(trained.checkpoint)
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False)
+    verdicts, scores = {}, {}
+    for batch in engine.predict(model, data_path=folder):
+        for path, label, score in zip(batch.image_path, batch.pred_label, batch.pred_score, strict=True):
+            verdicts[path] = "anomalous" if label else "normal"
+            scores[path] = float(score)
+    assert set(verdicts.values()) == {"normal", "anomalous"}
+    rows = _rows(inspect, trained.checkpoint, folder)
+    assert {path: row["verdict"] for path, row in rows.items()} == verdicts
+    assert {path: float(row["score"]) for path, row in rows.items()} == pytest.approx(scores, abs=1e-5)
+    model.eval()
+    with torch.inference_mode():
+        scores = {path: model(read_image(path, as_tensor=True)[None]).pred_score.item() for path in scores}
+    rows = _rows(inspect, exported, folder)
+    assert {path: float(row["score"]) for path, row in rows.items()} == pytest.approx(scores, abs=1e-3)
+    assert not (tmp_path / "openvino_cache").exists()
+
+
+def _rows(inspect: Inspect, model: Path, folder: Path) -> dict[str, dict[str, str]]:
+    """Rows of the CSV by path."""
+    name = f"{model.suffix[1:]}.csv"
+    status, output, _ = inspect(model, folder, "--csv", name)
+    with Path(name).open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    assert status == 0
+    assert len(output) == len(rows)
+    return rows
+
+
+@one_method
+def test_images_that_cannot_be_judged_are_named(inspect: Inspect, exported: Path, tmp_path: Path) -> None:
+    model = openvino.Core().read_model(exported)
+    model.reshape([-1, 3, 48, 40])
+    openvino.save_model(model, tmp_path / "of_one_size.xml")
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 40, 4), dtype=np.uint8)
+    Image.fromarray(pixels[..., :3]).save(tmp_path / "colour.png")
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
+    Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) << 8).save(tmp_path / "deep.png")
+    Image.fromarray(pixels[:, :32, :3]).save(tmp_path / "narrow.png")
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "colour.png").read_bytes()[:2000])
+    names = ("deep", "narrow", "text", "cut", "missing", "colour", "grey", "alpha")
+    status, output, errors = inspect(tmp_path / "of_one_size.xml", *(tmp_path / f"{name}.png" for name in names))
+    assert status == 1
+    assert [line.partition(":")[0] for line in output] == [
+        str(tmp_path / name) for name in ("colour.png", "grey.png", "alpha.png")
+    ]
+    for expected in (
+        "deep.png: the image has mode I;16, more than 8 bits a channel, and would be clipped to white",
+        "narrow.png: the image has 32 x 48 pixels, the model takes 40 x 48 only; resize it, or export",
+        "text.png: the file is not an image that can be read.",
+        "cut.png: the image is damaged",
+        "missing.png: the file does not exist.",
+    ):
+        assert f"{tmp_path}/{expected}" in errors
+    # What an alpha channel hides is still seen.
+    assert output[0].partition(":")[2] == output[2].partition(":")[2]
+
+
+def test_files_that_are_no_models(inspect: Inspect, tmp_path: Path) -> None:
+    (tmp_path / "text.xml").write_text("no model")
+    images = openvino.opset13.parameter([1, 3, 8, 8], np.float32)
+    openvino.save_model(openvino.Model([openvino.opset13.relu(images)], [images]), tmp_path / "foreign.xml")
+    for name, expected in (
+        ("missing.xml", "is not a file."),
+        ("text.xml", "cannot be read by OpenVINO"),
+        ("foreign.xml", "gives no pred_label and no pred_score; export it with a post-processor."),
+    ):
+        status, output, errors = inspect(tmp_path / name, "image.png")
+        assert (status, output) == (2, [])
+        assert f"model '{tmp_path / name}' {expected}" in errors

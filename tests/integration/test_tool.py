@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``rd-plugin`` as a program of its own, and the same through anomalib's."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from anomalib.cli import AnomalibCLI
+from anomalib.engine import Engine
+
+import rd_plugin
+from rd_plugin import PartsFolder, ReverseDistillation
+
+from .conftest import BACKBONE, WEIGHTS, run_cli
+
+FOLDER_CONFIG = Path(__file__).parents[2] / "configs" / "folder.yaml"
+# What the console script does that pip writes, which a checkout need not have installed.
+SCRIPT = ("-c", "import sys; from rd_plugin.commands.tool import main; sys.exit(main())")
+SMALL = (
+    *("--model.backbone", BACKBONE, "--model.pre_trained", WEIGHTS, "--model.image_size", "[64, 48]"),
+    *("--data.num_workers", "0", "--data.train_batch_size", "4"),
+    *("--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"),
+)
+
+
+@pytest.fixture(params=["good", "good and defect", "good, defect and mask"])
+def parts(request: pytest.FixtureRequest, tmp_path: Path, mvtec_root: Path) -> Path:
+    """A folder of parts, with a name that is not ASCII."""
+    root = tmp_path / "Prüfteile 2024"
+    shutil.copytree(mvtec_root / "tile" / "train" / "good", root / "good")
+    if "defect" in request.param:
+        shutil.copytree(mvtec_root / "tile" / "test" / "stain", root / "defect" / "stain")
+    if "mask" in request.param:
+        shutil.copytree(mvtec_root / "tile" / "ground_truth" / "stain", root / "mask" / "stain")
+    return root
+
+
+def test_seed_decides_the_weights_in_every_form_of_the_command(tmp_path: Path, mvtec_root: Path) -> None:
+    """Bit for bit, and the record has the seed."""
+    weights = []
+    data = ("--data", "rd_plugin.MVTec", "--data.root", mvtec_root, "--data.category", "tile")
+    command = ("fit", "--model", "rd_plugin.ReverseDistillation", *data, *SMALL, "--seed_everything", "3")
+    for name, program, form in (
+        ("module", "python", ("-m", "rd_plugin")),
+        ("script", "python", SCRIPT),
+        ("anomalib", "anomalib", ()),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        run_cli(folder, *form, *command, program=program)
+        (checkpoint,) = folder.glob("results/**/v0/weights/lightning/model.ckpt")
+        assert json.loads(checkpoint.with_suffix(".json").read_text())["seed"] == 3
+        weights.append(torch.load(checkpoint, weights_only=False)["state_dict"])
+    first, *others = weights
+    for other in others:
+        assert first.keys() == other.keys()
+        assert all(first[name].equal(other[name]) for name in first)
+
+
+@pytest.mark.parametrize("parts", ["good and defect"], indirect=True)
+def test_from_a_folder_to_verdicts_from_any_directory(parts: Path) -> None:
+    """The commands that the summary names are those that go on."""
+    folder = parts.parent
+    trained = run_cli(
+        folder, *SCRIPT, "train", "--config", "folder", "--data.root", parts.name, *SMALL, program="python"
+    )
+    assert "12 good images, 4 defects, no masks" in trained
+    checkpoint = "results/ReverseDistillation/Prüfteile 2024/v0/weights/lightning/model.ckpt"
+    assert f"rd-plugin inspect '{checkpoint}' FOLDER" in trained
+    judged = run_cli(folder, *SCRIPT, "inspect", checkpoint, f"{parts.name}/defect", program="python")
+    assert judged.count("Prüfteile 2024/defect/stain/00") == 4
+
+
+def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, *SCRIPT, "train", "--config", "quickstrat"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("rd-plugin: error: config '")
+    assert "Did you mean 'quickstart'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_configuration_of_a_folder_through_anomalib(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(parts.parent)
+    cli = AnomalibCLI(["train", "--config", str(FOLDER_CONFIG), "--data.root", parts.name, *SMALL])
+    defects = {"image_AUROC", "image_F1Score"} if (parts / "defect").exists() else set()
+    masks = {"pixel_AUROC", "pixel_F1Score", "pixel_AUPRO"} if (parts / "mask").exists() else set()
+    assert set(cli.engine.trainer.callback_metrics) == defects | masks
+    assert cli.model.post_processor.expected_false_alarms is not None
+
+
+@pytest.mark.parametrize("parts", ["good"], indirect=True)
+def test_python_equivalent(parts: Path, tmp_path: Path) -> None:
+    model = ReverseDistillation(backbone=BACKBONE, pre_trained=WEIGHTS, image_size=(64, 48))
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", max_epochs=1, enable_progress_bar=False)
+    engine.train(model=model, datamodule=PartsFolder(parts, num_workers=0))
+    assert Path(engine.best_model_path).is_file()
+    assert rd_plugin.PartsFolder(parts).name in engine.best_model_path

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``rd-plugin check``."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import Tool
+
+
+@pytest.fixture
+def root(mvtec_root: Path, tmp_path: Path) -> Path:
+    shutil.copytree(mvtec_root, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def arguments(root: Path) -> list[str]:
+    return ["check", "--data", "rd_plugin.MVTec", "--data.root", str(root), "--data.category", "tile"]
+
+
+def test_counts_and_notes(root: Path, tool: Tool) -> None:
+    status, output, _ = tool(*arguments(root))
+    assert status == 0
+    first, *_, note = output.splitlines()
+    assert first == "12 train + 12 val + 12 test images: 0 problems, 1 notes."
+    assert note.startswith("  val         | there are 4 good images")
+
+
+def test_problems_end_in_status_1(root: Path, tool: Tool) -> None:
+    path = root / "tile/train/good/003.png"
+    path.write_bytes(b"")
+    status, output, _ = tool(*arguments(root))
+    assert status == 1
+    assert f"  {path} | the file is empty." in output.splitlines()
+
+
+def test_masks_that_are_missing_end_in_status_1(root: Path, tool: Tool) -> None:
+    (root / "tile/ground_truth/stain/000_mask.png").unlink()
+    status, output, _ = tool(*arguments(root))
+    assert status == 1
+    assert "the image of a defect has no mask" in output
+
+
+def test_configuration_of_a_training(root: Path, tmp_path: Path, tool: Tool) -> None:
+    """All its sections may be there; that for the data is used."""
+    config = tmp_path / "config.yaml"
+    sections = {
+        "seed_everything": 0,
+        "model": {"class_path": "rd_plugin.ReverseDistillation", "init_args": {"backbone": "not built"}},
+        "data": {"class_path": "rd_plugin.MVTec", "init_args": {"root": str(root), "category": "bottle"}},
+        "trainer": {"max_epochs": 2},
+        "default_root_dir": "elsewhere",
+    }
+    config.write_text(yaml.safe_dump(sections))
+    status, output, _ = tool("check", "--config", config, "--data.category", "tile")
+    assert status == 0
+    assert "12 train" in output
+
+
+def test_configuration_without_data(tmp_path: Path, tool: Tool) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("model: {}")
+    status, _, errors = tool("check", "--config", config)
+    assert status == 2
+    assert errors.endswith("data is missing.\n")

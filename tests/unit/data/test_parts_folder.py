@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of one's own images, whatever is in it."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from anomalib import TaskType
+from anomalib.data import ImageBatch
+from PIL import Image
+
+from rd_plugin import PartsFolder
+
+Fill = Callable[[str, int], None]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "Prüfteile 2024"
+
+
+@pytest.fixture
+def fill(root: Path) -> Fill:
+    """Put images into a folder within the root; names have the number of the image in place of ``{}``."""
+
+    def put(names: str, count: int) -> None:
+        for index in range(count):
+            path = root / names.format(index)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            level = 255 if "mask" in names else 40 + index
+            Image.fromarray(np.full((8, 12), level, np.uint8)).save(path)
+
+    return put
+
+
+def split(root: Path, **arguments: object) -> dict[str, list[tuple[str, int, str]]]:
+    """Path, label and mask of each split's samples, paths within the root."""
+    data = PartsFolder(root, num_workers=0, **arguments)
+    data.setup()
+
+    def within(path: str) -> str:
+        return Path(path).relative_to(root).as_posix() if path else ""
+
+    return {
+        name: [
+            (within(sample.image_path), sample.label_index, within(sample.mask_path))
+            for sample in getattr(data, f"{name}_data").samples.itertuples()
+        ]
+        for name in ("train", "val", "test")
+    }
+
+
+def test_good_images_alone(root: Path, fill: Fill, caplog: pytest.LogCaptureFixture) -> None:
+    fill("good/ä{}.png", 10)
+    with caplog.at_level(logging.INFO):
+        splits = split(root)
+    assert {name: len(samples) for name, samples in splits.items()} == {"train": 6, "val": 2, "test": 2}
+    everything = [sample for samples in splits.values() for sample in samples]
+    assert sorted(everything) == [(f"good/ä{index}.png", 0, "") for index in range(10)]
+    assert f"{root}: 10 good images, 0 defects, no masks" in caplog.text
+    assert "  set thresholds (val)   |     2 |       0" in caplog.text
+
+
+def test_split_hangs_on_the_seed_alone(root: Path, fill: Fill) -> None:
+    fill("good/{}.png", 20)
+    once, other = split(root), split(root, seed=1)
+    assert split(root) == once
+    assert other != once
+    assert {name: len(samples) for name, samples in other.items()} == {"train": 12, "val": 4, "test": 4}
+    assert {name: len(samples) for name, samples in split(root, val_split_ratio=0.5).items()} == {
+        "train": 6,
+        "val": 10,
+        "test": 4,
+    }
+
+
+def test_defects_are_tested_on_alone(root: Path, fill: Fill, caplog: pytest.LogCaptureFixture) -> None:
+    fill("good/{}.png", 10)
+    fill("defect/scratch/{}.png", 2)
+    fill("defect/{}.jpg", 1)
+    fill("other/{}.png", 3)
+    with caplog.at_level(logging.INFO):
+        splits = split(root)
+    assert [label for name in ("train", "val") for _, label, _ in splits[name]] == [0] * 8
+    assert [path for path, label, _ in splits["test"] if label] == [
+        "defect/0.jpg",
+        "defect/scratch/0.png",
+        "defect/scratch/1.png",
+    ]
+    assert "  test                   |     2 |       3" in caplog.text
+    assert "not used: other (3 images)" in caplog.text
+    data = PartsFolder(root)
+    data.setup()
+    assert data.task == TaskType.CLASSIFICATION
+
+
+def test_masks_at_the_same_places(root: Path, fill: Fill) -> None:
+    fill("good/{}.png", 5)
+    fill("defect/scratch/{}.png", 2)
+    fill("defect/dent/{}.png", 1)
+    fill("mask/scratch/{}_mask.png", 2)
+    fill("mask/dent/{}.bmp", 1)
+    found = {path: mask for path, label, mask in split(root)["test"] if label}
+    assert found == {
+        "defect/scratch/0.png": "mask/scratch/0_mask.png",
+        "defect/scratch/1.png": "mask/scratch/1_mask.png",
+        "defect/dent/0.png": "mask/dent/0.bmp",
+    }
+    data = PartsFolder(root, num_workers=0, eval_batch_size=9)
+    data.setup()
+    assert data.task == TaskType.SEGMENTATION
+    batch = next(iter(data.test_dataloader()))
+    assert isinstance(batch, ImageBatch)
+    # Good images have an empty mask, defects the one that is drawn.
+    assert [bool(mask.any()) for mask in batch.gt_mask] == batch.gt_label.tolist()
+
+
+def test_several_folders_of_defects(root: Path, fill: Fill) -> None:
+    fill("good/{}.png", 5)
+    for kind in ("scratch", "dent"):
+        fill(f"{kind}/{{}}.png", 2)
+        fill(f"mask/{kind}/{{}}.png", 2)
+    expected = {f"{kind}/{index}.png": f"mask/{kind}/{index}.png" for kind in ("scratch", "dent") for index in range(2)}
+    for masks in (None, ["mask/scratch", "mask/dent"]):
+        test = split(root, abnormal_dir=["scratch", "dent"], mask_dir=masks)["test"]
+        assert {path: mask for path, label, mask in test if label} == expected
+
+
+def test_one_mask_for_two_defects(root: Path, fill: Fill) -> None:
+    fill("good/{}.png", 5)
+    fill("scratch/{}.png", 1)
+    fill("dent/{}.png", 1)
+    fill("mask/{}.png", 1)
+    with pytest.raises(ValueError, match=r"mask/0.png' would be the mask of several defects"):
+        split(root, abnormal_dir=["scratch", "dent"])
+
+
+def test_masks_without_defects_and_hidden_files_are_left_alone(root: Path, fill: Fill) -> None:
+    fill("good/{}.png", 5)
+    fill("good/.cache/{}.png", 5)
+    fill("mask/{}.png", 2)
+    assert sum(map(len, split(root).values())) == 5
+
+
+@pytest.mark.parametrize(("count", "enough"), [(3, False), (4, True)])
+def test_fewest_images(root: Path, fill: Fill, count: int, enough: bool) -> None:
+    fill("good/{}.png", count)
+    if enough:
+        assert {name: len(samples) for name, samples in split(root).items()} == {"train": 1, "val": 2, "test": 1}
+        return
+    with pytest.raises(ValueError, match=r"has 3 good images; at least 4 are needed\."):
+        split(root)
+
+
+def test_what_is_missing_is_named(root: Path, fill: Fill) -> None:
+    with pytest.raises(FileNotFoundError, match=r"data.root '.*Prüfteile 2024' is not a folder\."):
+        split(root)
+    fill("goods/{}.png", 5)
+    with pytest.raises(FileNotFoundError, match=r"data.normal_dir: there is no folder '.*good'; .* are: 'goods'\."):
+        split(root)
+    with pytest.raises(FileNotFoundError, match=r"data.abnormal_dir: there is no folder '.*dent'"):
+        split(root, normal_dir="goods", abnormal_dir="dent")
+    fill("defect/{}.png", 2)
+    fill("mask/{}.png", 1)
+    with pytest.raises(ValueError, match=r"data.mask_dir: 1 of 2 defects have no mask, such as '.*defect/1.png'"):
+        split(root, normal_dir="goods")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"val_split_ratio": 0.0}, r"val_split_ratio must be a fraction between 0 and 1, got 0\.0"),
+        ({"test_split_ratio": 1.5}, r"test_split_ratio must be"),
+        ({"val_split_ratio": 0.5, "test_split_ratio": 0.5}, r"val_split_ratio \+ test_split_ratio must be less than 1"),
+    ],
+)
+def test_shares_out_of_range(arguments: dict, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        PartsFolder("parts", **arguments)
+
+
+def test_name_is_that_of_the_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.mkdir()
+    monkeypatch.chdir(root)
+    assert PartsFolder(".").name == "Prüfteile 2024"
+    assert PartsFolder(".", name="parts").name == "parts"
