@@ -91,6 +91,6 @@ def check_checkpoint(path: str | Path, content: object) -> None:
     if missing:
         msg = (
             f"{str(path)!r} was refused: it is no Lightning checkpoint, since it holds no {missing[0]!r}. What other "
-            "programs have trained can be converted by python -m rd_plugin.convert."
+            "programs have trained can be converted by rd-plugin convert."
         )
         raise ValueError(msg)

@@ -118,7 +118,12 @@ def images(files: list[Path]) -> torch.Tensor:
     return torch.stack([read_image(file, as_tensor=True) for file in files])
 
 
-@pytest.fixture(scope="session", params=METHODS, ids=lambda method: method.__name__)
+# The third model shares what it has with the first; its own tests are in test_fused.py.
+@pytest.fixture(
+    scope="session",
+    params=[*METHODS[:2], *(pytest.param(method, marks=pytest.mark.slow) for method in METHODS[2:])],
+    ids=lambda method: method.__name__,
+)
 def method(request: pytest.FixtureRequest) -> Method:
     """Each of the package's models in turn: what a test says of one must hold for all."""
     return request.param

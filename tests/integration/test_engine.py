@@ -101,8 +101,10 @@ def test_no_limit_means_the_papers_length(method: Method, tmp_path: Path, mvtec_
     model = _model(method)
     engine = _engine(tmp_path, limit_train_batches=0)
     engine.fit(model, datamodule=_data(mvtec_root))
-    limits = {"ReverseDistillation": (200, -1), "ExpertReverseDistillation": (-1, 5000)}
-    assert (engine.trainer.max_epochs, engine.trainer.max_steps) == limits[method.__name__]
+    assert (engine.trainer.max_epochs, engine.trainer.max_steps) == (
+        method.default_max_epochs,
+        method.default_max_steps,
+    )
 
 
 def test_is_an_anomalib_model(method: Method) -> None:

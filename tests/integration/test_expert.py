@@ -274,7 +274,7 @@ except RuntimeError as error:
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def two_processes(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("two")
     (folder / "script.py").write_text(TWO_PROCESSES)

@@ -48,7 +48,9 @@ def _assert_agrees(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray
     assert set(actual) == set(FIELDS)
     np.testing.assert_allclose(actual["anomaly_map"], expected["anomaly_map"], rtol=0, atol=1e-3)
     np.testing.assert_allclose(actual["pred_score"], expected["pred_score"], rtol=0, atol=1e-4)
-    np.testing.assert_array_equal(actual["pred_label"], expected["pred_label"])
+    # A score on the threshold, as one of the validation images has, may fall on either side of it by rounding.
+    decided = np.abs(expected["pred_score"] - 0.5) > 1e-4
+    np.testing.assert_array_equal(actual["pred_label"][decided], expected["pred_label"][decided])
 
 
 def _assert_spoiled_are_withheld(

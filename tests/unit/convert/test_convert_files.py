@@ -54,7 +54,9 @@ def test_refusal_names_the_object(tmp_path, intruder):
 def test_damaged_file(tmp_path, content):
     source = tmp_path / "source.pth"
     source.write_bytes(content)
-    with pytest.raises(ValueError, match=r"source\.pth' was refused: it is no torch\.save file of plain data"):
+    with pytest.raises(
+        ValueError, match=r"source\.pth' was refused: it is (no torch\.save file of plain data|empty or cut off)"
+    ):
         read_checkpoint(source)
 
 
