@@ -103,12 +103,12 @@ def _fit(
     return Fitted(model, engine, record)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Fitted:
     return _fit(tmp_path_factory.mktemp("fitted"), mvtec_root)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(train_once: Callable[[Method], Trained]) -> Trained:
     return train_once(ExpertReverseDistillation)
 
