@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures that unit and integration tests share."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ TEST_IMAGES = 4
 
 # The networks here are so small that threads wait for each other longer than they compute.
 torch.set_num_threads(1)
+# So are those of the programs that tests start, one beside the other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

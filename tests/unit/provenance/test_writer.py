@@ -171,7 +171,7 @@ class Plugin(AtomicCheckpointIO):
 
     def load_checkpoint(self, path: str, **arguments: object) -> dict:
         self.calls.append((path, arguments))
-        return {"pytorch-lightning_version": "2"}
+        return {"pytorch-lightning_version": "2", "state_dict": {}}
 
     def remove_checkpoint(self, path: str) -> None:
         self.calls.append((path,))
