@@ -81,7 +81,7 @@ def checkout(tmp_path: Path, mvtec_root: Path) -> Path:
 def _shell(block: Block) -> str:
     lines = commands(block.text)
     if block.run:
-        training = re.compile(r"anomalib (train|fit) ")
+        training = re.compile(r"(anomalib|rd-plugin) (train|fit) ")
         lines = [f"{line} {ADDED[block.run]}" if training.match(line) else line for line in lines]
     return "\n".join(lines)
 
