@@ -329,7 +329,8 @@ class LightningModelTests:
         for kind in ("off", "memory", "disk"):
             torch.manual_seed(0)
             losses = Losses()
-            model = self.build(feature_cache=kind, on_bad_data="off")
+            # On whole images: on small ones a step magnifies how features were rounded.
+            model = self.build(feature_cache=kind, on_bad_data="off", pre_processor=True)
             train(model, tmp_path, DataLoader(data, batch_size=None), max_epochs=3, callbacks=[losses])
             found.append(losses.values)
         assert "The features of 3 training images are kept in memory" in caplog.text
@@ -340,7 +341,7 @@ class LightningModelTests:
             assert len(values) == len(full) == len(half) == 9
             assert full == pytest.approx(values, rel=1e-5)
             # Then the weights drift apart, as after any other rounding.
-            assert half[:2] == pytest.approx(values[:2], rel=1e-2)
+            assert half[:2] == pytest.approx(values[:2], rel=1e-3)
             assert half == pytest.approx(values, rel=0.1)
 
     @torch.no_grad()
