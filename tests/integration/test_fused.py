@@ -76,7 +76,10 @@ files = data.train_data.samples["image_path"]
 images = model.pre_processor.transform(torch.stack([read_image(file, as_tensor=True) for file in files]))
 alone = Evidence([128, 256])
 with torch.no_grad():
-    alone.update(*network.distill(network.tiles(images)), held_back(range(len(images))))
+    # In the batches of the two processes: networks round by the size of a batch, and statistics magnify it.
+    for rank in (0, 1):
+        for places in torch.arange(rank, len(images), 2).split(4):
+            alone.update(*network.distill(network.tiles(images[places])), held_back(places.tolist()))
     alone.finish()
     alone.include_held_back()
     features = network.distill(network.tiles(images[:4]))
@@ -101,7 +104,6 @@ def test_statistics_of_two_processes_are_those_of_one(tmp_path: Path, mvtec_root
     for result in results:
         assert result["world"] == 2
         assert all(map(torch.equal, result["shares"], result["shares alone"]))
-        # Statistics are kept in half precision, and sums of two processes round otherwise.
-        torch.testing.assert_close(result["evidence"], result["evidence alone"], rtol=3e-2, atol=1e-2)
+        torch.testing.assert_close(result["evidence"], result["evidence alone"], rtol=1e-2, atol=1e-3)
     first, second = (result["fusion"] for result in results)
     assert all(torch.equal(first[name], second[name]) for name in first)
