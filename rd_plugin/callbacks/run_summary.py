@@ -123,13 +123,13 @@ def _places(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
     checkpoint = _checkpoint(trainer)
     if checkpoint:
         shown = _shown(checkpoint)
+        # A checkpoint of the package's models says which of them it is of.
         kind = type(model)
-        name = f"rd_plugin.{kind.__name__}" if kind.__module__.startswith("rd_plugin.") else kind.__qualname__
-        root = _shown(trainer.default_root_dir)
-        export = ["rd-plugin", "export", "--model", name, "--ckpt_path", shown, "--export_root", root]
+        named = [] if kind.__module__.startswith("rd_plugin.") else ["--model", kind.__qualname__]
+        export = ["rd-plugin", "export", *named, "--export_type", "openvino", "--ckpt_path", shown]
         lines.append(("checkpoint", shown))
         lines.append(("judge others", shlex.join(["rd-plugin", "inspect", shown]) + " FOLDER"))
-        lines.append(("export", shlex.join([*export, "--export_type", "openvino"])))
+        lines.append(("export", shlex.join(export)))
     return lines
 
 

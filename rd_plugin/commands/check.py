@@ -4,7 +4,7 @@
 import sys
 
 from anomalib.data import AnomalibDataModule
-from jsonargparse import SUPPRESS, ArgumentParser
+from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS, SPLITS, allow_pixels, check_datamodule, set_up
@@ -14,21 +14,15 @@ __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
 DESCRIPTION = "Look at every image and mask of a data module, and at how they are split."
 
-_ANYTHING = dict | list | str | bool | int | float | None
 
-
-def add_arguments(parser: ArgumentParser, training: ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments.
 
     Args:
         parser: The subcommand's parser.
-        training: The parser of ``train``, whose configurations are taken, too; only their section ``data`` is used.
     """
     parser.add_argument("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     parser.add_subclass_arguments(AnomalibDataModule, "data", required=True)
-    sections = {key.partition(".")[0] for key in training.get_defaults().keys()} | {"model"}  # noqa: SIM118
-    for section in sorted(sections - {"config", "data"}):
-        parser.add_argument(f"--{section}", type=_ANYTHING, help=SUPPRESS)
 
 
 def run(datamodule: AnomalibDataModule, max_pixels: int = MAX_PIXELS) -> int:

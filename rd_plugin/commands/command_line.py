@@ -3,8 +3,7 @@
 
 import sys
 from argparse import ArgumentError
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from anomalib import __version__
@@ -17,8 +16,11 @@ import rd_plugin  # noqa: F401  # its models and data modules are known by name 
 from rd_plugin.registration import heed_arguments
 
 from . import check, convert, inspect
+from .export_place import beside_checkpoint
 from .help_text import EXAMPLES, EXIT_STATUSES, HelpAll, ShortHelp
-from .sentences import nearest_file, sentence
+from .recorded_model import check_is_there, with_recorded_model
+from .sections import accept_sections
+from .sentences import sentence
 
 __all__ = ["CommandLine", "WrongInput"]
 
@@ -48,10 +50,12 @@ class CommandLine(AnomalibCLI):
     def __init__(self, args: Sequence[str] | None = None, run: bool = True) -> None:
         self._given = sys.argv[1:] if args is None else list(args)
         try:
-            super().__init__(self._given, run)
+            super().__init__(with_recorded_model(self._given), run)
         except _OF_INPUT as error:
-            subcommand = next((word for word in self._given if word in self.subcommand_parsers), None)
-            raise WrongInput(sentence(error, self.subcommand_parsers, subcommand)) from error
+            # There are none yet where a checkpoint cannot be read.
+            parsers = getattr(self, "subcommand_parsers", {})
+            subcommand = next((word for word in self._given if word in parsers), None)
+            raise WrongInput(sentence(error, parsers, subcommand)) from error
 
     @staticmethod
     def init_parser(**kwargs: Any) -> ArgumentParser:
@@ -87,9 +91,25 @@ class CommandLine(AnomalibCLI):
             parser.epilog = f"example:\n  {EXAMPLES[name]}\n\n{EXIT_STATUSES}"
             parser.description = self.anomalib_subcommands().get(name, {}).get("description", parser.description)
 
+    def add_predict_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``predict``, which takes a training's configuration, too."""
+        super().add_predict_arguments(parser)
+        self._accept_sections(parser, own={"model", "data"})
+
+    def add_export_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``export``, which takes a training's configuration, too."""
+        super().add_export_arguments(parser)
+        self._accept_sections(parser, own={"model", "data"})
+
     def add_check_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments of ``check``."""
-        check.add_arguments(parser, self.subcommand_parsers["train"])
+        check.add_arguments(parser)
+        self._accept_sections(parser, own={"data"})
+
+    def _accept_sections(self, parser: ArgumentParser, own: Collection[str]) -> None:
+        """Let a subcommand take the configuration that a training or a test has left beside its results."""
+        for training in ("train", "test"):
+            accept_sections(parser, self.subcommand_parsers[training], own)
 
     def add_convert_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments of ``convert``."""
@@ -106,10 +126,9 @@ class CommandLine(AnomalibCLI):
         if self.subcommand in _ON_DATA and arguments.get("data") is None:
             msg = "data is missing: give --data NAME, such as PartsFolder with --data.root FOLDER."
             raise ValueError(msg)
-        if not _may_be_loaded(arguments.get("ckpt_path")):
-            path = Path(arguments["ckpt_path"])
-            msg = f"ckpt_path {str(path)!r} is not a file.{nearest_file(path)}"
-            raise FileNotFoundError(msg)
+        check_is_there(arguments.get("ckpt_path"))
+        if self.subcommand == "export":
+            beside_checkpoint(arguments, self._given)
         if self.subcommand not in _OWN:
             heed_arguments(self.subcommand, arguments, self._given)
 
@@ -124,9 +143,3 @@ class CommandLine(AnomalibCLI):
     def inspect(self) -> None:
         """Run ``inspect``."""
         raise SystemExit(inspect.run(self.config_init["inspect"]))
-
-
-def _may_be_loaded(checkpoint: str | Path | None) -> bool:
-    """Whether a checkpoint is there; Lightning's words for one, such as ``last``, and other protocols are its own."""
-    words = {"best", "last", "hpc", "registry"}
-    return checkpoint is None or str(checkpoint) in words or "://" in str(checkpoint) or Path(checkpoint).is_file()

@@ -24,11 +24,10 @@ _DATA = "--model rd_plugin.ReverseDistillation --data PartsFolder --data.root my
 EXAMPLES = {
     "train": "rd-plugin train --config folder --data.root my_parts",
     "fit": f"rd-plugin fit {_DATA}",
-    "validate": f"rd-plugin validate {_DATA} --ckpt_path {_CHECKPOINT}",
-    "test": f"rd-plugin test {_DATA} --ckpt_path {_CHECKPOINT}",
-    "predict": f"rd-plugin predict --model rd_plugin.ReverseDistillation --data new_parts --ckpt_path {_CHECKPOINT}",
-    "export": "rd-plugin export --model rd_plugin.ReverseDistillation --export_type openvino "
-    f"--ckpt_path {_CHECKPOINT}",
+    "validate": f"rd-plugin validate --config folder --data.root my_parts --ckpt_path {_CHECKPOINT}",
+    "test": f"rd-plugin test --config folder --data.root my_parts --ckpt_path {_CHECKPOINT}",
+    "predict": f"rd-plugin predict --data new_parts --ckpt_path {_CHECKPOINT}",
+    "export": f"rd-plugin export --export_type openvino --ckpt_path {_CHECKPOINT}",
     "check": "rd-plugin check --config folder --data.root my_parts",
     "convert": "rd-plugin convert rd4ad AUTHORS.pth --backbone wide_resnet50_2.tv_in1k --output OURS.ckpt",
     "inspect": f"rd-plugin inspect {_CHECKPOINT} new_parts --csv verdicts.csv",

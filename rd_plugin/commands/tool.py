@@ -4,10 +4,12 @@
 import logging
 import sys
 from collections.abc import Sequence
+from itertools import islice
 
 from rd_plugin.configurations import configuration
 
 from .command_line import CommandLine, WrongInput
+from .help_text import EXAMPLES
 
 __all__ = ["main"]
 
@@ -21,25 +23,33 @@ def _path(name: str) -> str:
 
 
 def with_configurations(arguments: Sequence[str]) -> list[str]:
-    """Replace names of the package's configurations by their paths.
+    """Replace names of the package's configurations by their paths, and put configurations before what overrules them.
+
+    jsonargparse takes arguments in order, and a configuration at the end would undo what was typed before it.
 
     Args:
         arguments: Those of the command line.
 
+    Returns:
+        The subcommand, the configurations and all others.
+
     Example:
-        >>> [argument[-15:] for argument in with_configurations(["train", "--config", "quickstart"])]
-        ['train', '--config', 'quickstart.yaml']
+        >>> [argument[-9:] for argument in with_configurations(["train", "--seed", "1", "-c", "fast"])]
+        ['train', '-c', 'fast.yaml', '--seed', '1']
     """
-    replaced = list(arguments)
-    for index, argument in enumerate(arguments):
-        option, equals, value = argument.partition("=")
+    configurations: list[str] = []
+    others: list[str] = []
+    place = next((index for index, word in enumerate(arguments, start=1) if word in EXAMPLES), len(arguments))
+    words = iter(arguments[place:])
+    for word in words:
+        option, equals, value = word.partition("=")
         if option not in {"-c", "--config"}:
-            continue
-        if equals:
-            replaced[index] = f"{option}={_path(value)}"
-        elif index + 1 < len(replaced):
-            replaced[index + 1] = _path(arguments[index + 1])
-    return replaced
+            others.append(word)
+        elif equals:
+            configurations.append(f"{option}={_path(value)}")
+        else:
+            configurations += [option, *(_path(value) for value in islice(words, 1))]
+    return [*arguments[:place], *configurations, *others]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

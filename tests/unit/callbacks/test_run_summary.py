@@ -57,9 +57,7 @@ def test_summary(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     assert told["checkpoint"] == checkpoint
     assert shlex.split(told["judge others"]) == ["rd-plugin", "inspect", checkpoint, "FOLDER"]
     export = shlex.split(told["export"])
-    assert export[:4] == ["rd-plugin", "export", "--model", "rd_plugin.ReverseDistillation"]
-    assert export[export.index("--ckpt_path") + 1] == checkpoint
-    assert export[export.index("--export_root") + 1] == "results/ReverseDistillation/my parts/v0"
+    assert export == ["rd-plugin", "export", "--export_type", "openvino", "--ckpt_path", checkpoint]
 
 
 def test_thresholds_of_defects_promise_no_false_alarm_rate(

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a checkpoint says of its model, so that nobody has to say it again."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import rd_plugin.models
+from rd_plugin.models.distillation import Distillation
+from rd_plugin.provenance import Provenance
+from rd_plugin.storage import read_plain
+
+from .sentences import nearest_file
+
+__all__ = ["check_is_there", "with_recorded_model"]
+
+# A training needs a model that is said, since it may be another one.
+_OF_CHECKPOINTS = {"validate", "test", "predict", "export"}
+# Objects, which a record has as text; a checkpoint brings what was set in them.
+_COMPONENTS = {"pre_processor", "post_processor", "evaluator", "visualizer"}
+_CONFIGURATIONS = {"--config", "-c"}
+# Lightning's words for a checkpoint.
+_WORDS = {"best", "last", "hpc", "registry"}
+
+
+def check_is_there(checkpoint: str | Path | None) -> None:
+    """Check that a checkpoint is a file; Lightning's words for one and paths with a protocol are its own matter.
+
+    Args:
+        checkpoint: What was given as ``ckpt_path``, if it was.
+
+    Raises:
+        FileNotFoundError: If it is none.
+    """
+    if checkpoint is None or _is_lightnings(checkpoint) or Path(checkpoint).is_file():
+        return
+    msg = f"ckpt_path {str(checkpoint)!r} is not a file.{nearest_file(Path(checkpoint))}"
+    raise FileNotFoundError(msg)
+
+
+def _is_lightnings(checkpoint: str | Path) -> bool:
+    return str(checkpoint) in _WORDS or "://" in str(checkpoint)
+
+
+def with_recorded_model(arguments: Sequence[str]) -> list[str]:
+    """Say the model that a checkpoint's record names, with its arguments.
+
+    Args:
+        arguments: Those of the command line, configurations right behind the subcommand.
+
+    Returns:
+        The same, and ``--model`` behind the configurations, which may be of another model, if there is a checkpoint
+        with a record; what is typed overrules both. The checkpoint comes last, since a configuration may have none.
+
+    Raises:
+        OSError: If the checkpoint cannot be read.
+        ValueError: If it holds more than plain data, or nothing is known of its model and none is given.
+    """
+    place = next((index for index, word in enumerate(arguments) if word in _OF_CHECKPOINTS), None)
+    checkpoint = _option("--ckpt_path", arguments)
+    if place is None or checkpoint is None or _is_lightnings(checkpoint):
+        return list(arguments)
+    check_is_there(checkpoint)
+    content = read_plain(checkpoint, Distillation.checkpoint_safe_globals())
+    record = Provenance.of(content) if isinstance(content, dict) else None
+    if record is None or record.method not in rd_plugin.models.__all__:
+        if not {word.partition("=")[0] for word in arguments} & {"--model", *_CONFIGURATIONS}:
+            msg = f"model is missing: {checkpoint!r} does not say which of the package's models it is of; give --model."
+            raise ValueError(msg)
+        return list(arguments)
+    known = {name: value for name, value in record.arguments.items() if name not in _COMPONENTS}
+    model = json.dumps({"class_path": f"rd_plugin.{record.method}", "init_args": known})
+    start = place + 1
+    while start < len(arguments) and arguments[start].partition("=")[0] in _CONFIGURATIONS:
+        start += 1 if "=" in arguments[start] else 2
+    return [*arguments[:start], "--model", model, *arguments[start:], "--ckpt_path", checkpoint]
+
+
+def _option(name: str, arguments: Sequence[str]) -> str | None:
+    """The last value of an option; ``None`` if it is not given."""
+    value = None
+    for index, word in enumerate(arguments):
+        option, equals, joined = word.partition("=")
+        if option == name:
+            value = joined if equals else next(iter(arguments[index + 1 :]), None)
+    return value

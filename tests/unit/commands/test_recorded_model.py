@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint is enough: its record says what model it is of."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from rd_plugin.commands.command_line import CommandLine
+from rd_plugin.commands.recorded_model import with_recorded_model
+from rd_plugin.commands.tool import with_configurations
+
+from .conftest import Tool
+
+FILES = Path(__file__).parents[2] / "compatibility" / "files"
+CHECKPOINT = FILES / "reverse_distillation" / "model.ckpt"
+
+
+def _parsed(*arguments: object) -> dict:
+    given = with_recorded_model(with_configurations([str(argument) for argument in arguments]))
+    # anomalib's class does as it is told when it is made; its parser alone is wanted here.
+    cli = CommandLine(["inspect", "model.xml", "a.png"], run=False)
+    return cli.parser.parse_args(given)[given[0]]
+
+
+@pytest.fixture
+def run_config(tmp_path: Path) -> Path:
+    """What a training leaves beside its results, of another model."""
+    path = tmp_path / "config.yaml"
+    sections = {
+        "seed_everything": 3,
+        "optimizer": None,
+        "lr_scheduler": None,
+        "model": {"class_path": "rd_plugin.ReverseDistillation", "init_args": {"backbone": "resnet18"}},
+        "data": {"class_path": "rd_plugin.PartsFolder", "init_args": {"root": "parts"}},
+        "ckpt_path": None,
+    }
+    path.write_text(yaml.safe_dump(sections))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "backbone"),
+    [
+        (("test",), "test_resnet"),
+        (("validate", "--model", "rd_plugin.ReverseDistillation"), "test_resnet"),
+        (("predict", "--data", "parts"), "test_resnet"),
+        (("export", "--export_type", "onnx", "--model.backbone", "resnet34"), "resnet34"),
+    ],
+)
+def test_model_and_arguments(arguments: tuple[str, ...], backbone: str) -> None:
+    parsed = _parsed(*arguments, "--ckpt_path", CHECKPOINT)
+    assert parsed.model.class_path == "rd_plugin.ReverseDistillation"
+    assert parsed.model.init_args.backbone == backbone
+    assert parsed.model.init_args.layers == ["layer1"]
+    assert parsed.model.init_args.on_bad_data == "off"
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test", "predict", "export"])
+def test_configuration_of_a_run_in_any_order(subcommand: str, run_config: Path) -> None:
+    kind = ("--export_type", "onnx") if subcommand == "export" else ()
+    parsed = _parsed(subcommand, *kind, f"--ckpt_path={CHECKPOINT}", "--config", run_config)
+    assert parsed.ckpt_path == str(CHECKPOINT)
+    assert parsed.seed_everything == 3
+    assert parsed.data.class_path == "rd_plugin.PartsFolder"
+    assert parsed.model.init_args.backbone == "test_resnet"
+
+
+def test_what_is_typed_overrules_the_configuration(run_config: Path) -> None:
+    parsed = _parsed("predict", "--data", "others", "--ckpt_path", CHECKPOINT, "--config", run_config)
+    assert parsed.data == "others"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--ckpt_path", str(CHECKPOINT)),
+        ("test", "--ckpt_path", "best"),
+        ("test", "--ckpt_path", "s3://bucket/model.ckpt"),
+        ("test", "--model", "Padim"),
+        ("--help",),
+    ],
+)
+def test_others_are_left_as_they_are(arguments: tuple[str, ...]) -> None:
+    assert with_recorded_model(arguments) == list(arguments)
+
+
+def test_checkpoint_without_a_record(tmp_path: Path, tool: Tool) -> None:
+    path = tmp_path / "model.ckpt"
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2"}, path)
+    status, _, errors = tool("export", "--export_type", "onnx", "--ckpt_path", path)
+    assert status == 2
+    assert errors.splitlines()[-1].endswith("does not say which of the package's models it is of; give --model.")
+    given = ["export", "--model", "Padim", "--ckpt_path", str(path)]
+    assert with_recorded_model(given) == given
+
+
+def test_export_beside_its_checkpoint(tmp_path: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a run's folder, and in any other, each under the checkpoint's name."""
+    monkeypatch.chdir(tmp_path)
+    run = Path("results/ReverseDistillation/parts/v0/weights/lightning")
+    run.mkdir(parents=True)
+    Path("others").mkdir()
+    places = (run / "model.ckpt", Path("others/a.ckpt"))
+    for place in places:
+        shutil.copy(CHECKPOINT, place)
+        assert tool("export", "--export_type", "torch", "--ckpt_path", place).status == 0
+    expected = [
+        Path("others/weights/torch/a.pt"),
+        Path("results/ReverseDistillation/parts/v0/weights/torch/model.pt"),
+    ]
+    assert sorted(Path().rglob("*.pt")) == expected
+    assert json.loads(expected[0].with_suffix(".json").read_text())["arguments"]["backbone"] == "test_resnet"
