@@ -2,6 +2,7 @@
 """Accuracy of our models and anomalib's on the same data, teacher, size, batch and length, beside published figures.
 
     python -m benchmarks.accuracy SUITE ... [--root ROOT] [--models NAME ...] [--seeds 0 1 2] [--steps N] ...
+        [--light] [--turned] [--train-images 20 --draws 3] [--disturb]
     python -m benchmarks.accuracy table
 
 A grid of cells: model x category x seed. Each leaves a record in RECORDS/SUITE as soon as it is evaluated, and is not
@@ -25,6 +26,7 @@ from rd_plugin.models.distillation import Distillation
 
 from . import methods, report
 from .cells import build_cell
+from .conditions import CORNERS, DISTURBANCES
 from .suites import ABLATIONS, DATA, categories, variants
 
 _PAPER_BACKBONES = ("resnet18.tv_in1k", "resnet50.tv_in1k", "wide_resnet50_2.tv_in1k")
@@ -50,6 +52,12 @@ def _arguments(texts: list[str], model: str) -> dict[str, Any]:
     return found
 
 
+def _image_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What is done to images, if anything: records of before know nothing of it."""
+    settings = {"turned": options.turned, "train_images": options.train_images, "disturbed": options.disturb}
+    return {name: value for name, value in settings.items() if value}
+
+
 def grid(options: argparse.Namespace) -> list[Cell]:
     """Return all cells that are asked for, seed by seed.
 
@@ -60,6 +68,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     backbones = dict(text.partition("=")[::2] for text in options.backbones)
     backbones = {name: _weights(weights or "true") for name, weights in backbones.items()}
     asked = {unit: count for unit in ("steps", "epochs") if (count := getattr(options, unit)) is not None}
+    images = _image_settings(options)
     machine = command.machine(options)
     return [
         build_cell(
@@ -75,6 +84,9 @@ def grid(options: argparse.Namespace) -> list[Cell]:
                 "batch": options.batch,
                 "devices": options.devices,
                 "seed": seed,
+                **images,
+                **draw,
+                **({"light": options.light} if options.light and not methods.evens_light(model) else {}),
                 **variant,
                 "arguments": _arguments(options.model_args, model) | variant.get("arguments", {}),
             },
@@ -82,6 +94,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
             machine,
         )
         for seed in options.seeds
+        for draw in ([{"draw": number} for number in range(options.draws)] if options.train_images else [{}])
         for data_set, category, build_data in categories(data, options.root)
         for model in options.models
         for variant in variants(options.what, backbones)
@@ -101,6 +114,24 @@ def main(arguments: list[str] | None = None) -> int:
     add("--backbones", nargs="+", default=_PAPER_BACKBONES, metavar="NAME[=WEIGHTS]", help="of ablation_backbone")
     add("--image-size", type=int, help=f"in pixels (default: {_SIZE}, one_class: {_ONE_CLASS_SIZE})")
     add("--seeds", type=int, nargs="+", default=[0])
+    add(
+        "--turned",
+        choices=CORNERS,
+        nargs="?",
+        const=CORNERS[0],
+        help="turn each image by an angle of its own, with black corners or mirrored ones (default: %(const)s)",
+    )
+    add("--train-images", type=int, help="train on so many only, drawn at random (default: on all)")
+    add("--draws", type=int, default=1, help="how many times they are drawn (default: %(default)s)")
+    add("--disturb", action="store_true", help=f"test the trained model under these, too: {', '.join(DISTURBANCES)}")
+    add(
+        "--light",
+        type=float,
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        help="even light with this strength, as FusedReverseDistillation does, for all others (default: %(const)s)",
+    )
     long = parser.add_mutually_exclusive_group()
     long.add_argument("--epochs", type=int, help="default: the method's own")
     long.add_argument("--steps", type=int, help="in place of epochs")

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One cell of a grid: a model with its arguments, trained and evaluated on one category with one seed."""
 
+import math
+import statistics
+import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
@@ -11,7 +14,9 @@ import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.models.components import AnomalibModule
 from lightning import seed_everything
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from torchvision.transforms.v2 import Compose
 from torchvision.tv_tensors import Mask
 
 from benchmarks.common.grid import Cell, Machine
@@ -19,18 +24,24 @@ from benchmarks.common.training import fit
 from rd_plugin.models.distillation import Distillation
 
 from . import methods
+from .conditions import DISTURBANCES, Evened, Turned, describe, take
 from .measures import PixelMetrics, measure
 from .suites import BuildData
 
-__all__ = ["build_cell", "evaluate", "model_name"]
+__all__ = ["COSTS", "build_cell", "evaluate", "model_name"]
 
+# What a training and an image cost, by the clock and of one core, as records name it.
+COSTS = ("train_seconds", "train_cpu_seconds", "image_cpu_ms")
 _EVAL_BATCH = 16
+# Of one image: the first calls, which set things up, and those whose median is taken.
+_WARM_UP, _CALLS = 3, 15
 
 
 def model_name(settings: dict[str, Any]) -> str:
     """Return the model of a cell's settings with its arguments, as tables name it."""
     arguments = ", ".join(f"{key}={value}" for key, value in settings["arguments"].items())
-    return f"{settings['model']}({arguments})" if arguments else settings["model"]
+    name = f"{settings['model']}({arguments})" if arguments else settings["model"]
+    return f"{name}, light evened" if settings.get("light") else name
 
 
 def build_cell(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> Cell:
@@ -41,13 +52,14 @@ def build_cell(settings: dict[str, Any], build_data: BuildData, machine: Machine
         build_data: What builds the data module.
         machine: What it runs on.
     """
-    parts = (settings["data"], settings["category"], model_name(settings), settings["backbone"], settings["seed"])
+    model, images = model_name(settings), describe(settings)
+    parts = (settings["data"], settings["category"], model, images, settings["backbone"], settings["seed"])
     work = partial(_compute, settings, build_data, machine)
     return Cell(settings, "/".join(map(str, parts)), work, "{data}/{category}/{model}_{seed}".format(**settings))
 
 
-def _predictions(model: AnomalibModule, images: Tensor, scales: str) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Name, scores and maps of a batch: the model's own, or those of every subset of its scales."""
+def _predictions(model: AnomalibModule, images: Tensor, scales: str) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    """Name, scores and maps, if any, of a batch: the model's own, or those of every subset of its scales."""
     if scales == "all":
         found = model.model(images)
         yield "", found.pred_score, found.anomaly_map
@@ -76,45 +88,106 @@ def evaluate(
         images = transform(batch.image.to(device))
         for name, score, anomaly_map in _predictions(model, images, scales):
             scores.setdefault(name, []).append(score.float().flatten().cpu())
-            maps.setdefault(name, []).append(anomaly_map.float().reshape(-1, *images.shape[-2:]).cpu())
+            if anomaly_map is not None:
+                maps.setdefault(name, []).append(anomaly_map.float().reshape(-1, *images.shape[-2:]).cpu())
         labels.append(batch.gt_label.bool())
         if batch.gt_mask is not None:
             mask = transform(Mask(batch.gt_mask)).as_subclass(Tensor)
             masks.append(mask.reshape(-1, *images.shape[-2:]) > 0)
     truth = torch.cat(labels)
-    pixels = PixelMetrics(torch.cat(masks)) if masks else None
+    pixels = PixelMetrics(torch.cat(masks)) if masks and maps else None
     joined = {name: torch.cat(parts) for name, parts in scores.items()}
-    figures = {name: measure(joined[name], torch.cat(parts), truth, pixels) for name, parts in maps.items()}
+    drawn = {name: torch.cat(parts) for name, parts in maps.items()}
+    figures = {name: measure(score, drawn.get(name), truth, pixels) for name, score in joined.items()}
     arrays = {f"scores {name}".strip(): score.numpy() for name, score in joined.items()}
     return figures, {"labels": truth.numpy(), **arrays}
+
+
+def _evaluate_disturbed(
+    model: AnomalibModule, datamodule: AnomalibDataModule, device: str, seed: int
+) -> dict[str, dict[str, float]]:
+    """Return the figures on the test images under each disturbance."""
+    figures = {}
+    undisturbed = datamodule.test_augmentations
+    for name, disturbance in DISTURBANCES.items():
+        datamodule.test_augmentations = Compose([undisturbed, disturbance]) if undisturbed else disturbance
+        datamodule.setup()
+        # The same noise for every model.
+        torch.manual_seed(seed)
+        figures[name] = evaluate(model, datamodule, device, "all")[0][""]
+    return figures
+
+
+@torch.inference_mode()
+def _image_milliseconds(model: AnomalibModule, datamodule: AnomalibDataModule) -> float:
+    """Return the median of a core's milliseconds that one image takes, from its pixels in memory to its score."""
+    image = next(iter(datamodule.test_dataloader())).image[:1]
+    spent = []
+    for _ in range(_WARM_UP + _CALLS):
+        start = time.process_time()
+        model.model(model.pre_processor.transform(image))
+        spent.append(1000 * (time.process_time() - start))
+    return round(statistics.median(spent[_WARM_UP:]), 2)
+
+
+def _prepare(settings: dict[str, Any], datamodule: AnomalibDataModule) -> None:
+    """Set the data up as the trainer does, who then leaves it as it is, with the training images that are asked for."""
+    datamodule.prepare_data()
+    datamodule.setup(TrainerFn.FITTING)
+    if "train_images" in settings:
+        take(datamodule, settings["train_images"], settings["draw"])
+
+
+def _trainer_length(settings: dict[str, Any], datamodule: AnomalibDataModule) -> dict[str, int]:
+    """Return the trainer's limits: steps in epochs, too, by which some plan their learning rate."""
+    length = settings["length"]
+    if "steps" not in length:
+        return {"max_epochs": length["epochs"]}
+    batches = math.ceil(len(datamodule.train_dataloader()) / settings["devices"])
+    return {"max_steps": length["steps"], "max_epochs": math.ceil(length["steps"] / batches)}
 
 
 def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
     """Train and evaluate; what a record says of it, and the scores."""
     seed_everything(settings["seed"], verbose=False)
+    evened = Evened(settings["light"]) if "light" in settings else None
     model = methods.build(
         settings["model"],
         settings["arguments"],
         settings["backbone"],
         settings["pre_trained"],
         settings["image_size"],
+        evened,
     )
     datamodule = build_data(
         train_batch_size=settings["batch"],
         eval_batch_size=_EVAL_BATCH,
         num_workers=machine.workers,
+        augmentations=Turned(settings["turned"]) if "turned" in settings else None,
     )
+    _prepare(settings, datamodule)
+    if evened is not None:
+        before = Compose(model.pre_processor.transform.transforms[:-1])
+        evened.learn(before(item.image) for item in datamodule.train_data)
     several = {"strategy": "ddp_spawn_find_unused_parameters_true"} if settings["devices"] > 1 else {}
+    start = time.process_time()
     seconds = fit(
         model,
         datamodule,
         accelerator=machine.accelerator,
         devices=settings["devices"],
-        **{f"max_{unit}": count for unit, count in settings["length"].items()},
+        **_trainer_length(settings, datamodule),
         **several,
     )
+    cost = {"train_seconds": round(seconds, 1)}
+    train_cpu_seconds = round(time.process_time() - start, 1)
     datamodule.setup()
     figures, scores = evaluate(model, datamodule, machine.device, settings["scales"])
+    if machine.device == "cpu":
+        # Unlike the clock, they hardly hang on what else the machine is doing.
+        cost |= {"train_cpu_seconds": train_cpu_seconds, "image_cpu_ms": _image_milliseconds(model, datamodule)}
+    if settings.get("disturbed"):
+        figures |= _evaluate_disturbed(model, datamodule, machine.device, settings["seed"])
     defects = int(scores["labels"].sum())
     counts = {"train": len(datamodule.train_data), "normal": len(scores["labels"]) - defects, "anomalous": defects}
-    return {"figures": figures, "images": counts, "train_seconds": round(seconds, 1), **scores}
+    return {"figures": figures, "images": counts, **cost, **scores}

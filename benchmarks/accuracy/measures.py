@@ -68,17 +68,19 @@ class PixelMetrics:
         return float(torch.trapezoid(overlaps, rates) / rates[-1])
 
 
-def measure(scores: Tensor, maps: Tensor, labels: Tensor, pixels: PixelMetrics | None) -> dict[str, float]:
+def measure(scores: Tensor, maps: Tensor | None, labels: Tensor, pixels: PixelMetrics | None) -> dict[str, float]:
     """Return all figures that the data can answer.
 
     Args:
         scores: The method's own image scores, of shape ``(N,)``.
-        maps: Anomaly maps of shape ``(N, H, W)``.
+        maps: Anomaly maps of shape ``(N, H, W)``, if the method draws any.
         labels: Whether an image is anomalous, of shape ``(N,)``, boolean.
         pixels: Pixel metrics of the same images, if they have masks.
     """
-    figures = {
-        "image_AUROC": area_under_roc(scores, labels),
+    figures = {"image_AUROC": area_under_roc(scores, labels)}
+    if maps is None:
+        return figures
+    figures |= {
         "map_max_AUROC": area_under_roc(maps.amax((1, 2)), labels),
         "map_mean_AUROC": area_under_roc(maps.mean((1, 2)), labels),
     }

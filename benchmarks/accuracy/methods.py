@@ -2,6 +2,7 @@
 """Our models and anomalib's by name, all on the same teacher with the same weights."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -13,11 +14,12 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 import rd_plugin
 from rd_plugin import ReverseDistillation
-from rd_plugin.components import Teacher
 from rd_plugin.components.weights import find_weights, load_matched
 from rd_plugin.models.distillation import Distillation
 
-__all__ = ["build", "find", "length"]
+from .conditions import Evened
+
+__all__ = ["build", "evens_light", "find", "length"]
 
 _PEER = "anomalib."
 # torchvision's normalization, which all models here take.
@@ -53,17 +55,23 @@ def length(name: str, asked: dict[str, int]) -> dict[str, int]:
     return {"epochs": ReverseDistillation.default_max_epochs}
 
 
+def evens_light(name: str) -> bool:
+    """Return whether a model evens light by itself."""
+    return "light" in inspect.signature(find(name)).parameters
+
+
 def build(
     name: str,
     arguments: dict[str, Any],
     backbone: str,
     pre_trained: bool | str,
     image_size: int,
+    evened: Evened | None = None,
 ) -> AnomalibModule:
     """Build a model.
 
     anomalib's models get the teacher as their feature extractor, with our reader's weights; of its stages those that
-    stand where the ResNet's do that are the model's default. A model of anomalib without a backbone stays as it is.
+    have the strides of the ResNet's that are the model's default. A model without a backbone stays as it is.
 
     Args:
         name: The model's name.
@@ -71,14 +79,15 @@ def build(
         backbone: timm's name of the teacher.
         pre_trained: As in :class:`rd_plugin.ReverseDistillation`.
         image_size: Side that images are resized to, in pixels.
+        evened: Last step of the pre-processor, if light is to be evened.
 
     Raises:
         ValueError: If a model of anomalib has a backbone that weights cannot be given to.
     """
     kind = find(name)
-    resize = Resize((image_size, image_size), antialias=True)
+    steps = [Resize((image_size, image_size), antialias=True), _NORMALIZE, *([] if evened is None else [evened])]
     arguments = {
-        "pre_processor": PreProcessor(transform=Compose([resize, _NORMALIZE])),
+        "pre_processor": PreProcessor(transform=Compose(steps)),
         "visualizer": False,
         **arguments,
     }
@@ -87,10 +96,7 @@ def build(
     accepted = inspect.signature(kind).parameters
     if "backbone" not in accepted:
         return kind(**arguments)
-    if "layers" in accepted:
-        stages = Teacher(backbone, pre_trained=pre_trained).pyramid.distilled
-        named = {f"layer{index}": stage for index, stage in enumerate(stages, start=1)}
-        arguments = {"layers": [named[layer] for layer in accepted["layers"].default], **arguments}
+    arguments = {**_stages(backbone, accepted), **arguments}
     create = timm.create_model
     # Some ask for timm's download whatever they are told, and know architectures without the tag of their weights.
     with patch("timm.create_model", lambda *args, **kwargs: create(*args, **{**kwargs, "pretrained": False})):
@@ -103,6 +109,20 @@ def build(
     for extractor in frozen:
         _load(extractor, backbone, pre_trained)
     return model
+
+
+def _stages(backbone: str, accepted: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """Return a model's default layers, named for a ResNet, by the names that the teacher's of those strides have."""
+    info = timm.create_model(backbone.partition(".")[0], features_only=True).feature_info
+    names = dict(zip(info.reduction(), info.module_name(), strict=True))
+    named = {f"layer{index}": names.get(2 ** (index + 1)) for index in range(1, 5)}
+    found: dict[str, Any] = {}
+    if "layers" in accepted:
+        # Of those that have no default the one is GLASS, which then takes these two.
+        found["layers"] = [named[layer] for layer in accepted["layers"].default or ("layer2", "layer3")]
+    if "layer" in accepted:
+        found["layer"] = named[accepted["layer"].default]
+    return found
 
 
 def _load(extractor: TimmFeatureExtractor, backbone: str, pre_trained: bool | str) -> None:

@@ -17,14 +17,18 @@ from benchmarks.common.records import Record, read
 from benchmarks.common.tables import markdown, plus_minus
 from rd_plugin.storage import atomic_file
 
-from .cells import model_name
+from .cells import COSTS, model_name
+from .conditions import describe
 from .measures import METRICS, to_unit
 
 __all__ = ["long_table", "means", "summarize", "write"]
 
 _PUBLISHED = Path(__file__).with_name("published.yaml")
 _MEAN = "mean"
-_SETTINGS = ("teacher", "size", "length", "batch")
+_SETTINGS = ("images", "teacher", "size", "length", "batch")
+_UNDISTURBED = describe({})
+# A run of a model, of which a record or two may speak.
+_RUN = ["seed", "draw"]
 # In this order a model's figures are told apart; the rest of a row is figures.
 _ROW = ["data", "model", *_SETTINGS]
 
@@ -42,33 +46,43 @@ def _rows(record: Record) -> list[dict[str, Any]]:
         "teacher": f"{settings['backbone']} ({weights})",
         "size": f"{settings['image_size']} px",
         "length": f"{count} {unit if count > 1 else unit[:-1]}",
+        "images": describe(settings),
         "batch": str(settings["batch"] * settings["devices"]),
         "seed": settings["seed"],
+        "draw": settings.get("draw", 0),
         "date": content["date"],
         "record": record,
         "part": "",
     }
     if record.failed:
         return [{**row, "failure": "{type}: {text}".format(**content["failure"])}]
-    seconds = content["train_seconds"]
-    return [
-        {**row, "model": f"{model} {part}".strip(), "part": part, **figures, "train_seconds": seconds}
-        for part, figures in content["figures"].items()
-    ]
+    costs = {name: content[name] for name in COSTS if name in content}
+    rows = []
+    for part, figures in content["figures"].items():
+        # Parts are maps of one training, or its judgements under disturbances.
+        named = (
+            {"images": describe(settings, part)} if settings.get("disturbed") else {"model": f"{model} {part}".strip()}
+        )
+        rows.append({**row, **named, "part": part, **figures, **costs})
+    return rows
 
 
 def long_table(folder: Path) -> pd.DataFrame:
-    """Return a row for each record and map in a suite's folder, oldest first, with ``failure`` or with figures."""
+    """Return a row for each record and map in a suite's folder, oldest first, with ``failure`` or with figures.
+
+    Of rows for the same run, such as those of a record with disturbances and one without, the newest stays.
+    """
     rows = [row for record in read(folder) for row in _rows(record)]
-    return pd.DataFrame(rows, columns=list(dict.fromkeys([*(key for row in rows for key in row), "failure"])))
+    table = pd.DataFrame(rows, columns=list(dict.fromkeys([*(key for row in rows for key in row), "failure"])))
+    return table.drop_duplicates([*_ROW, "category", *_RUN], keep="last", ignore_index=True)
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    """Add, for each model and seed, the mean over categories; of those seeds alone that have the most categories."""
-    metrics = [metric for metric in METRICS if metric in table]
+    """Add, for each model and run, the mean over categories; of those runs alone that have the most categories."""
+    metrics = [metric for metric in (*METRICS, *COSTS) if metric in table]
     done = table[table["failure"].isna()]
-    grouped = done.groupby([*_ROW, "seed"], sort=False)
-    over = grouped[[*metrics, "train_seconds"]].mean()
+    grouped = done.groupby([*_ROW, *_RUN], sort=False)
+    over = grouped[metrics].mean()
     over["categories"] = grouped.size()
     most = over.groupby(_ROW, sort=False)["categories"].transform("max")
     over = over[(over["categories"] == most) & (most > 1)].reset_index().assign(category=_MEAN)
@@ -76,19 +90,21 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarize(table: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and standard deviation over seeds, and what is published of the same data.
+    """Return mean and standard deviation over runs (seeds, draws), and what is published of the same data.
 
     A row for each model and category, and for each model's mean over categories. Columns: data, model, settings,
-    category, categories, seeds, seconds of training, and for each metric its name and its name with ``_std``, which is
-    empty for one seed.
+    category, categories, runs, costs, and for each metric its name and its name with ``_std``, which is empty for one
+    run.
     """
     metrics = [metric for metric in METRICS if metric in table]
     grouped = means(table).groupby([*_ROW, "category", "categories"], sort=False)
     summary = grouped[metrics].mean()
     for metric in metrics:
         summary[f"{metric}_std"] = grouped[metric].std()
-    summary.insert(0, "seeds", grouped.size())
-    summary["train_seconds"] = grouped["train_seconds"].mean()
+    summary.insert(0, "runs", grouped.size())
+    for cost in COSTS:
+        if cost in table:
+            summary[cost] = grouped[cost].mean()
     known = pd.DataFrame(yaml.safe_load(_PUBLISHED.read_text()))
     known = known[known["data"].isin(summary.index.get_level_values("data"))]
     columns = [column for column in known if column not in METRICS or column in metrics]
@@ -97,7 +113,7 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(row: pd.Series, metric: str) -> str:
-    """Mean and, of several seeds, standard deviation."""
+    """Mean and, of several runs, standard deviation."""
     if pd.isna(row[metric]):
         return ""
     deviation = row.get(f"{metric}_std")
@@ -107,19 +123,19 @@ def _text(row: pd.Series, metric: str) -> str:
 def _markdown(table: pd.DataFrame, summary: pd.DataFrame) -> str:
     """Tables of each data set, the mean over categories first; settings that never vary stand above."""
     metrics = [metric for metric in METRICS if metric in summary]
-    ours = summary[summary["seeds"].notna()]
+    ours = summary[summary["runs"].notna()]
     varied = [name for name in _SETTINGS if ours[name].nunique() > 1]
     same = ", ".join(f"{name} {ours[name].iloc[0]}" for name in _SETTINGS if name not in varied and len(ours))
-    text = [f"All runs: {same}. Mean ± standard deviation over seeds; last weights." if same else "No figures yet."]
-    head = ["category", "model", *varied, "seeds", *(METRICS[metric] for metric in metrics)]
+    text = [f"All runs: {same}. Mean ± standard deviation over runs; last weights." if same else "No figures yet."]
+    head = ["category", "model", *varied, "runs", *(METRICS[metric] for metric in metrics)]
     for data, rows in summary.groupby("data", sort=False):
         lines = []
         ordered = rows.assign(last=rows["category"] != _MEAN).sort_values(["last", "category"], kind="stable")
         for _, row in ordered.iterrows():
             category = f"mean of {row['categories']:.0f}" if row["category"] == _MEAN else row["category"]
-            seeds = "" if pd.isna(row["seeds"]) else f"{row['seeds']:.0f}"
+            runs = "" if pd.isna(row["runs"]) else f"{row['runs']:.0f}"
             known = ["" if pd.isna(row[name]) else str(row[name]) for name in varied]
-            lines.append([category, row["model"], *known, seeds, *(_text(row, metric) for metric in metrics)])
+            lines.append([category, row["model"], *known, runs, *(_text(row, metric) for metric in metrics)])
         text += ["", f"## {data}", "", markdown(head, lines)]
     if "source" in summary:
         sources = summary.loc[summary["source"].notna(), ["data", "model", "source"]].to_numpy()
@@ -150,7 +166,7 @@ def _bars(summary: pd.DataFrame) -> plt.Figure:
     shown = []
     for _, rows in summary.groupby("data", sort=False):
         mean = rows[rows["category"] == _MEAN]
-        shown.append(mean if mean["seeds"].notna().any() else rows)
+        shown.append(mean if mean["runs"].notna().any() else rows)
     heights = [0.42 * len(rows) + 0.8 for rows in shown]
     size = (1.5 + 3.2 * len(metrics), sum(heights) + 0.3)
     figure, axes = plt.subplots(
@@ -160,7 +176,7 @@ def _bars(summary: pd.DataFrame) -> plt.Figure:
         labels = _labels(rows)
         if rows["category"].nunique() > 1:
             labels = [f"{category}: {label}" for category, label in zip(rows["category"], labels, strict=True)]
-        colours = ["tab:gray" if pd.isna(seeds) else "tab:blue" for seeds in rows["seeds"]]
+        colours = ["tab:gray" if pd.isna(runs) else "tab:blue" for runs in rows["runs"]]
         for axis, metric in zip(line, metrics, strict=True):
             places = np.arange(len(rows))
             axis.barh(places, rows[metric], xerr=rows[f"{metric}_std"], color=colours, capsize=2)
@@ -212,14 +228,17 @@ def write(folder: Path) -> Path:
     """Write ``table.{csv,md,png}`` and, for each category, ``pictures/*.png``; return ``table.md``."""
     mpl.use("agg")
     table = long_table(folder)
-    summary = summarize(table) if table["failure"].isna().any() else pd.DataFrame(columns=["data", "seeds", *_SETTINGS])
+    summary = summarize(table) if table["failure"].isna().any() else pd.DataFrame(columns=["data", "runs", *_SETTINGS])
     with atomic_file(folder / "table.csv") as file:
         summary.to_csv(file, index=False)
     with atomic_file(folder / "table.md") as file:
         file.write_text(_markdown(table, summary))
-    if len(summary):
-        _save(_bars(summary), folder / "table.png")
-    for (data, category), rows in table[table["failure"].isna()].groupby(["data", "category"]):
+    # Pictures are of the data as they are: with all that was done to them they would show nothing.
+    drawn = summary[summary["images"].isna() | (summary["images"] == _UNDISTURBED)]
+    if len(drawn):
+        _save(_bars(drawn), folder / "table.png")
+    undisturbed = table[table["failure"].isna() & (table["images"] == _UNDISTURBED)]
+    for (data, category), rows in undisturbed.groupby(["data", "category"]):
         first = rows[rows["seed"] == rows["seed"].min()]
         _save(_curves(first), folder / "pictures" / f"{data}_{category}.png")
     return folder / "table.md"

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which model finds defects best, on which images, and at what cost: the tables and the picture of a page.
+
+    python -m benchmarks.accuracy.comparison [--records RECORDS]
+
+Nothing is run. Read are the records that ``benchmarks.accuracy`` has left of solar cells, magnetic tiles and classes.
+Printed are Markdown tables, and ``cost.png`` is drawn beside the records.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from benchmarks.common.records import RESULTS
+from benchmarks.common.tables import markdown, plus_minus
+from rd_plugin.storage import atomic_file
+
+from .conditions import DISTURBANCES, describe
+from .report import long_table, summarize
+
+__all__ = ["disturbed", "images", "main", "regions"]
+
+_AS_THEY_ARE = describe({})
+_TURNED = describe({"turned": "black"})
+_FEW = describe({"train_images": 20})
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: some images of some data.
+
+    Args:
+        title: Its title.
+        suite: Suite of the records.
+        data: The data set, or its category; of a data set the mean over all.
+        images: What was done to the images.
+        metric: What is shown.
+        size: Side of the images.
+    """
+
+    title: str
+    suite: str
+    data: str
+    images: str = _AS_THEY_ARE
+    metric: str = "image_AUROC"
+    size: str = "256 px"
+
+
+_DATA = (("mono", "solar", "mono"), ("poly", "solar", "poly"), ("tiles", "folder", "magnetic_tile"))
+_COLUMNS = (
+    *(Column(*data) for data in _DATA),
+    *(Column(f"{title}, turned", suite, data, _TURNED) for title, suite, data in (_DATA[0], _DATA[2])),
+    *(Column(f"{title}, 20 images", suite, data, _FEW) for title, suite, data in (_DATA[0], _DATA[2])),
+    # Of one class the papers score by the mean of the map.
+    *(
+        Column(title, "one_class", data, metric="map_mean_AUROC", size="32 px")
+        for title, data in (("digits", "MNIST"), ("CIFAR-10 subset", "cifar10_subset"))
+    ),
+)
+_REGIONS = ("pixel_AUROC", "pixel_AUPRO", "pixel_AUPRO_per_image")
+
+
+def _summaries(records: Path) -> dict[str, pd.DataFrame]:
+    """The summary of each suite that a column needs."""
+    return {suite: summarize(long_table(records / suite)) for suite in {column.suite for column in _COLUMNS}}
+
+
+def _of(summary: pd.DataFrame, column: Column) -> pd.DataFrame:
+    """Rows of a column, by model."""
+    whole = (summary["data"] == column.data) & (summary["category"] == "mean")
+    chosen = (whole | (summary["category"] == column.data)) & (summary["images"] == column.images)
+    return summary[chosen & (summary["size"] == column.size)].set_index("model")
+
+
+def _cell(rows: pd.DataFrame, model: str, metric: str) -> str:
+    """A figure with its spread, if there is one."""
+    if model not in rows.index or pd.isna(rows.loc[model, metric]):
+        return ""
+    deviation = rows.loc[model, f"{metric}_std"]
+    return plus_minus(rows.loc[model, metric], None if pd.isna(deviation) else deviation)
+
+
+def _order(models: list[str]) -> list[str]:
+    """Ours first, each with what varies of it; then anomalib's."""
+    return sorted(dict.fromkeys(models), key=lambda model: (model.startswith("anomalib."), model))
+
+
+def images(records: Path) -> str:
+    """Return the table of image AUROC: a row for each model, a column for each kind of images."""
+    summaries = _summaries(records)
+    found = {column.title: _of(summaries[column.suite], column) for column in _COLUMNS}
+    models = _order([model for rows in found.values() for model in rows.index])
+    head = ["image AUROC", *(column.title for column in _COLUMNS)]
+    rows = [[model, *(_cell(found[column.title], model, column.metric) for column in _COLUMNS)] for model in models]
+    return markdown(head, rows)
+
+
+def regions(records: Path) -> str:
+    """Return the table of the figures by region, of the tiles."""
+    rows = _of(_summaries(records)["folder"], Column(*_DATA[2]))
+    head = ["magnetic tiles", "pixel AUROC", "PRO, pooled", "PRO, image by image"]
+    return markdown(
+        head, [[model, *(_cell(rows, model, metric) for metric in _REGIONS)] for model in _order(list(rows.index))]
+    )
+
+
+def disturbed(records: Path) -> str:
+    """Return the table of image AUROC as it is, and of the points that each disturbance takes from it."""
+    summaries = _summaries(records)
+    lines = []
+    for title, suite, data in _DATA:
+        whole = _of(summaries[suite], Column(title, suite, data))["image_AUROC"]
+        found = {name: _of(summaries[suite], Column(title, suite, data, name))["image_AUROC"] for name in DISTURBANCES}
+        for model in _order([model for figures in found.values() for model in figures.index]):
+            changes = [f"{100 * (found[name][model] - whole[model]):+.1f}" for name in DISTURBANCES]
+            lines.append([title, model, f"{whole[model]:.3f}", *changes])
+    return markdown(["images", "model", _AS_THEY_ARE, *DISTURBANCES], lines)
+
+
+def draw(records: Path) -> Path | None:
+    """Draw image AUROC against the cost of an image and of a training; return the picture's file."""
+    summaries = _summaries(records)
+    if not any("image_cpu_ms" in summary for summary in summaries.values()):
+        return None
+    mpl.use("agg")
+    kinds = [_of(summaries[suite], Column(title, suite, data)) for title, suite, data in _DATA]
+    kinds = [rows[rows["image_cpu_ms"].notna()] for rows in kinds]
+    names = _order([model.removesuffix(_EVENED) for rows in kinds for model in rows.index])
+    colours = dict(zip(names, mpl.color_sequences["tab20"], strict=False))
+    figure, axes = plt.subplots(2, len(kinds), figsize=(4.2 * len(kinds), 8.6), sharey="col", layout="constrained")
+    for (title, _, _), rows, column in zip(_DATA, kinds, axes.T, strict=True):
+        for axis, costs, unit in (
+            (column[0], rows["image_cpu_ms"], "milliseconds an image"),
+            (column[1], rows["train_cpu_seconds"] / 60, "minutes of training"),
+        ):
+            for model, cost in costs.items():
+                name = str(model).removesuffix(_EVENED)
+                face = colours[name] if name == model else "none"
+                marker = "o" if name.startswith("anomalib.") else "*"
+                size = 60 if marker == "o" else 200
+                axis.scatter(
+                    cost, rows.loc[model, "image_AUROC"], size, facecolors=face, edgecolors=colours[name], marker=marker
+                )
+            axis.set_xscale("log")
+            axis.grid(visible=True, which="both", alpha=0.25)
+            axis.set_xlabel(f"{unit} (one core)")
+            axis.set_ylabel("image AUROC")
+            axis.set_title(title)
+    handles = [
+        mpl.lines.Line2D([], [], color=colour, marker="o" if name.startswith("anomalib.") else "*", ls="", label=name)
+        for name, colour in colours.items()
+    ]
+    handles.append(mpl.lines.Line2D([], [], color="gray", marker="o", ls="", mfc="none", label="hollow: light evened"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
+    file = records / "cost.png"
+    with atomic_file(file) as partial:
+        figure.savefig(partial, dpi=80, format="png")
+    plt.close(figure)
+    return file
+
+
+_EVENED = ", light evened"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.accuracy.comparison",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--records", type=Path, default=RESULTS / "accuracy", help="(default: %(default)s)")
+    records = parser.parse_args(arguments).records
+    print(*(table(records) for table in (images, regions, disturbed)), sep="\n\n")
+    print(f"\n{draw(records)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
