@@ -101,8 +101,8 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 1 if a cell has failed."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = command.build_parser("benchmarks.accuracy", __doc__, [*DATA, *ABLATIONS])
     command.add_training_options(parser)
     add = parser.add_argument
@@ -137,6 +137,12 @@ def main(arguments: list[str] | None = None) -> int:
     long.add_argument("--steps", type=int, help="in place of epochs")
     add("--batch", type=int, default=16, help="images a step on each device (default: %(default)s)")
     add("--devices", type=int, default=1, help="how many of them to train on")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if a cell has failed."""
+    parser = build_parser()
     options = parser.parse_args(arguments)
     if "table" in options.what:
         suites = sorted({file.relative_to(options.records).parts[0] for file in options.records.rglob("*.json")})

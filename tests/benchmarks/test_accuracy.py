@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The accuracy benchmark: its grids go on where they stopped, and its tables say what the records do."""
 
+import argparse
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ import torch
 
 from benchmarks.accuracy import __main__ as accuracy
 from benchmarks.accuracy import measures, methods, report, suites
+from benchmarks.accuracy.conditions import DISTURBANCES
+from benchmarks.common.grid import Cell
 from benchmarks.common.training import TEACHER
 from rd_plugin.components import Teacher
 
@@ -44,7 +47,7 @@ def test_grid_goes_on_where_it_stopped(mvtec_root: Path, tmp_path: Path) -> None
     assert accuracy.main(_arguments(mvtec_root, tmp_path, "--seeds", 0, "--steps", 3)) == 0
     assert both.items() <= _records(tmp_path).items()
     table = pd.read_csv(tmp_path / "folder" / "table.csv")
-    assert dict(zip(table["length"], table["seeds"], strict=True)) == {"2 steps": 2, "3 steps": 1}
+    assert dict(zip(table["length"], table["runs"], strict=True)) == {"2 steps": 2, "3 steps": 1}
     assert all((tmp_path / "folder" / name).stat().st_size for name in ("table.md", "table.png"))
     assert len(list((tmp_path / "folder" / "pictures").glob("*.png"))) == 1
     assert not list(tmp_path.rglob("*.partial"))
@@ -93,6 +96,48 @@ def test_all_scales_together_are_the_model(mvtec_root: Path, tmp_path: Path) -> 
     scales = figures["ablation_scales"]
     assert list(scales) == ["M1", "M2", "M3", "M1+M2", "M1+M3", "M2+M3", "M1+M2+M3"]
     assert scales["M1+M2+M3"] == pytest.approx(figures["folder"][""])
+
+
+def test_what_is_done_to_images_makes_other_cells(mvtec_root: Path, tmp_path: Path) -> None:
+    """The same model on images as they are, and turned: few to train on, light evened, and disturbed when tested."""
+    padim = ["--models", "anomalib.Padim", "--model-args", "anomalib.Padim:n_features=8"]
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, *padim)) == 0
+    before = _records(tmp_path)
+    done = ["--turned", "--light", "--disturb", "--train-images", 5]
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, *padim, *done)) == 0
+    assert before.items() < _records(tmp_path).items()
+    (content,) = [json.loads(text) for path, (_, text) in _records(tmp_path).items() if path not in before]
+    asked = {"turned": "black", "light": 1.0, "disturbed": True, "train_images": 5, "draw": 0}
+    assert {name: content["settings"][name] for name in asked} == asked
+    assert content["images"]["train"] == 5
+    assert content["image_cpu_ms"] > 0
+    assert list(content["figures"]) == ["", *DISTURBANCES]
+    # Disturbed images were judged anew, by the same model.
+    assert len({figures["pixel_AUROC"] for figures in content["figures"].values()}) > len(DISTURBANCES) / 2
+    table = pd.read_csv(tmp_path / "folder" / "table.csv").set_index(["model", "images"])["runs"]
+    name, images = "anomalib.Padim(n_features=8)", "turned, black corners, 5 to train on"
+    assert table[name, "as they are"] == 1
+    assert table[f"{name}, light evened", images] == table[f"{name}, light evened", f"{images}, JPEG 60"] == 1
+
+
+def _grid(root: Path, *more: str) -> list[Cell]:
+    arguments = ["folder", "--root", str(root), "--models", "FusedReverseDistillation", "anomalib.Padim", *more]
+    options = accuracy.build_parser().parse_args(arguments)
+    return accuracy.grid(argparse.Namespace(**{**vars(options), "what": "folder"}))
+
+
+def test_light_is_evened_once(mvtec_root: Path) -> None:
+    """The fused model does it by itself: --light makes no other cell of it."""
+    (fused, padim), (fused_light, padim_light) = _grid(mvtec_root), _grid(mvtec_root, "--light", "0.5")
+    assert fused.settings == fused_light.settings
+    assert padim_light.settings == {**padim.settings, "light": 0.5}
+
+
+def test_each_draw_is_a_cell(mvtec_root: Path) -> None:
+    cells = _grid(mvtec_root, "--train-images", "20", "--draws", "3")
+    drawn = {(cell.settings["model"], cell.settings["draw"]) for cell in cells}
+    assert len(drawn) == len(cells) == 6
+    assert all(cell.settings["train_images"] == 20 and "20 to train on" in cell.name for cell in cells)
 
 
 def test_wrong_arguments_end_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -167,15 +212,28 @@ def test_table_says_what_the_records_do(tmp_path: Path) -> None:
     _write_record(tmp_path, "carpet", 2, 0.95, 0.90, 0.80)
     rows = report.summarize(report.long_table(tmp_path)).set_index(["model", "category"])
     carpet, mean = (rows.loc["ReverseDistillation", category] for category in ("carpet", "mean"))
-    assert carpet["seeds"] == 3
+    assert carpet["runs"] == 3
     assert carpet["image_AUROC"] == pytest.approx((0.90 + 0.94 + 0.95) / 3)
-    assert (mean["seeds"], mean["categories"]) == (2, 2)
+    assert (mean["runs"], mean["categories"]) == (2, 2)
     # Means over categories are 0.85 and 0.91; two values are sqrt(2) standard deviations apart.
     assert mean["image_AUROC"] == pytest.approx(0.88)
     assert mean["image_AUROC_std"] == pytest.approx(0.06 / 2**0.5)
     assert mean["pixel_AUROC"] == pytest.approx((0.75 + 0.76) / 2)
     published = rows.loc["RD4AD, published", "mean"]
     assert (published["image_AUROC"], published["categories"]) == (0.985, 15)
+
+
+def test_newest_record_of_a_run_counts(tmp_path: Path) -> None:
+    """A run with disturbances is a run without them, too."""
+    _write_record(tmp_path, "carpet", 0, 0.90, 0.80, 0.70)
+    content = json.loads((tmp_path / "MVTecAD" / "carpet" / "0.json").read_text())
+    content["settings"]["disturbed"] = True
+    figures = content["figures"][""]
+    content |= {"date": "2026-01-02", "figures": {"": {**figures, "image_AUROC": 0.91}, "JPEG 60": figures}}
+    (tmp_path / "disturbed.json").write_text(json.dumps(content))
+    rows = report.summarize(report.long_table(tmp_path)).dropna(subset="runs").set_index("images")
+    assert rows["runs"].to_dict() == {"as they are": 1, "JPEG 60": 1}
+    assert rows["image_AUROC"].to_dict() == {"as they are": 0.91, "JPEG 60": 0.90}
 
 
 def test_overlap_of_each_image_alone() -> None:

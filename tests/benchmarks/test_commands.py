@@ -46,7 +46,7 @@ def test_commands_of_pages_are_understood(page: Path, monkeypatch: pytest.Monkey
     commands = _commands(page)
     for _, name, *arguments in commands:
         module = _module(name)
-        if name.endswith("digits") or "picture" in arguments:
+        if name.endswith(("digits", "comparison")) or "picture" in arguments:
             assert callable(module.main)
         elif name.endswith("agreement"):
             asked.append(module.parse(arguments))
