@@ -47,6 +47,27 @@ def _heed_schedule(arguments: Any, given: Sequence[str]) -> None:
         model["init_args"]["validations"] = None
 
 
+def _heed_tiler(arguments: Any) -> None:
+    """Check what anomalib's tiler would meet with an error of its own.
+
+    Args:
+        arguments: Those of a subcommand, as parsed.
+
+    Raises:
+        ValueError: If it has no stride.
+    """
+    callbacks = (arguments.get("trainer") or {}).get("callbacks") or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        name = str(callback.get("class_path", "")).rpartition(".")[2]
+        settings = callback.get("init_args") or {}
+        if name == "TilerConfigurationCallback" and settings.get("enable") and settings.get("stride") is None:
+            msg = (
+                "trainer.callbacks: anomalib's TilerConfigurationCallback needs stride beside tile_size; the package's "
+                "own models take model.tile_size and model.tile_overlap in its place."
+            )
+            raise ValueError(msg)
+
+
 def heed_arguments(subcommand: str, arguments: Any, given: Sequence[str] = ()) -> None:
     """Act on what anomalib's command line takes and does not look at, before anything is built.
 
@@ -61,13 +82,15 @@ def heed_arguments(subcommand: str, arguments: Any, given: Sequence[str] = ()) -
 
     Raises:
         OSError: If the results folder cannot be written to; names the argument.
-        ValueError: If one of the package's models is to be tested, used or exported without a checkpoint.
+        ValueError: If one of the package's models is to be tested, used or exported without a checkpoint, or anomalib's
+            tiler has no stride.
     """
     arguments = arguments or {}
     folder = arguments.get("default_root_dir")
     # An export with a folder of its own writes nothing there.
     if folder is not None and "://" not in str(folder) and arguments.get("export_root") is None:
         check_folder(folder, 0, "default_root_dir")
+    _heed_tiler(arguments)
     model = arguments.get("model")
     ours = model is not None and str(model.get("class_path", "")).startswith("rd_plugin.")
     if subcommand in _OF_TRAINED_MODELS and ours and arguments.get("ckpt_path") is None:

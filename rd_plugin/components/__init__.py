@@ -11,6 +11,7 @@ from .pyramid import Pyramid, Residual, Stage
 from .resampling import BlurBorder, resampling_matrix
 from .student import Student
 from .teacher import Teacher
+from .tiles import Tiles, tiles_of
 
 __all__ = [
     "FINITE_RANGE",
@@ -31,6 +32,7 @@ __all__ = [
     "Stage",
     "Student",
     "Teacher",
+    "Tiles",
     "build_bottleneck",
     "build_deviation",
     "check_images",
@@ -39,6 +41,7 @@ __all__ = [
     "flattened_deviation",
     "held_back",
     "resampling_matrix",
+    "tiles_of",
     "withhold",
     "within",
 ]

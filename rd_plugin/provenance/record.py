@@ -28,7 +28,7 @@ RECORD_KEY = "rd_plugin_provenance"
 _SUFFIXES = (".ckpt", ".pt", ".onnx", ".xml")
 _PACKAGES = ("rd-plugin", "anomalib", "lightning", "timm", "torch", "torchvision", "onnx", "openvino", "nncf")
 _STRUCTURE = ("backbone", "layers", "bottleneck", "injection", "deviation")
-_ANOMALY_MAP = ("anomaly_map_mode", "score", "blur_sigma", "blur_border")
+_ANOMALY_MAP = ("anomaly_map_mode", "score", "blur_sigma", "blur_border", "tile_size", "tile_overlap")
 
 
 @dataclass(frozen=True)

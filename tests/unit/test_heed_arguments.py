@@ -45,3 +45,14 @@ def test_results_folder(tmp_path: Path) -> None:
         heed_arguments("train", arguments)
     heed_arguments("export", {**arguments, "export_root": tmp_path})
     heed_arguments("train", {"default_root_dir": "s3://bucket"})
+
+
+def test_anomalibs_tiler_needs_a_stride() -> None:
+    def tiler(**settings: object) -> dict:
+        return {"class_path": "anomalib.callbacks.TilerConfigurationCallback", "init_args": settings}
+
+    for callbacks in (tiler(enable=True, tile_size=128), [{"class_path": "Other"}, tiler(enable=True, stride=None)]):
+        with pytest.raises(ValueError, match="TilerConfigurationCallback needs stride beside tile_size"):
+            heed_arguments("train", {"trainer": {"callbacks": callbacks}})
+    heed_arguments("train", {"trainer": {"callbacks": [tiler(enable=True, stride=64), tiler(enable=False)]}})
+    heed_arguments("train", {"trainer": {"callbacks": None}})

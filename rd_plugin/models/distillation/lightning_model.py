@@ -25,12 +25,14 @@ from rd_plugin.components import (
     MahalanobisDeviation,
     ScoreType,
     Teacher,
+    Tiles,
+    tiles_of,
 )
 from rd_plugin.data.check import MAX_PIXELS, DataCheck, OnBadData, set_up
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
-from rd_plugin.provenance import ProvenanceWriter
+from rd_plugin.provenance import Provenance, ProvenanceWriter
 from rd_plugin.storage import AtomicCheckpoints, AtomicPictures, ResultsFolder
 
 from .default_length import set_default_length
@@ -55,6 +57,11 @@ class Distillation(ExportedModule):
         pre_trained: Teacher weights: ``True`` downloads timm's, ``False`` leaves them random, a path or the name of an
             installed package reads a local file (safetensors or ``torch.save``, timm's names or timm's order).
         image_size: Height and width in pixels that the default pre-processor resizes images to; 256 x 256 by default.
+        tile_size: Height and width, or one number for both, of tiles that the resized images are cut into, for large
+            images with small defects. Each goes through the model alone, in training, in testing and in an export, and
+            the tiles' maps are put together. ``None`` for no tiles.
+        tile_overlap: How many rows and columns, or one number for both, neighbouring tiles share; their maps are
+            averaged there.
         deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
             features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
             which all go through the model once more before each validation. It suits textures; images must have one
@@ -101,6 +108,8 @@ class Distillation(ExportedModule):
         pre_trained: bool | str | Path = True,
         *,
         image_size: tuple[int, int] | None = None,
+        tile_size: int | tuple[int, int] | None = None,
+        tile_overlap: int | tuple[int, int] = 0,
         deviation: DeviationType = "cosine",
         anomaly_map_mode: AnomalyMapMode = "add",
         score: ScoreType = "max",
@@ -130,6 +139,10 @@ class Distillation(ExportedModule):
         )
         # Lightning collects them as a method's constructor was given them.
         self.hparams.update(layers=layers, betas=betas, image_size=image_size)
+        tiles = tiles_of(tile_size, tile_overlap)
+        self.hparams.update(_tile_arguments(tiles))
+        if tiles is not None and self.resized_to is not None:
+            tiles.check(self.resized_to)
         self.network_arguments: dict[str, Any] = {
             "backbone": backbone,
             "layers": layers,
@@ -139,6 +152,7 @@ class Distillation(ExportedModule):
             "score": score,
             "blur_sigma": blur_sigma,
             "blur_border": blur_border,
+            **_tile_arguments(tiles),
         }
         self.learning_rate = learning_rate
         self.betas = betas
@@ -174,7 +188,24 @@ class Distillation(ExportedModule):
 
     def described_arguments(self) -> dict[str, Any]:
         """Return what the model was built with, the layers by name where they were left to the default, too."""
-        return {**super().described_arguments(), "layers": list(self.model.teacher.pyramid.distilled)}
+        return {
+            **super().described_arguments(),
+            "layers": list(self.model.teacher.pyramid.distilled),
+            # anomalib's TilerConfigurationCallback may have set them.
+            **_tile_arguments(self.model.tiler),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that a checkpoint fits the model, and take over its record, components and tiles.
+
+        Raises:
+            ValueError: If it does not fit.
+        """
+        record = Provenance.of(checkpoint) or Provenance()
+        tiles = tiles_of(record.arguments.get("tile_size"), record.arguments.get("tile_overlap", 0))
+        if tiles is not None and self.model.tiler is None:
+            self.model.tiler = tiles
+        super().on_load_checkpoint(checkpoint)
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return anomalib's components that are callbacks, and the package's own."""
@@ -344,6 +375,13 @@ class Distillation(ExportedModule):
         loss = finite_sum(name, dict(zip(layers, scales, strict=True)), self.global_step, batch.image_path)
         self.log(name, loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=batch.batch_size)
         return loss
+
+
+def _tile_arguments(tiles: Tiles | None) -> dict[str, Any]:
+    """The arguments that tiles come from, as plain values."""
+    if tiles is None:
+        return {"tile_size": None, "tile_overlap": 0}
+    return {"tile_size": tiles.size, "tile_overlap": tiles.overlap}
 
 
 def _checked_size(size: Sequence[int], pre_processor: PreProcessor | bool) -> tuple[int, int]:

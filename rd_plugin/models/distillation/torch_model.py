@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Teacher, bottleneck and student as a torch module, whatever they are trained by."""
 
+from collections.abc import Sequence
+
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.data.utils.tiler import Tiler
+from anomalib.data.utils.tiler import ImageUpscaleMode, Tiler
 from torch import Tensor, nn
 
 from rd_plugin.components import (
@@ -16,8 +18,10 @@ from rd_plugin.components import (
     ScoreType,
     Student,
     Teacher,
+    Tiles,
     build_deviation,
     check_images,
+    tiles_of,
     withhold,
     within,
 )
@@ -37,10 +41,9 @@ class DistillationModel(nn.Module):
         score: ``"max"``, ``"mean"`` or the share of highest pixels whose mean is the score.
         blur_sigma: Standard deviation of the Gaussian blur, in pixels.
         blur_border: ``"symmetric"`` or ``"reflect"``, as in ``numpy.pad``.
-
-    Attributes:
-        tiler: Set by anomalib's ``TilerConfigurationCallback``: images are then cut into tiles, each tile goes through
-            the model alone, and the tiles' maps are put together.
+        tile_size: Height and width of tiles that images are cut into, in pixels, or one number for both. Each tile goes
+            through the model alone, and the tiles' maps are put together. ``None`` for no tiles.
+        tile_overlap: Rows and columns that neighbouring tiles share, or one number for both.
 
     Raises:
         ValueError: If an argument is out of range; see the components.
@@ -56,9 +59,11 @@ class DistillationModel(nn.Module):
         score: ScoreType = "max",
         blur_sigma: float = 4.0,
         blur_border: BlurBorder = "symmetric",
+        tile_size: int | Sequence[int] | None = None,
+        tile_overlap: int | Sequence[int] = 0,
     ) -> None:
         super().__init__()
-        self.tiler: Tiler | None = None
+        self.tiler = tiles_of(tile_size, tile_overlap)
         self.teacher = teacher
         self.bottleneck = bottleneck
         self.student = student
@@ -67,6 +72,28 @@ class DistillationModel(nn.Module):
         self.image_score = ImageScore(score)
         # The teacher's inputs come in this layout; convolutions would bring weights into it in every call.
         self.to(memory_format=torch.channels_last)
+
+    # Where a torch export of an earlier version has none.
+    _tiler: Tiles | None = None
+
+    @property
+    def tiler(self) -> Tiles | None:
+        """How images are cut into tiles; ``None`` if they are not."""
+        return self._tiler
+
+    @tiler.setter
+    def tiler(self, tiler: Tiles | Tiler | None) -> None:
+        # anomalib's TilerConfigurationCallback sets its own, which can be neither recorded nor exported as it is.
+        if isinstance(tiler, Tiler):
+            if tiler.mode != ImageUpscaleMode.PADDING or tiler.remove_border_count:
+                msg = (
+                    f"tiler: mode {str(tiler.mode)!r} with remove_border_count {tiler.remove_border_count} cannot be "
+                    "exported, and is not supported: take mode 'padding' with 0, or the model's tile_size."
+                )
+                raise ValueError(msg)
+            size = (tiler.tile_size_h, tiler.tile_size_w)
+            tiler = Tiles(size, (size[0] - tiler.stride_h, size[1] - tiler.stride_w))
+        self._tiler = tiler
 
     def check(self, images: Tensor) -> None:
         """Check that ``images`` are a batch of shape ``(N, 3, H, W)`` and of the weights' type.
@@ -79,7 +106,7 @@ class DistillationModel(nn.Module):
 
     def tiles(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: the tiles of ``images`` if there is a tiler, else themselves."""
-        return images if self.tiler is None else self.tiler.tile(images)
+        return images if self.tiler is None else self.tiler.cut(images)
 
     def imitate(self, features: list[Tensor]) -> list[Tensor]:
         """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""
@@ -116,13 +143,13 @@ class DistillationModel(nn.Module):
 
         Raises:
             TypeError: If the images are of another type than the weights.
-            ValueError: If they are of another shape, or smaller than the coarsest stride.
+            ValueError: If they are of another shape, or smaller than the coarsest stride or a tile.
         """
         self.check(images)
         tiles = self.tiles(images)
         anomaly_map = self.anomaly_map_generator(self.deviations(tiles), tiles.shape[-2:])
         if self.tiler is not None:
-            anomaly_map = self.tiler.untile(anomaly_map)
+            anomaly_map = self.tiler.join(anomaly_map, images.shape[-2:])
         return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:

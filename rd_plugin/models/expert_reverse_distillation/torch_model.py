@@ -27,8 +27,8 @@ class ExpertReverseDistillationModel(DistillationModel):
         pre_trained: ``True`` for timm's weights, ``False`` for random ones, or a file or package with weights.
         injection: ``"guided"``, ``"unguided"`` or ``"none"``.
         train_teacher: Whether the teacher is taught; otherwise it is frozen.
-        **map_arguments: ``deviation``, ``anomaly_map_mode``, ``score``, ``blur_sigma`` and ``blur_border`` of
-            :class:`~rd_plugin.models.distillation.DistillationModel`.
+        **map_arguments: ``deviation``, ``anomaly_map_mode``, ``score``, ``blur_sigma``, ``blur_border``, ``tile_size``
+            and ``tile_overlap`` of :class:`~rd_plugin.models.distillation.DistillationModel`.
 
     Raises:
         ValueError: If an argument is out of range; see the components.

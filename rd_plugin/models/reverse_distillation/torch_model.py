@@ -19,8 +19,8 @@ class ReverseDistillationModel(DistillationModel):
         layers: Names of the stages to distil, or ``None`` for those of strides 4, 8 and 16.
         pre_trained: ``True`` for timm's weights, ``False`` for random ones, or a file or package with weights.
         bottleneck: ``"mff_oce"``, ``"oce"`` or ``"none"``.
-        **map_arguments: ``deviation``, ``anomaly_map_mode``, ``score``, ``blur_sigma`` and ``blur_border`` of
-            :class:`~rd_plugin.models.distillation.DistillationModel`.
+        **map_arguments: ``deviation``, ``anomaly_map_mode``, ``score``, ``blur_sigma``, ``blur_border``, ``tile_size``
+            and ``tile_overlap`` of :class:`~rd_plugin.models.distillation.DistillationModel`.
 
     Raises:
         ValueError: If an argument is out of range; see the components.

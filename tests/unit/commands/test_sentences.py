@@ -77,6 +77,17 @@ TRAIN = ("train", *MODEL)
             "ckpt_path 'none.ckpt' is not a file.",
         ),
         ((*TRAIN, "--data", "MVTec", "--model.image_size", "12"), "model.image_size: Expected a tuple"),
+        (
+            (
+                *(*TRAIN, "--data", "MVTec", "--trainer.callbacks+=anomalib.callbacks.TilerConfigurationCallback"),
+                *("--trainer.callbacks.enable", "true"),
+            ),
+            "TilerConfigurationCallback needs stride beside tile_size",
+        ),
+        (
+            (*TRAIN, "--data", "MVTec", "--model.tile_size", "[320, 256]", "--model.image_size", "[256, 256]"),
+            "tile_size [320, 256] is larger than the images, which have [256, 256] pixels",
+        ),
         (("inspect", "none.xml", "a.png"), "model 'none.xml' is not a file."),
         (("convert", "urd", "none.pth", "--output", "b.ckpt"), "source 'none.pth' is not a file."),
         (

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from anomalib import LearningType
+from anomalib.callbacks import TilerConfigurationCallback
 from anomalib.data import ImageBatch
-from anomalib.data.utils.tiler import Tiler
+from anomalib.data.utils.tiler import ImageUpscaleMode, Tiler
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from rd_plugin import ExactPreProcessor, MVTec
+from rd_plugin.components import Tiles
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.models.distillation import Distillation, DistillationModel
 
@@ -259,6 +261,37 @@ class LightningModelTests:
         # The default pre-processor resizes to 256 x 256, which teaches no more and takes 64 times as long.
         transform = Compose([Resize((32, 32), antialias=True), Normalize([0.5] * 3, [0.25] * 3)])
         return self.method(**{**SMALL, "pre_processor": PreProcessor(transform), **arguments})
+
+    @pytest.mark.parametrize("by_callback", [False, True], ids=["argument", "callback"])
+    def test_tiles_are_recorded_and_restored(
+        self, tmp_path: Path, by_callback: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tiles = Tiles((16, 24), (0, 8))
+        callback = TilerConfigurationCallback(enable=True, tile_size=tiles.size, stride=(16, 16))
+        arguments = {} if by_callback else {"tile_size": list(tiles.size), "tile_overlap": [0, 8]}
+        model = self.build(layers=["layer1", "layer2"], **arguments)
+        trainer = train(model, tmp_path, max_steps=1, callbacks=[callback] if by_callback else [])
+        trainer.save_checkpoint(tmp_path / "model.ckpt")
+        again = self.method.load_from_checkpoint(tmp_path / "model.ckpt").eval()
+        assert again.model.tiler == tiles
+        for each in (model, again):
+            recorded = each.describe().plain()["arguments"]
+            assert (recorded["tile_size"], recorded["tile_overlap"]) == ([16, 24], [0, 8])
+        assert not [message for message in caplog.messages if "do not fit" in message]
+        images = batch().image
+        assert torch.equal(again(images).anomaly_map, model.eval()(images).anomaly_map)
+        others = self.method.load_from_checkpoint(tmp_path / "model.ckpt", tile_size=16, tile_overlap=0)
+        assert others.model.tiler == Tiles((16, 16))
+        assert "The checkpoint's thresholds do not fit the model: tile_size [16, 24] in the checkpoint" in caplog.text
+
+    def test_tiles_that_cannot_be(self) -> None:
+        with pytest.raises(ValueError, match=r"tile_size \[64, 64\] is larger than the images, which have \[32, 32\]"):
+            self.build(tile_size=64)
+        with pytest.raises(ValueError, match="tile_overlap must be from 0 to less than tile_size"):
+            self.build(tile_size=16, tile_overlap=16)
+        for unusual in ({"mode": ImageUpscaleMode.INTERPOLATION}, {"remove_border_count": 2}):
+            with pytest.raises(ValueError, match="cannot be exported, and is not supported"):
+                self.build().model.tiler = Tiler(16, 16, **unusual)
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiles are part of the model: trained with, recorded, restored and exported."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from anomalib.deploy import ExportType
+from anomalib.engine import Engine
+
+from rd_plugin import MVTec
+from rd_plugin.components import Tiles
+
+from .conftest import BACKBONE, METHODS, WEIGHTS, Method
+from .test_agreement import MODEL, _check, _run_onnx, _run_openvino, _run_torch, _verdict
+
+# Tiles that do not end with the image, and overlap in one direction.
+TILES = {"tile_size": (32, 40), "tile_overlap": (8, 0)}
+
+
+@pytest.mark.parametrize(
+    ("method", "deviation"),
+    [
+        (METHODS[0], "mahalanobis"),
+        pytest.param(METHODS[0], "cosine", marks=pytest.mark.slow),
+        pytest.param(METHODS[1], "cosine", marks=pytest.mark.slow),
+        pytest.param(METHODS[2], "cosine", marks=pytest.mark.slow),
+    ],
+)
+def test_exports_judge_as_the_engine(
+    method: Method,
+    deviation: str,
+    mvtec_root: Path,
+    files: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=2)
+    trained = method(BACKBONE, pre_trained=WEIGHTS, image_size=MODEL, visualizer=False, deviation=deviation, **TILES)
+    engine.fit(trained, datamodule=MVTec(mvtec_root, "tile", train_batch_size=4, num_workers=0))
+    model = method.load_from_checkpoint(engine.best_model_path)
+    assert model.model.tiler == Tiles((32, 40), (8, 0))
+    assert model.describe().plain()["arguments"]["tile_size"] == [32, 40]
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False)
+    images = tmp_path / "images"
+    images.mkdir()
+    judged = [Path(shutil.copy(file, images / f"{index:02}.png")) for index, file in enumerate(files[::3])]
+    expected = [_verdict(batch) for batch in engine.predict(model, data_path=images)]
+    assert np.std([verdict.score for verdict in expected]) > 0.01
+    monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
+    monkeypatch.chdir(tmp_path)  # OpenVINO's inferencer leaves a cache where it runs
+    for kind, run in (
+        (ExportType.TORCH, _run_torch),
+        (ExportType.ONNX, _run_onnx),
+        (ExportType.OPENVINO, _run_openvino),
+    ):
+        path = engine.export(model, kind, export_root=tmp_path)
+        _check(run(path, judged), expected)
