@@ -23,7 +23,6 @@ TILES = {"tile_size": (32, 40), "tile_overlap": (8, 0)}
     ("method", "deviation"),
     [
         (METHODS[0], "mahalanobis"),
-        pytest.param(METHODS[0], "cosine", marks=pytest.mark.slow),
         pytest.param(METHODS[1], "cosine", marks=pytest.mark.slow),
         pytest.param(METHODS[2], "cosine", marks=pytest.mark.slow),
     ],

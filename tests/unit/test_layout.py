@@ -22,6 +22,7 @@ ROOMS = (
     "callbacks",
     "evaluator",
     "post_processor",
+    "visualizer",
     "models.distillation",
     "models.reverse_distillation",
     "models.expert_reverse_distillation",

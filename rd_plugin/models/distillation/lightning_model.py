@@ -34,6 +34,7 @@ from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.provenance import Provenance, ProvenanceWriter
 from rd_plugin.storage import AtomicCheckpoints, AtomicPictures, ResultsFolder
+from rd_plugin.visualizer import PredictionVisualizer
 
 from .default_length import set_default_length
 from .feature_cache import FeatureCache, FeatureCacheType
@@ -87,7 +88,7 @@ class Distillation(ExportedModule):
         post_processor: anomalib's post-processor, or whether to use
             :class:`~rd_plugin.post_processor.DistillationPostProcessor`.
         evaluator: anomalib's evaluator, or whether to use :class:`~rd_plugin.evaluator.DistillationEvaluator`.
-        visualizer: anomalib's visualizer, or whether to use the default.
+        visualizer: anomalib's visualizer, or whether to use :class:`~rd_plugin.visualizer.PredictionVisualizer`.
 
     Attributes:
         model: The torch module.
@@ -238,6 +239,11 @@ class Distillation(ExportedModule):
     def configure_evaluator() -> Evaluator:
         """Return the evaluator with the papers' metrics."""
         return DistillationEvaluator()
+
+    @classmethod
+    def configure_visualizer(cls) -> PredictionVisualizer:
+        """Return the visualizer that draws verdict and score, too."""
+        return PredictionVisualizer()
 
     def prepare_data(self) -> None:
         """Set the data module up before Lightning does, so that masks that are missing are named."""

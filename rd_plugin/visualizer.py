@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of predictions: what was said of an image, in its own shape, at a place of its own."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from anomalib.data import ImageBatch, ImageItem, NumpyImageBatch, NumpyImageItem
+from anomalib.visualization import ImageVisualizer
+from anomalib.visualization.image.item_visualizer import visualize_image_item
+from lightning.pytorch import LightningModule, Trainer
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["PredictionVisualizer"]
+
+_COLOURS = {"normal": (25, 110, 50), "anomalous": (170, 25, 25), "not judged": (90, 90, 90)}
+_TEXT_SIZE = 20
+_MARGIN = 8
+
+
+class PredictionVisualizer(ImageVisualizer):
+    """anomalib's visualizer with verdict and score above each picture, which keeps an image's shape and its folders.
+
+    anomalib's own draws every image as a square without either, and puts ``a/cam1/img.jpg`` and ``b/cam1/img.jpg`` at
+    one place. Here a picture stands where its image does below the folder that all images of the run have in common.
+
+    Args:
+        longest_side: Longer side of each of the fields that a picture has side by side, in pixels.
+        **arguments: All others of anomalib's ``ImageVisualizer``, save ``field_size``.
+
+    Raises:
+        ValueError: If ``longest_side`` is less than 1.
+    """
+
+    def __init__(self, longest_side: int = 384, **arguments: Any) -> None:
+        if longest_side < 1:
+            msg = f"longest_side must be at least 1 pixel, got {longest_side}."
+            raise ValueError(msg)
+        super().__init__(**arguments)
+        self.longest_side = longest_side
+        self._root: Path | None = None
+
+    def visualize(
+        self, predictions: ImageItem | NumpyImageItem | ImageBatch | NumpyImageBatch
+    ) -> Image.Image | list[Image.Image | None] | None:
+        """Draw predictions.
+
+        Args:
+            predictions: One image's, or a batch.
+
+        Returns:
+            A picture, or ``None`` if there is nothing to draw; for a batch of more than one a list of them.
+        """
+        if isinstance(predictions, ImageItem | NumpyImageItem):
+            return self._draw(predictions)
+        pictures = list(map(self._draw, predictions))
+        return pictures[0] if len(pictures) == 1 else pictures
+
+    def _draw(self, item: Any) -> Image.Image | None:
+        width, height = _size(item)
+        scale = self.longest_side / max(width, height)
+        picture = visualize_image_item(
+            item,
+            fields=self.fields,
+            overlay_fields=self.overlay_fields,
+            field_size=(max(1, round(scale * width)), max(1, round(scale * height))),
+            fields_config=self.fields_config,
+            overlay_fields_config=self.overlay_fields_config,
+            text_config=self.text_config,
+        )
+        return None if picture is None else _with_verdict(picture, item)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the folder that all images have in common."""
+        del pl_module
+        self._root = _common_folder(trainer.test_dataloaders)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the folder that all images have in common."""
+        del pl_module
+        self._root = _common_folder(trainer.predict_dataloaders)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw and write the pictures of a batch.
+
+        Args:
+            trainer: The trainer; pictures go to ``images`` in its folder unless ``output_dir`` is given.
+            pl_module: Not used.
+            outputs: Not used.
+            batch: The images with their predictions.
+            batch_idx: Number of the batch, which names pictures of images that have no file.
+            dataloader_idx: Number of the dataloader, too.
+        """
+        del pl_module, outputs
+        if self.output_dir is None:
+            self.output_dir = Path(trainer.default_root_dir) / "images"
+        for index, item in enumerate(batch):
+            picture = self._draw(item)
+            if picture is not None:
+                place = self._place(item.image_path) or f"{dataloader_idx}_{batch_idx:05}_{index:03}.png"
+                path = Path(self.output_dir) / place
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(path)
+
+    def _place(self, file: str | None) -> Path | None:
+        """Where the picture of a file goes, below the folder of pictures."""
+        if not file:
+            return None
+        path = Path(file).absolute()
+        if self._root is not None and self._root in path.parents:
+            path = path.relative_to(self._root)
+        else:
+            path = Path(path.parent.name) / path.name
+        return path if path.suffix.lower() in Image.registered_extensions() else path.with_name(f"{path.name}.png")
+
+
+def _size(item: Any) -> tuple[int, int]:
+    """Width and height of an image, as its file has it if there is one."""
+    if item.image_path:
+        with Image.open(item.image_path) as image:
+            return image.size
+    shape = item.image.shape
+    height, width = shape[-2:] if isinstance(item, ImageItem) else shape[:2]
+    return width, height
+
+
+def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:
+    """Put a line above a picture: the verdict, the score and, if it is known, the truth."""
+    score = None if item.pred_score is None else float(item.pred_score)
+    if score is None and item.pred_label is None:
+        return picture
+    if score is not None and not math.isfinite(score):
+        verdict, parts = "not judged", []
+    else:
+        verdict = "" if item.pred_label is None else ("anomalous" if bool(item.pred_label) else "normal")
+        parts = [] if score is None else [f"score {score:.3f}"]
+    if item.gt_label is not None:
+        parts.append(f"truth: {'anomalous' if bool(item.gt_label) else 'normal'}")
+    text = ", ".join(filter(None, [verdict, *parts]))
+    font = ImageFont.load_default(size=_TEXT_SIZE)
+    left, top, right, bottom = font.getbbox(text)
+    bar = math.ceil(bottom - top) + 2 * _MARGIN
+    width = max(picture.width, math.ceil(right - left) + 2 * _MARGIN)
+    whole = Image.new("RGB", (width, picture.height + bar), _COLOURS.get(verdict, _COLOURS["not judged"]))
+    ImageDraw.Draw(whole).text((_MARGIN - left, _MARGIN - top), text, font=font, fill="white")
+    whole.paste(picture, (0, bar))
+    return whole
+
+
+def _common_folder(loaders: Any) -> Path | None:
+    """The folder below which all images lie, one further up if none lies deeper; ``None`` if files are not known."""
+    files: list[Path] = []
+    for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
+        dataset = getattr(loader, "dataset", None)
+        samples = getattr(dataset, "samples", None)
+        names = getattr(dataset, "image_filenames", None) if samples is None else samples["image_path"]
+        if names is None:
+            return None
+        files += [Path(name).absolute() for name in names]
+    if not files:
+        return None
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    # The name of a single folder says what kind its images are.
+    return root.parent if all(file.parent == root for file in files) else root
