@@ -18,6 +18,8 @@ from anomalib.models.components import AnomalibModule
 from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from rd_plugin.report import ReportWriter
+
 __all__ = ["RunSummary"]
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ _TIMED = 6
 
 
 class RunSummary(Callback):
-    """Log where checkpoint and pictures lie, how good the verdicts are, how long one takes, and the next commands.
+    """Log where the results lie, how good the verdicts are, how long one takes, and the next commands.
 
     After a training the checkpoint is named; the rest follows the test, which ``anomalib train`` runs right after it.
     """
@@ -117,6 +119,8 @@ def _speed(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
 def _places(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
     """Where the results lie, and what to do with them."""
     lines = []
+    written = [callback.written for callback in trainer.callbacks if isinstance(callback, ReportWriter)]  # type: ignore[attr-defined]
+    lines += [("report", _shown(path)) for path in written if path is not None]
     if isinstance(model.visualizer, ImageVisualizer):
         folder = model.visualizer.output_dir or Path(trainer.default_root_dir) / "images"
         lines.append(("pictures", _shown(folder)))

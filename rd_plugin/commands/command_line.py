@@ -15,7 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 import rd_plugin  # noqa: F401  # its models and data modules are known by name from the start
 from rd_plugin.registration import heed_arguments
 
-from . import check, convert, inspect
+from . import check, convert, inspect, report
 from .export_place import beside_checkpoint
 from .help_text import EXAMPLES, EXIT_STATUSES, HelpAll, ShortHelp
 from .recorded_model import check_is_there, with_recorded_model
@@ -28,7 +28,12 @@ __all__ = ["CommandLine", "WrongInput"]
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only when a trainer is built and a model's weights are read.
 _ON_DATA = {"fit", "train", "validate", "test"}
-_OWN = {"check": check.DESCRIPTION, "convert": convert.DESCRIPTION, "inspect": inspect.DESCRIPTION}
+_OWN = {
+    "check": check.DESCRIPTION,
+    "convert": convert.DESCRIPTION,
+    "inspect": inspect.DESCRIPTION,
+    "report": report.DESCRIPTION,
+}
 
 
 class WrongInput(Exception):  # noqa: N818  # no error of the program's
@@ -119,6 +124,10 @@ class CommandLine(AnomalibCLI):
         """Add the arguments of ``inspect``."""
         inspect.add_arguments(parser)
 
+    def add_report_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``report``."""
+        report.add_arguments(parser)
+
     def before_instantiate_classes(self) -> None:
         """Heed the arguments that anomalib takes and does not read."""
         super().before_instantiate_classes()
@@ -143,3 +152,7 @@ class CommandLine(AnomalibCLI):
     def inspect(self) -> None:
         """Run ``inspect``."""
         raise SystemExit(inspect.run(self.config_init["inspect"]))
+
+    def report(self) -> None:
+        """Run ``report``."""
+        report.run(self.config_init["report"])

@@ -31,6 +31,7 @@ EXAMPLES = {
     "check": "rd-plugin check --config folder --data.root my_parts",
     "convert": "rd-plugin convert rd4ad AUTHORS.pth --backbone wide_resnet50_2.tv_in1k --output OURS.ckpt",
     "inspect": f"rd-plugin inspect {_CHECKPOINT} new_parts --csv verdicts.csv",
+    "report": "rd-plugin report verdicts.csv --good good --output report.html",
     "benchmark": "rd-plugin benchmark --config benchmark.yaml",
     "install": "rd-plugin install --option openvino",
 }

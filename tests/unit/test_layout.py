@@ -18,6 +18,7 @@ ROOMS = (
     "synthetic",
     "data",
     "provenance",
+    "report",
     "export",
     "callbacks",
     "evaluator",

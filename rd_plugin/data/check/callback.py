@@ -54,6 +54,9 @@ class DataCheck(Callback):
         max_pixels: Greatest number of pixels in an image; one with more is bad. Pillow is told, too, so that anomalib
             reads as large ones.
 
+    Attributes:
+        findings: What was found in all stages; ``None`` if nothing was looked at.
+
     Raises:
         ValueError: If an argument is out of range.
     """
@@ -65,6 +68,7 @@ class DataCheck(Callback):
         allow_pixels(max_pixels)
         self.on_bad_data: OnBadData = on_bad_data
         self.max_pixels = max_pixels
+        self.findings: list[Problem] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check the splits that ``stage`` uses; before training, all of them.
@@ -82,6 +86,8 @@ class DataCheck(Callback):
         else:
             used = _given(trainer, stage)
             problems = check_datasets(used, memory_file(trainer), self.max_pixels)
+        # Splits are looked at again in later stages.
+        self.findings = list(dict.fromkeys([*(self.findings or ()), *problems]))
         act_on(problems, self.on_bad_data, used)
 
 

@@ -33,6 +33,7 @@ from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.provenance import Provenance, ProvenanceWriter
+from rd_plugin.report import ReportWriter
 from rd_plugin.storage import AtomicCheckpoints, AtomicPictures, ResultsFolder
 from rd_plugin.visualizer import PredictionVisualizer
 
@@ -89,6 +90,8 @@ class Distillation(ExportedModule):
             :class:`~rd_plugin.post_processor.DistillationPostProcessor`.
         evaluator: anomalib's evaluator, or whether to use :class:`~rd_plugin.evaluator.DistillationEvaluator`.
         visualizer: anomalib's visualizer, or whether to use :class:`~rd_plugin.visualizer.PredictionVisualizer`.
+        report: Whether a test writes ``report.html`` into the run's folder; see
+            :class:`~rd_plugin.report.ReportWriter`.
 
     Attributes:
         model: The torch module.
@@ -127,6 +130,7 @@ class Distillation(ExportedModule):
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
+        report: bool = True,
     ) -> None:
         # Plain types, since these become the checkpoint's hyper-parameters; OmegaConf gives lists of its own.
         layers = None if layers is None or isinstance(layers, str) else list(layers)
@@ -162,6 +166,7 @@ class Distillation(ExportedModule):
         self.validations = validations
         self.feature_cache = feature_cache
         self.feature_cache_bytes = feature_cache_bytes
+        self.report = report
         self._frozen: FeatureCache | None = None
 
     @property
@@ -217,6 +222,7 @@ class Distillation(ExportedModule):
             ResultsFolder(),
             AtomicCheckpoints(),
             AtomicPictures(),
+            *([ReportWriter()] if self.report else []),
             RunSummary(),
             FiniteWeights(),
             DataCheck(self.on_bad_data, self.max_pixels),

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report's drawings: the histogram of scores, and what every threshold would do.
+
+They are drawn once, as SVG; what moves with the threshold has an ``id`` and is moved by the page.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from torchmetrics.functional.classification import (
+    binary_auroc,
+    binary_average_precision,
+    binary_precision_recall_curve,
+    binary_roc,
+)
+
+__all__ = ["Drawing", "draw_curves", "draw_histogram"]
+
+GOOD, DEFECT, UNKNOWN = "#1f6fb4", "#d95f02", "#4b5563"
+_INK = "#111827"
+_BINS = 50
+# As many vertices as the eye can tell.
+_VERTICES = 500
+
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "rd-plugin",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#6b7280",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e7eb",
+    "figure.dpi": 72,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing.
+
+    Args:
+        svg: The ``svg`` element.
+        width: Its width in its own units.
+        left: Where its axes begin, in those units.
+        right: Where they end.
+        top: Where they begin, from above.
+        bottom: Where they end.
+        figure: What the drawing comes to, such as the area under its curve.
+    """
+
+    svg: str
+    width: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    figure: float | None = None
+
+    @property
+    def place(self) -> dict[str, float]:
+        """Where the axes lie, for the page."""
+        return {name: round(getattr(self, name), 3) for name in ("left", "right", "top", "bottom")}
+
+
+def draw_histogram(scores: Sequence[float], defective: Sequence[bool | None], low: float, high: float) -> Drawing:
+    """Draw how often each score is, good images and defects above one another where the truth is known.
+
+    Args:
+        scores: Scores, all finite.
+        defective: For each whether it is a defect's; ``None`` if that is not known.
+        low: Where the axis begins.
+        high: Where it ends.
+    """
+    kinds = {None: ("images", UNKNOWN), False: ("good images", GOOD), True: ("defects", DEFECT)}
+    values = np.asarray(scores)
+    shown = [kind for kind in kinds if kind in set(defective)] or [None]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 1.5 + 1.1 * len(shown)))
+        axes: list[Axes] = list(figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0])
+        figure.subplots_adjust(left=0.09, right=0.98, top=0.97, bottom=0.55 / figure.get_figheight(), hspace=0.12)
+        for axis, kind in zip(axes, shown, strict=True):
+            name, colour = kinds[kind]
+            chosen = np.asarray([entry is kind for entry in defective], dtype=bool)
+            axis.hist(values[chosen], bins=_BINS, range=(low, high), color=colour)
+            axis.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axis.set_xlim(low, high)
+            axis.text(0.99, 0.93, name, transform=axis.transAxes, ha="right", va="top", color=colour, fontweight="bold")
+        axes[-1].set_xlabel("anomaly score")
+        top, bottom = axes[0].get_position().y1, axes[-1].get_position().y0
+        left = axes[0].get_position().x0
+        line = Line2D([left, left], [bottom, top], color=_INK, linewidth=1.2, gid="histogram-threshold")
+        figure.add_artist(line)
+        return _drawing(figure, axes)
+
+
+def draw_curves(scores: Sequence[float], defective: Sequence[bool]) -> dict[str, Drawing]:
+    """Draw the ROC and the precision-recall curve.
+
+    Args:
+        scores: Scores, all finite.
+        defective: For each whether it is a defect's; both have to occur.
+
+    Returns:
+        ``"roc"`` with the area under the curve, ``"precision"`` with the average precision.
+    """
+    found, truth = torch.tensor(scores, dtype=torch.float64), torch.tensor(defective, dtype=torch.int64)
+    # Ranks are all that counts, and torchmetrics would take what is beyond [0, 1] for logits.
+    ranks = torch.unique(found, return_inverse=True)[1].double()
+    ranks /= max(float(ranks.max()), 1.0)
+    false, true, _ = binary_roc(ranks, truth)
+    precision, recall, _ = binary_precision_recall_curve(ranks, truth)
+    auroc, average = float(binary_auroc(ranks, truth)), float(binary_average_precision(ranks, truth))
+    return {
+        "roc": _curve("roc", false, true, ("false-alarm rate", "detection rate"), auroc),
+        "precision": _curve("precision", recall, precision, ("detection rate (recall)", "precision"), average),
+    }
+
+
+def _curve(name: str, x: torch.Tensor, y: torch.Tensor, labels: tuple[str, str], figure: float) -> Drawing:
+    """One curve in the unit square, with a marker at its origin."""
+    few = np.unique(np.linspace(0, len(x) - 1, _VERTICES).astype(int))
+    with mpl.rc_context(_STYLE):
+        canvas = Figure(figsize=(3.1, 2.9))
+        axis = canvas.subplots()
+        canvas.subplots_adjust(left=0.17, right=0.96, top=0.96, bottom=0.16)
+        axis.plot(x[few], y[few], color=GOOD, linewidth=1.6)
+        axis.set(xlim=(0, 1), ylim=(0, 1.005), xlabel=labels[0], ylabel=labels[1])
+        axis.plot([0], [0], "o", color=DEFECT, markersize=7, clip_on=False, gid=f"{name}-point", zorder=5)
+        return _drawing(canvas, [axis], figure)
+
+
+def _drawing(figure: Figure, axes: Sequence[Axes], value: float | None = None) -> Drawing:
+    """A figure as an ``svg`` element that takes the width it is given."""
+    text = StringIO()
+    metadata: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(text, format="svg", metadata=metadata, transparent=True)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # What matplotlib numbers would be there twice in a page with two drawings; nothing refers to it.
+    svg = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", svg)
+    svg = re.sub(r'^<svg ([^>]*?)\s*width="[\d.]+pt" height="[\d.]+pt"', r"<svg \1", re.sub(r"\s+", " ", svg))
+    width, height = (72 * inches for inches in figure.get_size_inches())
+    first, last = axes[0].get_position(), axes[-1].get_position()
+    return Drawing(
+        svg,
+        width=float(width),
+        left=float(width * first.x0),
+        right=float(width * first.x1),
+        top=float(height * (1 - first.y1)),
+        bottom=float(height * (1 - last.y0)),
+        figure=value,
+    )

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures made small: they fit, and the overlay is where the map is high."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rd_plugin.report import PictureStore
+from rd_plugin.report.pictures import fitting
+
+
+def noise(height: int, width: int) -> Image.Image:
+    """What compresses worst."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("expected", [10_000, None])
+def test_ten_thousand_images_fit_into_sixty_megabytes(expected: int | None) -> None:
+    store = PictureStore(expected)
+    image, overlay = store.shrink(noise(600, 800), np.random.default_rng(0).random((256, 256)))
+    assert 10_000 * (len(image) + len(overlay)) * 4 / 3 < 57e6
+    assert Image.open(BytesIO(image)).size == pytest.approx((80, 60), abs=25)
+
+
+def test_few_images_are_larger_and_keep_their_shape() -> None:
+    image, overlay = PictureStore(20).shrink(noise(600, 800))
+    assert Image.open(BytesIO(image)).size == (384, 288)
+    assert overlay == b""
+
+
+def test_overlay_is_nothing_below_half_the_threshold_yellow_at_it_and_red_beyond() -> None:
+    anomaly_map = np.zeros((64, 64))
+    anomaly_map[:, 20:40] = 0.4
+    anomaly_map[:, 40:] = 0.9
+    anomaly_map[:8, 40:] = np.nan
+    _, overlay = PictureStore(1).shrink(noise(64, 64), anomaly_map, threshold=0.4)
+    pixels = np.asarray(Image.open(BytesIO(overlay))).astype(int)
+    low, at, high, lost = pixels[30, 8], pixels[30, 30], pixels[30, 52], pixels[3, 52]
+    assert low[3] < 10 < at[3] < high[3]
+    assert at[:2] == pytest.approx((255, 255), abs=25)
+    assert high[:2] == pytest.approx((255, 0), abs=25)
+    assert lost == pytest.approx(high, abs=25)
+
+
+def test_what_was_kept_comes_back() -> None:
+    store = PictureStore()
+    first, second = store.put(b"image", b"overlay"), store.put(b"other", b"")
+    assert (second.read(), first.read()) == ((b"other", b""), (b"image", b"overlay"))
+
+
+def test_pictures_beyond_the_room_are_left_out_from_the_end() -> None:
+    store = PictureStore()
+    large = store.put(bytes(25 * 10**6), b"")
+    assert fitting([large, None, large, large]) == [large, None, None, None]
