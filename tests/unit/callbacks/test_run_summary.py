@@ -54,6 +54,7 @@ def test_summary(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     )
     assert float(told["speed"].split()[0]) > 0
     assert len(list(Path(told["pictures"]).rglob("*.png"))) == 5
+    assert "<html" in Path(told["report"]).read_text(encoding="utf-8")
     assert told["checkpoint"] == checkpoint
     assert shlex.split(told["judge others"]) == ["rd-plugin", "inspect", checkpoint, "FOLDER"]
     export = shlex.split(told["export"])
