@@ -3,6 +3,7 @@
 
 import logging
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +98,7 @@ class ReportWriter(Callback):
         check = [callback for callback in trainer.callbacks if isinstance(callback, DataCheck)]  # type: ignore[attr-defined]
         judgement = Judgement(
             title=f"{type(pl_module).__name__} on {_data_name(trainer)}",
-            images=self._shown(trainer),
+            images=self._shown(),
             threshold=_threshold(pl_module, "image"),
             findings=check[0].findings if check else None,
             record=pl_module.describe().plain() if isinstance(pl_module, RecordedModule) else None,
@@ -123,19 +124,13 @@ class ReportWriter(Callback):
             if image.path not in self._images:
                 self._images[image.path] = replace(image, picture=picture and self._pictures.put(*picture))
 
-    def _shown(self, trainer: Trainer) -> Sequence[JudgedImage]:
-        """The images, by paths from the data's folder where they lie in it."""
-        root = getattr(getattr(trainer, "datamodule", None), "root", None)
-        if root is None:
-            return list(self._images.values())
-        folder = Path(str(root)).absolute()
-        return [replace(image, path=_from(folder, image.path)) for image in self._images.values()]
-
-
-def _from(folder: Path, path: str) -> str:
-    """A path as seen from a folder, if it lies within."""
-    file = Path(path).absolute()
-    return str(file.relative_to(folder)) if file.is_relative_to(folder) else path
+    def _shown(self) -> Sequence[JudgedImage]:
+        """The images, by paths from the folder that they all lie in."""
+        folder = os.path.commonpath([Path(path).absolute().parent for path in self._images])
+        return [
+            replace(image, path=os.path.relpath(image.path, folder) if image.picture else image.path)
+            for image in self._images.values()
+        ]
 
 
 def _data_name(trainer: Trainer) -> str:

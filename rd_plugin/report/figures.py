@@ -87,16 +87,16 @@ def draw_histogram(scores: Sequence[float], defective: Sequence[bool | None], lo
     values = np.asarray(scores)
     shown = [kind for kind in kinds if kind in set(defective)] or [None]
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(6.4, 1.5 + 1.1 * len(shown)))
+        figure = Figure(figsize=(6.4, 1.0 + 1.3 * len(shown)))
         axes: list[Axes] = list(figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0])
-        figure.subplots_adjust(left=0.09, right=0.98, top=0.97, bottom=0.55 / figure.get_figheight(), hspace=0.12)
+        figure.subplots_adjust(left=0.09, right=0.98, top=0.93, bottom=0.55 / figure.get_figheight(), hspace=0.28)
         for axis, kind in zip(axes, shown, strict=True):
             name, colour = kinds[kind]
             chosen = np.asarray([entry is kind for entry in defective], dtype=bool)
             axis.hist(values[chosen], bins=_BINS, range=(low, high), color=colour)
             axis.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             axis.set_xlim(low, high)
-            axis.text(0.99, 0.93, name, transform=axis.transAxes, ha="right", va="top", color=colour, fontweight="bold")
+            axis.set_title(name, loc="left", color=colour, fontsize=9, fontweight="bold", pad=3)
         axes[-1].set_xlabel("anomaly score")
         top, bottom = axes[0].get_position().y1, axes[-1].get_position().y0
         left = axes[0].get_position().x0

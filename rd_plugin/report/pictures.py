@@ -22,8 +22,8 @@ _LARGEST, _SMALLEST, _STEP = 384, 48, 0.8
 # Bytes that a pixel of a textured image takes at this quality.
 _QUALITY, _PER_PIXEL = 60, 0.2
 # An anomaly map is smooth.
-_MAP_SIDE = 64
-# The overlay at the threshold is half as strong as at the highest score.
+_MAP_SIDE = 48
+# How much of the image an overlay hides at most.
 _STRONGEST = 0.75
 
 
@@ -132,8 +132,8 @@ def _overlay(anomaly_map: np.ndarray, threshold: float) -> bytes:
     small = Image.fromarray(np.clip(values / 2, 0, 1))
     small.thumbnail((_MAP_SIDE, _MAP_SIDE), Image.Resampling.BILINEAR)
     share = np.asarray(small)
-    # Half the threshold is nothing to look at.
-    strength = np.clip((share - 0.25) / 0.75, 0, 1)
+    # Good images come close to the threshold in many places.
+    strength = np.clip((share - 0.4) / 0.6, 0, 1)
     colour = np.stack(
         [
             np.full_like(share, 255),
@@ -148,5 +148,5 @@ def _overlay(anomaly_map: np.ndarray, threshold: float) -> bytes:
 
 def _webp(image: Image.Image) -> bytes:
     file = BytesIO()
-    image.save(file, "WEBP", quality=_QUALITY, method=2)
+    image.save(file, "WEBP", quality=_QUALITY, alpha_quality=_QUALITY, method=2)
     return file.getvalue()

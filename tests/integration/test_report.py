@@ -187,7 +187,7 @@ def test_training_leaves_a_report(trained: Trained, browser: Any) -> None:
     opened = Opened(browser, report)
     rows = json.loads(opened.page.locator("#data").inner_text())["rows"]
     assert len(rows) == 12
-    assert {row[0].split("/")[2] for row in rows} == {"good", "scratch", "stain"}
+    assert {row[0].split("/")[0] for row in rows} == {"good", "scratch", "stain"}
     assert opened.count("anomalous") == sum(row[2] for row in rows)
     assert opened.count("false-alarms") == sum(row[2] and not row[3] for row in rows)
     assert opened.count("misses") == sum(row[3] and not row[2] for row in rows)
