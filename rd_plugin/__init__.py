@@ -4,6 +4,7 @@
 from rd_plugin.configurations import configuration
 from rd_plugin.data import MVTec, OneClass, PartsFolder, SolarCells
 from rd_plugin.export import ExactPreProcessor
+from rd_plugin.inspection import Inspector
 from rd_plugin.models import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
 from rd_plugin.registration import prepare_command_line, register
 
@@ -11,6 +12,7 @@ __all__ = [
     "ExactPreProcessor",
     "ExpertReverseDistillation",
     "FusedReverseDistillation",
+    "Inspector",
     "MVTec",
     "OneClass",
     "PartsFolder",

@@ -3,5 +3,4 @@
 
 ``tool`` runs a command and turns wrong input into one sentence, which ``sentences`` words; ``command_line`` is
 anomalib's command line with the subcommands ``check``, ``convert``, ``inspect`` and ``report``, each in its own file.
-``judges`` load a trained model to judge image files by, ``images`` finds the files, ``rows`` writes what was found.
 """

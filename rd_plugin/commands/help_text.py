@@ -13,6 +13,7 @@ EXIT_STATUSES = """\
 exit status:
   0  done
   1  done, but there is data that cannot be used (check, inspect)
+  4  done, and an image is anomalous (inspect --fail_on_anomalous); 5: this and 1
   2  an argument, a file or a folder is wrong; one sentence says which. Errors found while running count, too:
      `rd-plugin --traceback SUBCOMMAND ...` shows where they came from
   3  something else failed; a traceback is shown"""

@@ -1,18 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """``rd-plugin inspect``: judge image files by a trained model."""
 
-import math
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event, current_thread, main_thread
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import PositiveInt
 
-from .images import find_images
-from .judges import Judge, load_judge
-from .rows import Row, row_writers
+from rd_plugin.data.check import MAX_PIXELS
+from rd_plugin.inspection import (
+    CSVFile,
+    Earlier,
+    Inspector,
+    JSONLines,
+    MultiFrame,
+    PictureFolder,
+    Progress,
+    Sink,
+    Source,
+    Text,
+    common_folder,
+    earlier_rows,
+    find_images,
+    watch,
+)
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
-DESCRIPTION = "Judge images by a trained model, each as normal or anomalous with a score; the threshold is 0.5."
+DESCRIPTION = "Judge images by a trained model, each as normal or anomalous with a score."
+
+# Parts of an exit status, which may come together; 2 and 3 are those of errors.
+_NOT_JUDGED, _ANOMALOUS = 1, 4
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -21,16 +44,41 @@ def add_arguments(parser: ArgumentParser) -> None:
     Args:
         parser: The subcommand's parser.
     """
-    parser.add_argument("model", metavar="MODEL", type=Path, help="OpenVINO export (.xml) or checkpoint (.ckpt)")
-    parser.add_argument(
+    add: Any = parser.add_argument
+    add(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="OpenVINO (.xml), ONNX (.onnx), torch export (.pt) or checkpoint (.ckpt)",
+    )
+    add(
         "paths",
         metavar="PATH",
         type=str,
         nargs="+",
-        help="image files, folders (searched at any depth) or patterns ('parts/**/*.png')",
+        help="files, folders (searched at any depth), patterns ('parts/**/*.png'); - for a list on standard input",
     )
-    parser.add_argument("--csv", metavar="FILE", type=Path, help="new file: path, verdict, score and reason as CSV")
-    parser.add_argument("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line")
+    add("--csv", metavar="FILE", type=Path, help="new file: a row an image, as CSV")
+    add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line")
+    add("--resume", action="store_true", help="go on with the files of an earlier run; no image is judged twice")
+    add("--pictures", type=Literal["all", "anomalous"], help="draw these images, with map, regions, verdict and score")
+    add("--pictures_folder", metavar="FOLDER", type=Path, default=Path("pictures"), help="where they are drawn")
+    add(
+        "--watch",
+        action="store_true",
+        help="judge what is in the folders, and then what appears in them, until stopped",
+    )
+    add("--fail_on_anomalous", action="store_true", help="end in status 4 if an image is anomalous (5 with status 1)")
+    add(
+        "--multi_frame",
+        type=MultiFrame,
+        default="first",
+        help="what to do about a file with several images",
+    )
+    add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
+    add("--threads", type=PositiveInt | None, help="that the model computes with; all cores by default")
+    add("--workers", type=PositiveInt | None, help="threads that read images; as many as there are cores by default")
+    add("--progress", type=bool | None, help="whether to show a bar; by default on a terminal")
 
 
 def run(arguments: Namespace) -> int:
@@ -40,31 +88,94 @@ def run(arguments: Namespace) -> int:
         arguments: What was parsed.
 
     Returns:
-        Exit status: 1 if there was an image that could not be judged.
+        Exit status: 1 if there was an image that could not be judged, 4 more if there was an anomalous one and that was
+        asked for; that of a signal if one broke it off.
 
     Raises:
         OSError: If the model is not there, or a file for the results is, or cannot be made.
-        ValueError: If the model cannot be used.
+        ValueError: If the model or an argument cannot be used.
     """
-    judge = load_judge(arguments.model)
-    failed = False
-    with row_writers(arguments.csv, arguments.jsonl) as write:
-        for path, missing in find_images(arguments.paths):
-            row = _row(judge, path, missing)
-            failed |= row.score is None
-            write(row)
-    return 1 if failed else 0
+    if arguments.watch and (others := [path for path in arguments.paths if not Path(path).is_dir()]):
+        msg = f"watch needs folders that are there; {others[0]!r} is none."
+        raise ValueError(msg)
+    inspector = Inspector(
+        arguments.model,
+        max_pixels=arguments.max_pixels,
+        multi_frame=arguments.multi_frame,
+        threads=arguments.threads,
+        workers=arguments.workers,
+        mode="latency" if arguments.watch else "throughput",
+    )
+    earlier = Earlier([])
+    if arguments.resume:
+        earlier = earlier_rows(arguments.csv, arguments.jsonl, inspector.judge_of_images.record_id)
+    pictures = _pictures(arguments)
+    verdicts = {row.verdict for row in earlier.rows}
+    with ExitStack() as stack, _stopped_by_signals() as (stop, signals):
+        sources, total = _sources(arguments, earlier, stop)
+        sinks = list(_sinks(arguments, total))
+        for sink in sinks:
+            stack.callback(sink.close)
+        for row in inspector.rows(sources, each=[pictures.write] if pictures else [], stop=stop):
+            for sink in sinks:
+                sink.write(row)
+            verdicts.add(row.verdict)
+    if signals and not arguments.watch:
+        return 128 + signals[0]
+    status = _NOT_JUDGED if "not judged" in verdicts else 0
+    return status | (_ANOMALOUS if "anomalous" in verdicts and arguments.fail_on_anomalous else 0)
 
 
-def _row(judge: Judge, path: str, missing: str | None) -> Row:
-    """Judge one image, unless it is missing; whatever is wrong with it, the others are still to be judged."""
-    reason = missing or judge.refusal(path)
-    if reason is not None:
-        return Row(path, "not judged", reason=reason)
+def _pictures(arguments: Namespace) -> PictureFolder | None:
+    """What draws, if that is asked for."""
+    if arguments.pictures is None:
+        return None
+    return PictureFolder(arguments.pictures_folder, common_folder(arguments.paths), arguments.pictures)
+
+
+def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Iterable[Source], int | None]:
+    """The images that are still to be judged, and their number if it is known beforehand."""
+    if arguments.watch:
+        return watch(arguments.paths, stop, known=earlier), None
+    sources = earlier.left_of(find_images(arguments.paths, sys.stdin))
+    if "-" in arguments.paths:
+        return sources, None
+    known = list(sources)
+    return known, len(known)
+
+
+def _sinks(arguments: Namespace, total: int | None) -> Iterator[Sink]:
+    """What takes the rows. The files come first: what is told was kept."""
+    if arguments.csv is not None:
+        yield CSVFile(arguments.csv, resumed=arguments.resume)
+    if arguments.jsonl is not None:
+        yield JSONLines(arguments.jsonl, resumed=arguments.resume)
+    yield Text()
+    yield Progress(total, arguments.progress)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[tuple[Event, list[int]]]:
+    """Let the first signal to end set an event, so that what is under way is finished; a second one ends at once.
+
+    Yields:
+        The event, and a list that holds the signal if there was one.
+    """
+    stop, signals = Event(), list[int]()
+
+    def note(number: int, _frame: object) -> None:
+        signals.append(number)
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    if current_thread() is not main_thread():
+        yield stop, signals
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, note)
     try:
-        anomalous, score = judge.judge(path)
-    except Exception as error:  # of Pillow, torch or OpenVINO, each of which raises its own kinds
-        return Row(path, "not judged", reason=f"the image cannot be judged ({' '.join(str(error).split())}).")
-    if not math.isfinite(score):
-        return Row(path, "not judged", reason="the model gives no score that is a number.")
-    return Row(path, "anomalous" if anomalous else "normal", score)
+        yield stop, signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

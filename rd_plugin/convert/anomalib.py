@@ -114,4 +114,4 @@ def convert_anomalib(source: str | Path, output: str | Path) -> None:
     if model.post_processor is not None:
         misfit = f"the post-processor in {str(source)!r} is not anomalib's default one"
         load_renamed(model.post_processor, _under(_POST_PROCESSOR, state), str, _POST_PROCESSOR, misfit)
-    write_checkpoint(model, output)
+    write_checkpoint(model, output, "anomalib")

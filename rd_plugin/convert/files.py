@@ -3,14 +3,14 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anomalib.models.components import AnomalibModule
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from rd_plugin.provenance import RecordedCheckpointIO
+from rd_plugin.provenance import Provenance, RecordedCheckpointIO, RecordedModule
 from rd_plugin.storage import AtomicCheckpointIO, read_plain
 
 __all__ = ["check_output", "named_tensors", "read_checkpoint", "write_checkpoint"]
@@ -82,7 +82,7 @@ def named_tensors(part: object) -> dict[str, Tensor]:
     return dict(part) if fits else {}
 
 
-def write_checkpoint(model: AnomalibModule, output: str | Path) -> None:
+def write_checkpoint(model: RecordedModule, output: str | Path, converted_from: str) -> None:
     """Write a model as a full Lightning checkpoint, with its record beside it.
 
     If anything fails, a file that was there before is left as it was.
@@ -90,10 +90,12 @@ def write_checkpoint(model: AnomalibModule, output: str | Path) -> None:
     Args:
         model: The model, with all its weights.
         output: Path of the checkpoint, in a folder that exists.
+        converted_from: Program that trained the model, for the record.
 
     Raises:
         OSError: If the file cannot be written.
     """
+    model.provenance = replace(model.provenance or Provenance(), converted_from=converted_from)
     trainer = Trainer(
         accelerator="cpu",
         devices=1,

@@ -52,4 +52,4 @@ def convert_rd4ad(
     load_student(ours.student, parts["decoder"], "decoder.", misfit)
     # Last, since it may have to be downloaded: a file that does not fit is refused before.
     ours.teacher.load_pretrained()
-    write_checkpoint(model, output)
+    write_checkpoint(model, output, "RD4AD")

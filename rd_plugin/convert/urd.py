@@ -91,4 +91,4 @@ def convert_urd(
     load_bottleneck(ours.bottleneck, bottleneck, f"student.{_BOTTLENECK}", misfit)
     unused = (_BOTTLENECK,) if injection == "guided" else (_BOTTLENECK, _GUIDANCE)
     load_renamed(ours.student, _less(student, *unused), expert_student_name, "student.", misfit)
-    write_checkpoint(model, output)
+    write_checkpoint(model, output, "URD")

@@ -179,7 +179,7 @@ class ExportedModule(RecordedModule):
 
         def write_with_record(folder: Path | str) -> Path:
             path = write(folder)
-            export = {"date": now(), "versions": installed_versions(), **arguments}
+            export = {"date": now(), "versions": installed_versions(), "threshold": self.score_threshold, **arguments}
             write_record(record_file(path), {**record.plain(), "export": export})
             return path
 

@@ -2,7 +2,16 @@
 """Where a model comes from: its record, the module that keeps it, and what writes it beside checkpoints."""
 
 from .module import RecordedModule, resizing
-from .record import RECORD_KEY, Provenance, hash_weights, installed_versions, now, record_file, write_record
+from .record import (
+    RECORD_KEY,
+    Provenance,
+    hash_weights,
+    installed_versions,
+    is_untrained,
+    now,
+    record_file,
+    write_record,
+)
 from .writer import ProvenanceWriter, RecordedCheckpointIO
 
 __all__ = [
@@ -13,6 +22,7 @@ __all__ = [
     "RecordedModule",
     "hash_weights",
     "installed_versions",
+    "is_untrained",
     "now",
     "record_file",
     "resizing",

@@ -4,14 +4,14 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from torch import nn
+from torch import Tensor, nn
 
 from rd_plugin.storage import check_checkpoint, read_plain
 
@@ -75,6 +75,13 @@ class RecordedModule(AnomalibModule):
     def learned_settings(self) -> dict[str, Any]:
         """Return what the model has set by itself from good images, beside its weights, as the record states it."""
         return {}
+
+    @property
+    def score_threshold(self) -> float | None:
+        """Score beyond which an image is called anomalous; ``None`` if the model calls none so."""
+        if self.post_processor is None or not self.post_processor.enable_thresholding:
+            return None
+        return round(float(cast("Tensor", self.post_processor.normalized_image_threshold)), 6)
 
     @property
     def frozen_network(self) -> nn.Module:

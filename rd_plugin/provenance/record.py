@@ -18,7 +18,16 @@ from torch import Tensor
 
 from rd_plugin.storage import atomic_file
 
-__all__ = ["RECORD_KEY", "Provenance", "hash_weights", "installed_versions", "now", "record_file", "write_record"]
+__all__ = [
+    "RECORD_KEY",
+    "Provenance",
+    "hash_weights",
+    "installed_versions",
+    "is_untrained",
+    "now",
+    "record_file",
+    "write_record",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +55,8 @@ class Provenance:
         learned: What the model has set by itself from good images, beside its weights; empty for most methods.
         versions: Of Python, the platform and the packages that the training ran on.
         date: When the checkpoint was written, ISO 8601 in UTC.
+        converted_from: Program whose checkpoint this was converted from, which does not tell how it was trained;
+            ``None`` if it was not.
     """
 
     method: str = ""
@@ -58,6 +69,7 @@ class Provenance:
     learned: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     date: str | None = None
+    converted_from: str | None = None
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any]) -> "Provenance | None":
@@ -67,6 +79,13 @@ class Provenance:
             return None
         names = {entry.name for entry in fields(cls)}
         return cls(**{name: value for name, value in content.items() if name in names})
+
+    @property
+    def id(self) -> str:
+        """Name of the model in twelve hexadecimal digits: a checkpoint and its exports have the same."""
+        # What another version adds to the record does not rename a model that has none of it.
+        text = json.dumps({name: value for name, value in self.plain().items() if value}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def fingerprint(self) -> str | None:
@@ -112,6 +131,18 @@ class Provenance:
 def _core(name: str, value: Any) -> Any:
     """What counts of an argument: the tag of a backbone names weights, and a checkpoint brings its own."""
     return str(value).partition(".")[0] if name == "backbone" else value
+
+
+def is_untrained(content: Mapping[str, Any]) -> bool:
+    """Whether a record says that its model has never been trained.
+
+    Args:
+        content: The record as plain data, of this version or an earlier one, which did not know converted checkpoints.
+    """
+    if content.get("steps") != 0:
+        return False
+    known = "converted_from" in content
+    return content["converted_from"] is None if known else content.get("date") is None
 
 
 def now() -> str:

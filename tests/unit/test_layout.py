@@ -30,6 +30,7 @@ ROOMS = (
     "models.fused_reverse_distillation",
     "models",
     "convert",
+    "inspection",
     "registration",
     "commands",
 )

@@ -8,9 +8,10 @@ there are no splits. ``callback`` checks before a training, a test or a predicti
 
 from .callback import DataCheck, OnBadData, act_on, memory_file, set_up
 from .datamodule import SPLITS, check_datamodule, check_datasets, datasets, drop_samples, fingerprint
-from .files import MAX_PIXELS, FileFacts, allow_pixels, inspect_file
+from .files import MAX_PIXELS, FileFacts, allow_pixels, inspect_file, read_file
 from .pairs import check_pairs
 from .problem import Problem
+from .rules import check_image
 from .survey import inspect_files
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "allow_pixels",
     "check_datamodule",
     "check_datasets",
+    "check_image",
     "check_pairs",
     "datasets",
     "drop_samples",
@@ -31,5 +33,6 @@ __all__ = [
     "inspect_file",
     "inspect_files",
     "memory_file",
+    "read_file",
     "set_up",
 ]

@@ -3,17 +3,22 @@
 
 import hashlib
 import stat
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-__all__ = ["MAX_PIXELS", "FileFacts", "allow_pixels", "inspect_file"]
+__all__ = ["MAX_PIXELS", "FileFacts", "allow_pixels", "inspect_file", "read_file"]
 
 # Pillow's own bound, beyond which it takes an image for a decompression bomb: half a gibibyte in RGB.
 MAX_PIXELS = 2 * (2**30 // 12)
 
 _CHUNK = 2**20
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,9 @@ class FileFacts:
     """What one file holds.
 
     Args:
-        digest: Hash of its bytes.
-        pixels: Hash of its first image's size, mode and pixels, which another format or other metadata do not change.
+        digest: Hash of its bytes; empty if it was not asked for.
+        pixels: Hash of its first image's size, mode and pixels, which another format or other metadata do not change;
+            empty if it was not asked for.
         width: Width in pixels; 0 if it cannot be read.
         height: Height in pixels; 0 if it cannot be read.
         mode: Pillow's name of its pixels' format, such as ``"RGB"`` or ``"I;16"``.
@@ -45,14 +51,13 @@ class FileFacts:
     error: str | None = None
 
 
-def _digest(path: Path) -> str | None:
-    """Hash of a file's bytes, read piece by piece; ``None`` if there are none."""
-    digest, empty = hashlib.blake2b(digest_size=16), True
+def _digest(path: Path) -> str:
+    """Hash of a file's bytes, read piece by piece."""
+    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
         while piece := file.read(_CHUNK):
             digest.update(piece)
-            empty = False
-    return None if empty else digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _hash_pixels(image: Image.Image) -> str:
@@ -98,34 +103,66 @@ def inspect_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> FileFacts:
         max_pixels: Greatest number of pixels that are decoded; see :func:`allow_pixels` for more than Pillow's bound.
     """
     path = Path(path)
+    if refusal := _refusal(path):
+        return FileFacts(error=refusal)
     try:
-        # Reading a pipe or a device may never end.
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-            return FileFacts(error="it is not a file, but a device, pipe or socket.")
         digest = _digest(path)
-    except FileNotFoundError:
-        return FileFacts(error="the file does not exist.")
     except OSError as error:
         return FileFacts(error=f"the file cannot be read ({error.strerror}).")
-    if digest is None:
-        return FileFacts(error="the file is empty.")
+    facts, pixels = _decode(path, max_pixels, _hash_pixels)
+    return replace(facts, digest=digest, pixels=pixels or "")
+
+
+def read_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[FileFacts, np.ndarray | None]:
+    """Read an image as anomalib's readers do, and say what the file holds; it is decoded once.
+
+    Args:
+        path: An image.
+        max_pixels: As in :func:`inspect_file`.
+
+    Returns:
+        The facts, without hashes, and 8-bit RGB pixels of shape ``(H, W, 3)``; ``None`` if there is an error.
+    """
+    path = Path(path)
+    if refusal := _refusal(path):
+        return FileFacts(error=refusal), None
+    return _decode(path, max_pixels, lambda image: np.asarray(image.convert("RGB")))
+
+
+def _refusal(path: Path) -> str | None:
+    """Why a file is not to be decoded, if it can be told without that."""
+    try:
+        status = path.stat()
+        # Reading a pipe or a device may never end.
+        if not stat.S_ISREG(status.st_mode) and not path.is_dir():
+            return "it is not a file, but a device, pipe or socket."
+        with path.open("rb") as file:
+            return None if file.read(1) else "the file is empty."
+    except FileNotFoundError:
+        return "the file does not exist."
+    except OSError as error:
+        return f"the file cannot be read ({error.strerror})."
+
+
+def _decode(path: Path, max_pixels: int, use: Callable[[Image.Image], Made]) -> tuple[FileFacts, Made | None]:
+    """Decode a file's first image; return facts, without hashes, and what was made of the image."""
     try:
         with Image.open(path) as image:
             if image.format == "EPS":
-                return FileFacts(digest, error="the file holds PostScript, a program, which is not run.")
+                return FileFacts(error="the file holds PostScript, a program, which is not run."), None
             if image.width * image.height > max_pixels:
                 size = f"{image.width:,} x {image.height:,} pixels, max_pixels is {max_pixels:,}"
-                return FileFacts(digest, error=f"the image is too large to be read ({size}).")
+                return FileFacts(error=f"the image is too large to be read ({size})."), None
             frames = int(getattr(image, "n_frames", 1))
             deep = any(";16" in str(tile[3]) for tile in image.tile)
             image.load()
             blank = image.getbbox(alpha_only=False) is None
             orientation = _orientation(image)
-            pixels = _hash_pixels(image)
-            return FileFacts(digest, image.width, image.height, image.mode, blank, deep, orientation, frames, pixels)
+            facts = FileFacts("", image.width, image.height, image.mode, blank, deep, orientation, frames)
+            return facts, use(image)
     except UnidentifiedImageError:
-        return FileFacts(digest, error="the file is not an image that can be read.")
+        return FileFacts(error="the file is not an image that can be read."), None
     except Image.DecompressionBombError as error:
-        return FileFacts(digest, error=f"the image is too large to be read ({error}; max_pixels allows for more).")
+        return FileFacts(error=f"the image is too large to be read ({error}; max_pixels allows for more)."), None
     except Exception as error:  # Pillow's decoders raise whatever they meet in damaged files
-        return FileFacts(digest, error=f"the image is damaged ({error or type(error).__name__}).")
+        return FileFacts(error=f"the image is damaged ({error or type(error).__name__})."), None

@@ -4,19 +4,19 @@
 import csv
 import json
 import math
-from collections.abc import Callable
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from rd_plugin import ReverseDistillation
-from rd_plugin.commands import inspect
-from rd_plugin.commands.images import find_images
-from rd_plugin.commands.judges import Judge, load_judge
-from rd_plugin.provenance import record_file, write_record
+from rd_plugin.inspection import Judge, Prediction, inspector
 
 from .conftest import Tool
 
@@ -24,18 +24,21 @@ from .conftest import Tool
 class Brightness(Judge):
     """Calls bright images anomalous, and fails on black ones."""
 
-    def judge(self, path: str) -> tuple[bool, float]:
-        score = float(np.asarray(Image.open(path).convert("L")).mean() / 255)
+    record_id = "0123456789ab"
+
+    def judge(self, image: np.ndarray) -> Prediction:
+        score = float(image.mean() / 255)
         if score == 0:
             msg = "black\nimage"
             raise RuntimeError(msg)
-        return score > 0.5, math.nan if score > 0.99 else score
+        bright = image[..., 0] > 127
+        return Prediction(score > 0.5, math.nan if score > 0.99 else score, image[..., 0] / 255, bright, 1.0)
 
 
 @pytest.fixture(autouse=True)
 def _brightness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(inspect, "load_judge", lambda _: Brightness())
+    monkeypatch.setattr(inspector, "load_judge", lambda *_: Brightness())
 
 
 @pytest.fixture
@@ -45,23 +48,6 @@ def draw() -> Callable[[str, int], None]:
         Image.fromarray(np.full((4, 6, 3), level, np.uint8)).save(path)
 
     return save
-
-
-def test_files_folders_and_patterns_in_order_each_once(draw: Callable) -> None:
-    for path in ("parts/b.png", "parts/deep/er/a.JPG", "parts/text.txt.png", "c[1].png"):
-        draw(path, 9)
-    Path("parts/note.txt").touch()
-    Path("empty").mkdir()
-    found = list(find_images(["c[1].png", "parts", "parts/b.png", "part?/**/*.JPG", "empty", "none/*", "none.png"]))
-    assert found == [
-        ("c[1].png", None),
-        ("parts/b.png", None),
-        ("parts/deep/er/a.JPG", None),
-        ("parts/text.txt.png", None),
-        ("empty", "the folder holds no image."),
-        ("none/*", "no file fits the pattern."),
-        ("none.png", None),
-    ]
 
 
 def test_rows(tool: Tool, draw: Callable) -> None:
@@ -89,16 +75,24 @@ def test_rows(tool: Tool, draw: Callable) -> None:
     assert rows[0]["path"] == "Prüfteile/a: normal, score 0.0\\nb.png"
     assert [row["score"] for row in rows] == ["0.8", "", "0.2", "", ""]
     objects = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
+    assert objects[0].pop("milliseconds") >= 1
     assert objects[0] == {
         "path": "Prüfteile/a: normal, score 0.0\nb.png",
         "verdict": "anomalous",
         "score": 0.8,
+        "threshold": 0.5,
+        "boxes": [{"x": 0, "y": 0, "width": 6, "height": 4, "area": 24, "peak": 0.8}],
+        "model": "0123456789ab",
         "reason": "",
     }
     assert objects[-1] == {
         "path": "none.png",
         "verdict": "not judged",
         "score": None,
+        "threshold": 0.5,
+        "boxes": [],
+        "milliseconds": None,
+        "model": "0123456789ab",
         "reason": "the file does not exist.",
     }
 
@@ -113,14 +107,131 @@ def test_rows_are_there_as_soon_as_they_are_known(tool: Tool, draw: Callable, mo
     draw("2.png", 51)
     seen = []
 
-    class Looking(Brightness):
-        def judge(self, path: str) -> tuple[bool, float]:
-            seen.append([Path(name).read_text().splitlines() for name in ("rows.csv", "rows.jsonl")])
-            return super().judge(path)
+    def paths() -> Iterator[str]:
+        yield "1.png\n"
+        while len(Path("rows.csv").read_text().splitlines()) < 2 or not Path("rows.jsonl").read_text():
+            sleep(0.01)
+        seen.append([Path(name).read_text()[-1] for name in ("rows.csv", "rows.jsonl")])
+        yield "2.png\n"
 
-    monkeypatch.setattr(inspect, "load_judge", lambda _: Looking())
-    tool("inspect", "model.xml", "1.png", "2.png", "--csv", "rows.csv", "--jsonl", "rows.jsonl")
-    assert [[len(lines) for lines in files] for files in seen] == [[1, 0], [2, 1]]
+    monkeypatch.setattr(sys, "stdin", paths())
+    status, output, _ = tool("inspect", "model.xml", "-", "--csv", "rows.csv", "--jsonl", "rows.jsonl")
+    assert (status, output) == (0, "1.png: normal, score 0.200\n2.png: normal, score 0.200\n")
+    assert seen == [["\n", "\n"]]
+
+
+def test_anomalous_images_end_in_a_status_of_their_own_if_asked_for(tool: Tool, draw: Callable) -> None:
+    draw("good.png", 51)
+    draw("bad.png", 204)
+    draw("black.png", 0)
+    assert [
+        tool("inspect", "model.xml", *arguments).status
+        for arguments in (
+            ("good.png", "bad.png"),
+            ("good.png", "--fail_on_anomalous"),
+            ("good.png", "bad.png", "--fail_on_anomalous"),
+            ("bad.png", "black.png", "--fail_on_anomalous"),
+            ("black.png", "--fail_on_anomalous"),
+        )
+    ] == [0, 0, 4, 5, 1]
+
+
+def test_resumed_run_judges_what_is_left_and_answers_for_all(tool: Tool, draw: Callable) -> None:
+    for index in range(6):
+        draw(f"parts/{index}.png", 40 * index)
+    files = ("--csv", "rows.csv", "--jsonl", "rows.jsonl")
+    whole = tool("inspect", "model.xml", "parts", *files)
+    csv_lines = Path("rows.csv").read_bytes().splitlines(keepends=True)
+    json_lines = Path("rows.jsonl").read_bytes().splitlines(keepends=True)
+    # Killed between the two files, or within a line.
+    Path("rows.csv").write_bytes(b"".join(csv_lines[:5]))
+    Path("rows.jsonl").write_bytes(b"".join(json_lines[:3]) + json_lines[3][:20])
+    status, output, _ = tool("inspect", "model.xml", "parts", *files, "--resume")
+    assert status == whole.status == 1
+    assert [line.partition(":")[0] for line in output.splitlines()] == ["parts/3.png", "parts/4.png", "parts/5.png"]
+    objects = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
+    assert [row["path"] for row in objects] == [f"parts/{index}.png" for index in range(6)]
+    with Path("rows.csv").open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [f"parts/{index}.png" for index in range(6)]
+    assert tool("inspect", "model.xml", "parts", *files, "--resume").output == ""
+
+
+def test_signal_ends_in_whole_rows_and_a_status(tool: Tool, draw: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw("1.png", 51)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def paths() -> Iterator[str]:
+        yield "1.png\n"
+        while not Path("rows.jsonl").read_text():
+            sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        sleep(60)
+
+    monkeypatch.setattr(sys, "stdin", paths())
+    status, output, _ = tool("inspect", "model.xml", "-", "--jsonl", "rows.jsonl")
+    assert (status, output) == (128 + signal.SIGTERM, "1.png: normal, score 0.200\n")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
+    draw("a/cam1/img.jpg", 204)
+    draw("b/cam1/img.jpg", 204)
+    draw("b/cam1/good.bmp", 51)
+    tool("inspect", "model.xml", "a", "b", "--pictures", "anomalous", "--pictures_folder", "bad")
+    tool("inspect", "model.xml", "b", "--pictures", "all")
+    assert sorted(str(path) for path in Path("bad").rglob("*.*")) == ["bad/a/cam1/img.jpg", "bad/b/cam1/img.jpg"]
+    assert sorted(str(path) for path in Path("pictures").rglob("*.*")) == [
+        "pictures/cam1/good.bmp.png",
+        "pictures/cam1/img.jpg",
+    ]
+    assert Image.open("bad/a/cam1/img.jpg").size == (6, 4)
+
+
+def test_watched_folders_are_judged_until_stopped(tool: Tool, draw: Callable) -> None:
+    draw("parts/1.png", 51)
+
+    def station() -> None:
+        draw("parts/deep/2.png", 204)
+        while Path("rows.jsonl").read_text().count("\n") < 2:
+            sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def when_started() -> None:
+        while not (Path("rows.jsonl").exists() and Path("rows.jsonl").read_text()):
+            sleep(0.01)
+        station()
+
+    thread = Thread(target=when_started)
+    thread.start()
+    status, output, _ = tool("inspect", "model.xml", "parts", "--watch", "--jsonl", "rows.jsonl", "--fail_on_anomalous")
+    thread.join()
+    assert status == 4
+    assert output == "parts/1.png: normal, score 0.200\nparts/deep/2.png: anomalous, score 0.800\n"
+    status, _, errors = tool("inspect", "model.xml", "parts", "none", "--watch")
+    assert status == 2
+    assert errors.endswith("watch needs folders that are there; 'none' is none.\n")
+
+
+def test_progress_when_asked_for(tool: Tool, draw: Callable) -> None:
+    draw("1.png", 51)
+    assert "1/1" in tool("inspect", "model.xml", "1.png", "--progress", "true").errors
+    assert "1/1" not in tool("inspect", "model.xml", "1.png").errors
+
+
+def test_files_with_several_images_are_refused_if_asked_for(tool: Tool) -> None:
+    frames = [Image.new("L", (8, 8), level) for level in (51, 204)]
+    frames[0].save("pages.tif", save_all=True, append_images=frames[1:])
+    assert tool("inspect", "model.xml", "pages.tif").output == "pages.tif: normal, score 0.200\n"
+    status, _, errors = tool("inspect", "model.xml", "pages.tif", "--multi_frame", "refuse")
+    assert status == 1
+    assert errors.endswith("pages.tif: the file holds 2 images, and multi_frame is 'refuse'.\n")
+
+
+def test_images_beyond_the_limit_are_refused(tool: Tool, draw: Callable) -> None:
+    draw("1.png", 51)
+    status, _, errors = tool("inspect", "model.xml", "1.png", "--max_pixels", "20")
+    assert status == 1
+    assert errors.endswith("1.png: the image is too large to be read (6 x 4 pixels, max_pixels is 20).\n")
 
 
 def test_results_of_another_run_are_kept(tool: Tool, draw: Callable) -> None:
@@ -128,31 +239,8 @@ def test_results_of_another_run_are_kept(tool: Tool, draw: Callable) -> None:
     Path("rows.csv").write_text("mine")
     status, output, errors = tool("inspect", "model.xml", "good.png", "--csv", "rows.csv")
     assert (status, output) == (2, "")
-    assert errors.endswith("csv 'rows.csv' is there already; give another name, or remove it.\n")
+    assert errors.endswith("csv 'rows.csv' is there already; give another name, remove it, or go on with --resume.\n")
     assert Path("rows.csv").read_text() == "mine"
     status, _, errors = tool("inspect", "model.xml", "good.png", "--jsonl", "none/rows.jsonl")
     assert status == 2
     assert errors.endswith("jsonl 'none/rows.jsonl' cannot be written: No such file or directory.\n")
-
-
-def test_models_that_cannot_be_used(tmp_path: Path) -> None:
-    (tmp_path / "model.pth").touch()
-    torch.save({"weights": torch.zeros(1)}, tmp_path / "foreign.ckpt")
-    (tmp_path / "text.ckpt").write_text("no checkpoint")
-    for name, expected in (
-        ("none.xml", "is not a file"),
-        ("model.pth", r"must be an OpenVINO model \(.xml\) or a checkpoint \(.ckpt\)"),
-        ("foreign.ckpt", "is no checkpoint of one of the package's models"),
-        ("text.ckpt", "was refused"),
-    ):
-        with pytest.raises((FileNotFoundError, ValueError), match=expected):
-            load_judge(tmp_path / name)
-
-
-def test_exports_of_a_model_that_was_never_trained_are_refused(tmp_path: Path) -> None:
-    model = ReverseDistillation("resnet18", pre_trained=False)
-    path = tmp_path / "model.xml"
-    path.touch()
-    write_record(record_file(path), model.describe().plain())
-    with pytest.raises(ValueError, match=r"has not been trained \(0 steps in model.json\)"):
-        load_judge(path)

@@ -107,7 +107,7 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, model, er
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(type(error)):
-        write_checkpoint(model, output)
+        write_checkpoint(model, output, "RD4AD")
     assert len(written) == 2
     assert output.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["ours.ckpt"]
@@ -116,7 +116,7 @@ def test_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, model, er
 def test_write_replaces_the_old_file(tmp_path, model):
     output = tmp_path / "ours.ckpt"
     output.write_text("old")
-    write_checkpoint(model, output)
+    write_checkpoint(model, output, "RD4AD")
     assert "state_dict" in read_checkpoint(output)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours.ckpt", "ours.json"]
     umask = os.umask(0)

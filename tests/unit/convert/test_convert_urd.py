@@ -46,7 +46,7 @@ def test_maps_are_the_authors(tmp_path, monkeypatch, golden, golden_parts, injec
     written = []
     # Passed by hand: these files are nearly 1 GB each.
     monkeypatch.setattr(urd, "read_checkpoint", lambda _: golden_parts)
-    monkeypatch.setattr(urd, "write_checkpoint", lambda model, _: written.append(model))
+    monkeypatch.setattr(urd, "write_checkpoint", lambda model, *_: written.append(model))
     convert_urd("authors.pth", tmp_path / "ours.ckpt", injection=injection)
     images = torch.from_numpy(golden_numbers.image("input", (2, 3, 64, 64)))
     with torch.inference_mode():

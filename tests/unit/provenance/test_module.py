@@ -40,7 +40,7 @@ def unsaved(side: int) -> PreProcessor:
 def save(folder: Path, method: Method = ReverseDistillation, **arguments: object) -> Path:
     """Write a checkpoint of a small model for 64 x 64 pixels."""
     model = method(**{**SMALL, "pre_processor": resizing(64), **arguments})
-    write_checkpoint(model, folder / "model.ckpt")
+    write_checkpoint(model, folder / "model.ckpt", "RD4AD")
     return folder / "model.ckpt"
 
 
@@ -131,7 +131,7 @@ def test_loaded_and_saved_again_keeps_the_record(tmp_path: Path) -> None:
     content = torch.load(path, weights_only=True)
     content[RECORD_KEY] |= {"steps": 300, "seed": 5, "teacher": "a" * 64, "versions": {"torch": "1.0"}}
     torch.save(content, path)
-    write_checkpoint(ReverseDistillation.load_from_checkpoint(path, score="mean"), tmp_path / "again.ckpt")
+    write_checkpoint(ReverseDistillation.load_from_checkpoint(path, score="mean"), tmp_path / "again.ckpt", "RD4AD")
     again = torch.load(tmp_path / "again.ckpt", weights_only=True)[RECORD_KEY]
     assert again["arguments"]["score"] == "mean"
     assert {name: again[name] for name in ("steps", "seed", "teacher", "versions")} == {

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every trained model that judges images has in common, whatever runs it."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Judge", "Prediction"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one image.
+
+    Args:
+        anomalous: Its verdict.
+        score: Anomaly score.
+        anomaly_map: Anomaly map of shape ``(h, w)``, in the model's own size; ``None`` if it gives none.
+        mask: Where the map is beyond the model's pixel threshold, of shape ``(h, w)``; ``None`` if it does not say.
+        milliseconds: How long it took.
+    """
+
+    anomalous: bool
+    score: float
+    anomaly_map: np.ndarray | None
+    mask: np.ndarray | None
+    milliseconds: float
+
+
+class Judge(ABC):
+    """A trained model.
+
+    Attributes:
+        image_size: Height and width of the only images that it takes, in pixels; ``None`` if it takes any.
+        record_id: Name of the model by its record; empty if it has none.
+        threshold: Score beyond which it calls an image anomalous.
+        parallel: How many images it works on at a time.
+    """
+
+    image_size: tuple[int, int] | None = None
+    record_id: str = ""
+    threshold: float = 0.5
+    parallel: int = 1
+
+    @abstractmethod
+    def judge(self, image: np.ndarray) -> Prediction:
+        """Judge an image; may be called from several threads.
+
+        Args:
+            image: 8-bit RGB pixels of shape ``(H, W, 3)``.
+
+        Raises:
+            RuntimeError: If what runs the model fails.
+        """
+
+
+def to_prediction(outputs: dict[str, np.ndarray], milliseconds: float) -> Prediction:
+    """Make a prediction of a model's outputs for one image, by anomalib's names.
+
+    Args:
+        outputs: ``"pred_score"`` and ``"pred_label"`` of one element each, and where the model gives them
+            ``"anomaly_map"`` and ``"pred_mask"``, whose last two dimensions are height and width.
+        milliseconds: How long it took.
+    """
+    names = [name for name in ("anomaly_map", "pred_mask") if name in outputs]
+    planes = {name: outputs[name].reshape(outputs[name].shape[-2:]) for name in names}
+    mask = planes.get("pred_mask")
+    return Prediction(
+        anomalous=bool(outputs["pred_label"].item()),
+        score=float(outputs["pred_score"].item()),
+        anomaly_map=planes.get("anomaly_map"),
+        mask=None if mask is None else mask.astype(bool),
+        milliseconds=milliseconds,
+    )

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model found by its file, with what the record beside it says."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained, record_file
+
+from .judge import Judge
+from .onnx_judge import ONNXJudge
+from .openvino_judge import OpenVINOJudge
+
+__all__ = ["load_judge"]
+
+
+def load_judge(path: Path, threads: int | None = None, mode: Literal["throughput", "latency"] = "throughput") -> Judge:
+    """Load a trained model.
+
+    Args:
+        path: An OpenVINO model (``.xml``), ONNX model (``.onnx``), torch export (``.pt``) or checkpoint (``.ckpt``).
+        threads: How many threads it computes with; all cores by default.
+        mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time an image (OpenVINO).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If what runs it is not installed.
+        ValueError: If it cannot be read, gives no scores or labels, or has not been trained.
+    """
+    if not path.is_file():
+        msg = f"model {str(path)!r} is not a file."
+        raise FileNotFoundError(msg)
+    if path.suffix == ".ckpt":
+        from .torch_judge import CheckpointJudge
+
+        return CheckpointJudge(path, threads)
+    record = _record(path)
+    if is_untrained(record):
+        msg = f"model {str(path)!r} has not been trained (0 steps in {record_file(path).name}); export a checkpoint."
+        raise ValueError(msg)
+    judge: Judge
+    if path.suffix == ".xml":
+        judge = OpenVINOJudge(path, threads, mode)
+    elif path.suffix == ".onnx":
+        judge = ONNXJudge(path, threads)
+    elif path.suffix == ".pt":
+        from .torch_judge import TorchExportJudge
+
+        judge = TorchExportJudge(path, threads)
+    else:
+        msg = (
+            f"model {str(path)!r} must be an OpenVINO model (.xml), an ONNX model (.onnx), a torch export (.pt) or a "
+            "checkpoint (.ckpt)."
+        )
+        raise ValueError(msg)
+    if known := Provenance.of({RECORD_KEY: record}):
+        judge.record_id = known.id if record else ""
+    threshold = record.get("export", {}).get("threshold")
+    judge.threshold = judge.threshold if threshold is None else float(threshold)
+    return judge
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The record beside an export; empty if there is none of ours."""
+    try:
+        record = json.loads(record_file(path).read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) and "method" in record else {}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX exports, run by ONNX Runtime."""
+
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+
+import numpy as np
+
+from .judge import Judge, Prediction, to_prediction
+
+__all__ = ["ONNXJudge"]
+
+
+class ONNXJudge(Judge):
+    """An ONNX export on the CPU.
+
+    Args:
+        path: The ``.onnx`` file.
+        threads: How many threads it computes with; all cores by default.
+
+    Raises:
+        ImportError: If ONNX Runtime is not installed.
+        ValueError: If it cannot read the file, or that gives no scores or labels.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        try:
+            import onnxruntime  # part of the extra `onnx`
+        except ImportError as error:
+            msg = f"model {str(path)!r} needs ONNX Runtime: pip install onnxruntime."
+            raise ImportError(msg) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its own kinds, which share no base but this
+            msg = f"model {str(path)!r} cannot be read by ONNX Runtime: {error}"
+            raise ValueError(msg) from error
+        self._names = [output.name for output in self._session.get_outputs()]
+        if missing := {"pred_label", "pred_score"} - set(self._names):
+            msg = f"model {str(path)!r} gives no {' and no '.join(sorted(missing))}; export it with a post-processor."
+            raise ValueError(msg)
+        (images,) = self._session.get_inputs()
+        self._input = images.name
+        height, width = images.shape[-2:]
+        if isinstance(height, int) and isinstance(width, int):
+            self.image_size = (height, width)
+        self._lock = Lock()
+
+    def judge(self, image: np.ndarray) -> Prediction:
+        """Judge an image; threads take turns, since one image keeps all cores busy."""
+        batch = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
+        with self._lock:
+            start = perf_counter()
+            outputs = self._session.run(None, {self._input: batch})
+            milliseconds = 1e3 * (perf_counter() - start)
+        return to_prediction(dict(zip(self._names, outputs, strict=True)), milliseconds)

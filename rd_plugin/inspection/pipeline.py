@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work on many things at a time, in order and with bounded memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from typing import TypeVar
+
+__all__ = ["in_order"]
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+# How often a thread that waits looks whether it is to stop, in seconds.
+_GLANCE = 0.1
+
+
+def in_order(
+    work: Callable[[Given], Made], items: Iterable[Given], workers: int, stop: Event | None = None
+) -> Iterator[Made]:
+    """Apply a function to items in several threads; yield results in the items' order, each as soon as it is due.
+
+    Items are taken from their source in a thread of its own, so that one who waits for the next holds up no result. At
+    most twice as many as there are workers are taken and not yet yielded.
+
+    Args:
+        work: The function.
+        items: What it is applied to.
+        workers: Number of threads.
+        stop: When it is set, no more items are taken; what has been taken is still worked on and yielded.
+
+    Raises:
+        Exception: What the source or the function raises, in its place.
+
+    Example:
+        >>> list(in_order(abs, [-1, -2, 3], workers=2))
+        [1, 2, 3]
+    """
+    asked, left = stop or Event(), Event()
+    waiting: Queue[Future[Made] | None] = Queue(2 * workers)
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="inspect")
+
+    def put(future: "Future[Made] | None") -> None:
+        while not left.is_set():
+            with suppress(Full):
+                waiting.put(future, timeout=_GLANCE)
+                return
+
+    def feed() -> None:
+        try:
+            for item in items:
+                if asked.is_set() or left.is_set():
+                    break
+                put(executor.submit(work, item))
+        except BaseException as error:  # raised where the results are taken
+            failed: Future[Made] = Future()
+            failed.set_exception(error)
+            put(failed)
+        put(None)
+
+    # One that waits for a line of standard input cannot be told to stop.
+    feeder = Thread(target=feed, name="inspect-feeder", daemon=True)
+    feeder.start()
+    try:
+        while (future := _next(waiting, asked)) is not None:
+            yield future.result()
+    finally:
+        left.set()
+        executor.shutdown(cancel_futures=True)
+
+
+def _next(waiting: "Queue[Future[Made] | None]", asked: Event) -> "Future[Made] | None":
+    """The next result to wait for; ``None`` at the end, or when none comes any more."""
+    while not asked.is_set():
+        with suppress(Empty):
+            return waiting.get(timeout=_GLANCE)
+    with suppress(Empty):
+        return waiting.get(timeout=_GLANCE)
+    return None

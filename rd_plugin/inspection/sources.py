@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image files that a user names: one by one, by folder, by pattern or by a list."""
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from os.path import abspath, commonpath
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+__all__ = ["Source", "common_folder", "find_images", "is_image"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A path that leads to an image, or does not.
+
+    Args:
+        path: The file, or what was given.
+        missing: Why there is no file; empty if there may be one.
+    """
+
+    path: str
+    missing: str = ""
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file's name ends as images' do."""
+    return Path(path).suffix.lower() in IMG_EXTENSIONS
+
+
+def find_images(paths: Iterable[str], listed: Iterable[str] = ()) -> Iterator[Source]:
+    """Find the images that paths lead to, each once, when they are asked for.
+
+    Args:
+        paths: Files, taken whatever their names end in; folders, searched at any depth for names that end as images'
+            do; patterns such as ``"parts/*.png"``, with ``**`` for any depth; and ``"-"`` for what is listed.
+        listed: Lines with a path each, such as standard input.
+    """
+    found: set[str] = set()
+    for given in paths:
+        for source in _listed(listed) if given == "-" else _places(given):
+            if source.missing or source.path not in found:
+                found.add(source.path)
+                yield source
+
+
+def _listed(lines: Iterable[str]) -> Iterator[Source]:
+    """What a list holds, while it is being written."""
+    for line in lines:
+        if path := line.rstrip("\r\n"):
+            yield from _places(path)
+
+
+def _places(given: str) -> Iterator[Source]:
+    """What one path leads to."""
+    places = [given]
+    # A file may be called "a[1].png".
+    if not Path(given).exists() and glob.has_magic(given):
+        places = sorted(glob.glob(given, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
+        if not places:
+            yield Source(given, "no file fits the pattern.")
+    for place in places:
+        if not Path(place).is_dir():
+            yield Source(place)
+            continue
+        files = sorted(str(path) for path in Path(place).rglob("*") if is_image(path))
+        if not files:
+            yield Source(place, "the folder holds no image.")
+        yield from map(Source, files)
+
+
+def common_folder(paths: Iterable[str]) -> Path:
+    """Return the innermost folder that all paths lie in; for a list, the current one.
+
+    Args:
+        paths: As in :func:`find_images`.
+
+    Example:
+        >>> common_folder(["/parts/cam1/*.png", "/parts/cam2"])
+        PosixPath('/parts')
+    """
+    return Path(commonpath(abspath(_folder(Path(path))) for path in paths))  # noqa: PTH100  # follows no links
+
+
+def _folder(path: Path) -> Path:
+    """The folder that a path is, lies in, or searches."""
+    if str(path) == "-":
+        return Path()
+    if path.is_dir():
+        return path
+    folder = path.parent
+    while glob.has_magic(str(folder)) and not folder.is_dir():
+        folder = folder.parent
+    return folder

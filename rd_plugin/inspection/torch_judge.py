@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints and torch exports, run by torch."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import rd_plugin.models
+from rd_plugin.models.distillation import Distillation
+from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained
+from rd_plugin.storage import read_plain
+
+from .judge import Judge, Prediction, to_prediction
+
+__all__ = ["CheckpointJudge", "TorchExportJudge"]
+
+# anomalib's own switch for the same thing.
+_TRUST = "TRUST_REMOTE_CODE"
+_OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
+
+
+class _TorchJudge(Judge):
+    """A module of anomalib's on the CPU.
+
+    Args:
+        model: Takes images of shape ``(N, 3, H, W)`` in [0, 1].
+        threads: How many threads it computes with; all cores by default.
+    """
+
+    def __init__(self, model: nn.Module, threads: int | None) -> None:
+        self._model = model.eval()
+        self.threshold = getattr(model, "score_threshold", None) or self.threshold
+        # One thread, since torch keeps cores' threads for each that calls it.
+        self._executor = ThreadPoolExecutor(1, initializer=_begin, initargs=(threads,))
+
+    def judge(self, image: np.ndarray) -> Prediction:
+        """Judge an image; threads take turns, since one image keeps all cores busy."""
+        return self._executor.submit(self._judge, image).result()
+
+    def _judge(self, image: np.ndarray) -> Prediction:
+        start = perf_counter()
+        batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+        with torch.inference_mode():
+            found = self._model(batch)
+        tensors = {name: getattr(found, name, None) for name in _OUTPUTS}
+        outputs = {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
+        return to_prediction(outputs, 1e3 * (perf_counter() - start))
+
+
+def _begin(threads: int | None) -> None:
+    """Prepare the thread that torch is called from."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+class CheckpointJudge(_TorchJudge):
+    """A checkpoint of one of the package's models.
+
+    Args:
+        path: The ``.ckpt`` file.
+        threads: How many threads it computes with; all cores by default.
+
+    Raises:
+        ValueError: If it is none, or has never been trained.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        try:
+            content = read_plain(path, Distillation.checkpoint_safe_globals())
+        except ValueError as error:
+            msg = f"model {error}"
+            raise ValueError(msg) from error
+        record = Provenance.of(content if isinstance(content, dict) else {})
+        methods: Sequence[Any] = [getattr(rd_plugin.models, name) for name in rd_plugin.models.__all__]
+        method = next((kind for kind in methods if record is not None and kind.__name__ == record.method), None)
+        if record is None or method is None:
+            msg = f"model {str(path)!r} is no checkpoint of one of the package's models."
+            raise ValueError(msg)
+        if is_untrained(content[RECORD_KEY]):
+            msg = f"model {str(path)!r} has not been trained (0 steps in its record)."
+            raise ValueError(msg)
+        super().__init__(method.load_from_checkpoint(path, map_location="cpu"), threads)
+        self.record_id = record.id
+
+
+class TorchExportJudge(_TorchJudge):
+    """A torch export, which is a pickle and may run any code when it is loaded.
+
+    Args:
+        path: The ``.pt`` file.
+        threads: How many threads it computes with; all cores by default.
+
+    Raises:
+        ValueError: If it is not trusted, or no export of a model.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        if os.environ.get(_TRUST, "0").lower() not in {"1", "true"}:
+            msg = (
+                f"model {str(path)!r} can run code when it is loaded, as every torch export; give its checkpoint "
+                f"(.ckpt) or another export, or set {_TRUST}=1 if you trust where it comes from."
+            )
+            raise ValueError(msg)
+        try:
+            model = torch.load(path, map_location="cpu", weights_only=False)["model"]
+        except Exception as error:  # the unpickler raises whatever it meets
+            msg = f"model {str(path)!r} is no torch export that can be read ({type(error).__name__}: {error})."
+            raise ValueError(msg) from error
+        super().__init__(model, threads)
