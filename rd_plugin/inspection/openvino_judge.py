@@ -65,21 +65,10 @@ class OpenVINOJudge(Judge):
         batch = np.ascontiguousarray(image)[None]
         request = self._idle.get()
         try:
-            self._run(request, batch)
+            request.start_async(batch, share_inputs=True)
+            request.wait()
             # Taken over before the request is used again.
             outputs = {name: request.get_output_tensor(index).data.copy() for index, name in enumerate(self._names)}
             return to_prediction(outputs, request.latency)
         finally:
             self._idle.put(request)
-
-    @staticmethod
-    def _run(request: Any, batch: np.ndarray, attempts: int = 3) -> None:
-        """Run a request; again, if it fails, since OpenVINO may tell the next image of the error of the one before."""
-        while True:
-            attempts -= 1
-            try:
-                request.start_async(batch, share_inputs=True)
-                return request.wait()
-            except RuntimeError:
-                if not attempts:
-                    raise
