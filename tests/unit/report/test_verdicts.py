@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rd_plugin.commands.rows import Row
+from rd_plugin.inspection import Row
+from rd_plugin.inspection.row import COLUMNS
 from rd_plugin.report import JudgedImage, illustrate, read_verdicts
 
 ROWS = [
@@ -22,7 +23,7 @@ IMAGES = [
 
 
 def lines(kind: str, rows: list[Row]) -> str:
-    head = ["path,verdict,score,reason"] if kind == "csv" else []
+    head = [",".join(COLUMNS)] if kind == "csv" else []
     return "\n".join([*head, *(getattr(row, kind)() for row in rows)]) + "\n"
 
 
