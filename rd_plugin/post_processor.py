@@ -99,6 +99,7 @@ class DistillationPostProcessor(PostProcessor):
         self.threshold: ThresholdType = threshold
         self.false_alarm_rate = false_alarm_rate
         self.expected_false_alarms: tuple[int, float, tuple[float, float]] | None = None
+        self._reported: tuple[int, float, tuple[float, float]] | None = None
         self._good_scores = CatMetric()
         self._good_peaks = CatMetric()
         self._defects = CatMetric()
@@ -204,8 +205,11 @@ class DistillationPostProcessor(PostProcessor):
             # anomalib cuts normalized scores off half a range above the threshold.
             highest.copy_(torch.maximum(highest, lowest + 2 * _ROOM * (threshold - lowest)))
             if name == "image":
+                # Each validation of a training finds the same, and says it once.
                 self.expected_false_alarms = (len(scores), expected, interval)
-                self._report(len(scores), expected, interval)
+                if self._reported != self.expected_false_alarms:
+                    self._report(len(scores), expected, interval)
+                self._reported = self.expected_false_alarms
 
     def _report(self, count: int, expected: float, interval: tuple[float, float]) -> None:
         """Say what false-alarm rate to expect."""

@@ -85,6 +85,7 @@ class CommandLine(AnomalibCLI):
     def add_subcommands(self, **kwargs: Any) -> None:
         """Add all subcommands, each with an example."""
         super().add_subcommands(**kwargs)
+        self.parser.add_argument("-v", "--verbose", action="store_true", help="Show what other libraries say, too.")
         self.parser.add_argument("--traceback", action="store_true", help="Show where an error came from.")
         self.parser.description = (
             "Reverse distillation for anomalib: train on images of good parts, and judge others.\n"
@@ -138,6 +139,9 @@ class CommandLine(AnomalibCLI):
         check_is_there(arguments.get("ckpt_path"))
         if self.subcommand == "export":
             beside_checkpoint(arguments, self._given)
+        trainer = arguments.get("trainer") or {}
+        if not self.config["verbose"] and trainer.get("enable_model_summary", True) is None:
+            trainer["enable_model_summary"] = False
         if self.subcommand not in _OWN:
             heed_arguments(self.subcommand, arguments, self._given)
 

@@ -15,7 +15,7 @@ exit status:
   1  done, but there is data that cannot be used (check, inspect)
   4  done, and an image is anomalous (inspect --fail_on_anomalous); 5: this and 1
   2  an argument, a file or a folder is wrong; one sentence says which. Errors found while running count, too:
-     `rd-plugin --traceback SUBCOMMAND ...` shows where they came from
+     `rd-plugin SUBCOMMAND ... --traceback` shows where they came from, -v what other libraries say
   3  something else failed; a traceback is shown"""
 
 _CHECKPOINT = "results/ReverseDistillation/my_parts/latest/weights/lightning/model.ckpt"

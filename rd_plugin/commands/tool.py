@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The console script."""
 
-import logging
 import sys
 from collections.abc import Sequence
 from itertools import islice
@@ -10,8 +9,11 @@ from rd_plugin.configurations import configuration
 
 from .command_line import CommandLine, WrongInput
 from .help_text import EXAMPLES
+from .loudness import set_loudness
 
 __all__ = ["main"]
+
+_OF_ALL = ("-v", "--verbose", "--traceback")
 
 
 def _path(name: str) -> str:
@@ -61,8 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: If the exit status is not 0; the statuses stand in the help.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    # They stand before the subcommand for the parser, and anywhere for people.
+    given = [*(word for word in words if word in _OF_ALL), *(word for word in words if word not in _OF_ALL)]
+    set_loudness(verbose=bool({"-v", "--verbose"} & set(given)))
     try:
         CommandLine(with_configurations(given))
     except WrongInput as error:

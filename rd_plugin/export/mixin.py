@@ -99,6 +99,8 @@ class ExportedModule(RecordedModule):
                 *size,
             )
         kwargs.setdefault("opset_version", _ONNX_OPSET)
+        # torch prints each of its steps otherwise.
+        kwargs.setdefault("verbose", False)
 
         def write(folder: Path | str) -> Path:
             return super(ExportedModule, self).to_onnx(folder, model_file_name, input_size, **kwargs)
@@ -183,7 +185,9 @@ class ExportedModule(RecordedModule):
             write_record(record_file(path), {**record.plain(), "export": export})
             return path
 
-        return atomic_export(write_with_record, export_root)
+        path = atomic_export(write_with_record, export_root)
+        logger.info("Exported: %s", path)
+        return path
 
     @staticmethod
     def _post_training_quantization_ov(model: "ov.Model", datamodule: AnomalibDataModule | None = None) -> "ov.Model":

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tool in this process."""
 
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -21,8 +23,24 @@ Tool = Callable[..., Ended]
 
 
 @pytest.fixture
-def tool(capfd: pytest.CaptureFixture[str]) -> Tool:
+def loudness_as_before() -> Iterator[None]:
+    """Leave logging and warnings as they were."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    for name in ("nncf", "onnxscript", "torch.onnx", "torch.utils.cpp_extension"):
+        logging.getLogger(name).filters.clear()
+        if logging.getLogger(name) not in loggers:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def tool(capfd: pytest.CaptureFixture[str], loudness_as_before: None) -> Tool:
     """Run the tool with arguments."""
+    del loudness_as_before
 
     def run(*arguments: object) -> Ended:
         status = 0

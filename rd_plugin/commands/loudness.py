@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much the tool says: by default what is its own, and of other libraries warnings alone."""
+
+import logging
+import sys
+import warnings
+
+__all__ = ["set_loudness"]
+
+# They have handlers and levels of their own.
+_LIGHTNING = ("lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric", "pytorch_lightning")
+# What these warn of is how they work, not what was given to them.
+_AT_WORK = ("onnxscript", "torch.onnx", "torch.utils.cpp_extension")
+
+
+def set_loudness(verbose: bool) -> None:
+    """Set what is logged, and which warnings are shown.
+
+    Args:
+        verbose: Whether to show everything. Otherwise warnings of Python's are hidden, unless ``python -W`` or
+            ``PYTHONWARNINGS`` asks for them, and messages of other libraries that are no warnings.
+    """
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    logging.getLogger().setLevel(level)
+    logging.getLogger("rd_plugin").setLevel(logging.INFO)
+    for name in _LIGHTNING:
+        logging.getLogger(name).setLevel(level)
+    if verbose:
+        return
+    for name in _AT_WORK:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # It sets its level when it is imported, which comes later.
+    logging.getLogger("nncf").addFilter(_is_warning)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
