@@ -14,6 +14,7 @@ import torch
 from timm.models import resnet
 from torch import Tensor, nn
 
+from .hub import hub_source
 from .pyramid import Pyramid, Residual, Stage
 from .weights import find_weights, load_matched
 
@@ -27,8 +28,17 @@ PAPER_STRIDES = (4, 8, 16)
 _WIDE_CHANNELS_PER_STRIDE = 32
 
 
-def _create(backbone: str, pretrained: bool = False, out_indices: Sequence[int] | None = None) -> nn.Module:
-    """Create a timm feature extractor, with errors that name the argument."""
+def _create(
+    backbone: str, pretrained: bool = False, out_indices: Sequence[int] | None = None, **source: str
+) -> nn.Module:
+    """Create a timm feature extractor, with errors that name the argument.
+
+    Args:
+        backbone: timm's name.
+        pretrained: Whether to read timm's weights.
+        out_indices: The stages.
+        **source: Where from, if not from where timm would download them.
+    """
     architecture = backbone.partition(".")[0]
     if not timm.is_model(architecture):
         near = get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.5)
@@ -36,7 +46,13 @@ def _create(backbone: str, pretrained: bool = False, out_indices: Sequence[int] 
         msg = f"backbone {backbone!r} is unknown to timm {timm.__version__}.{hint} timm.list_models() lists all."
         raise ValueError(msg)
     try:
-        return timm.create_model(backbone, pretrained=pretrained, features_only=True, out_indices=out_indices)
+        return timm.create_model(
+            backbone,
+            pretrained=pretrained,
+            features_only=True,
+            out_indices=out_indices,
+            pretrained_cfg_overlay=source or None,
+        )
     except RuntimeError as error:
         if "pretrained" in str(error).lower() or "tag" in str(error).lower():
             msg = f"backbone {backbone!r}: {error}"
@@ -202,7 +218,8 @@ class Teacher(nn.Module):
             return
         if self.pre_trained is True:
             try:
-                loaded = _create(self.backbone, pretrained=True, out_indices=self._indices)
+                source = hub_source(self.backbone)
+                loaded = _create(self.backbone, out_indices=self._indices, pretrained=True, **source)
             except OSError as error:
                 msg = (
                     f"timm's weights of backbone {self.backbone!r} could not be downloaded ({error}). Without a "
