@@ -9,7 +9,7 @@ import torch
 from anomalib.data import Batch, ImageBatch
 from anomalib.post_processing import PostProcessor
 from lightning.pytorch import LightningModule, Trainer
-from scipy.stats import beta
+from scipy.stats import betabinom
 from torch import Tensor
 from torchmetrics import CatMetric
 
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 ThresholdType = Literal["auto", "f1", "false_alarms"]
 
 _CONFIDENCE = 0.95
+# What the interval of a false-alarm rate is stated for: so many new good images.
+_NEW_IMAGES = 100
 # Scores run from 0 to 1 with the threshold at 0.5; with good images alone, the range leaves room for defects that many
 # times as far above the threshold as the best image is below.
 _ROOM = 4.0
@@ -34,15 +36,16 @@ def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, t
     is above it with a probability that follows the distribution Beta(m + 1, n - m), whatever the scores'
     distribution (order statistics; as in split conformal prediction); ``m`` is the greatest number for which the
     distribution's mean, (m + 1) / (n + 1), is at most ``rate``. Where there is none, because there are too few images,
-    the threshold is the highest score.
+    the threshold is the highest score. How many of 100 new good images are above it then follows the beta-binomial
+    distribution of the same parameters.
 
     Args:
         scores: Scores of good images that were not trained on, of shape ``(N,)``.
         rate: False-alarm rate, the share of good images to be called anomalous, in (0, 1).
 
     Returns:
-        The threshold, a scalar; the expected false-alarm rate; and the interval that the true rate lies in with a
-        probability of 95 %.
+        The threshold, a scalar; the expected false-alarm rate; and the interval that the rate among 100 new good images
+        lies in with a probability of at least 95 %, if they come under the same conditions.
 
     Raises:
         ValueError: If there are no scores.
@@ -60,7 +63,7 @@ def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, t
     above = min(max(int(rate * (count + 1) + 1e-9) - 1, 0), count - 1)
     threshold = scores.sort().values[count - 1 - above]
     tail = (1 - _CONFIDENCE) / 2
-    low, high = beta.ppf([tail, 1 - tail], above + 1, count - above)
+    low, high = betabinom.ppf([tail, 1 - tail], _NEW_IMAGES, above + 1, count - above) / _NEW_IMAGES
     return threshold, (above + 1) / (count + 1), (float(low), float(high))
 
 
@@ -76,7 +79,7 @@ class DistillationPostProcessor(PostProcessor):
 
     Attributes:
         expected_false_alarms: After a validation that set thresholds on good images: their number, the false-alarm rate
-            to expect, and its interval; ``None`` otherwise.
+            to expect, and the interval of the rate among 100 new good images; ``None`` otherwise.
 
     Args:
         threshold: ``"f1"`` (anomalib's), ``"false_alarms"`` (from the validation set's good images, even if it has
@@ -214,10 +217,10 @@ class DistillationPostProcessor(PostProcessor):
     def _report(self, count: int, expected: float, interval: tuple[float, float]) -> None:
         """Say what false-alarm rate to expect."""
         message = (
-            "Thresholds set on %d good validation images, for a false-alarm rate of %g: expected rate %.3g, true rate "
-            "between %.2g and %.2g with a probability of 95 %%."
+            "Thresholds set on %d good validation images, for a false-alarm rate of %g: expected rate %.3g; of 100 new "
+            "good images, between %.0f and %.0f are called anomalous with a probability of 95 %%."
         )
-        logger.info(message, count, self.false_alarm_rate, expected, *interval)
+        logger.info(message, count, self.false_alarm_rate, expected, *(_NEW_IMAGES * bound for bound in interval))
         if expected > self.false_alarm_rate * (1 + 1e-9):
             needed = math.ceil(1 / self.false_alarm_rate - 1e-9) - 1
             logger.warning(

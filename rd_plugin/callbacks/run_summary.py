@@ -84,8 +84,8 @@ class RunSummary(Callback):
         expected = getattr(model.post_processor, "expected_false_alarms", None)
         if expected is not None:
             count, rate, (low, high) = expected
-            text = f"{rate:.2g} of new good images; between {low:.2g} and {high:.2g} with a probability of 95 % "
-            lines.append(("to expect", f"{text}({count} good images set the threshold)"))
+            text = f"of 100 new good images {100 * low:.0f} to {100 * high:.0f}, {100 * rate:.2g} on average"
+            lines.append(("false alarms to expect", f"{text} ({count} good images set the threshold)"))
         if defects:
             lines.append(("defects found", f"{sum(defects)} of {len(defects)}"))
         threshold = float(getattr(model.post_processor, "image_threshold", math.nan))

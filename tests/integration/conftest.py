@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model of each method, trained once through the command line, for all tests that need one."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +17,8 @@ from anomalib.engine import Engine
 
 from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
+
+from .processes import run_function, run_program
 
 Method = type[Distillation]
 METHODS: tuple[Method, ...] = (ReverseDistillation, ExpertReverseDistillation, FusedReverseDistillation)
@@ -52,19 +51,11 @@ class Trained:
 
 
 def run_cli(folder: Path, *arguments: object, program: str = "anomalib") -> str:
-    """Run a program beside the tests' Python from ``folder``; return what it printed."""
-    executable = [str(Path(sys.executable).with_name(program))] if program != "python" else [sys.executable]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [*executable, *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
+    """Run a program of :func:`run_program` from ``folder``; return what it printed."""
+    environment = {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+    done = run_function(folder, run_program, program, *map(str, arguments), **environment)
+    assert done.status == 0, done.output[-3000:]
+    return done.output
 
 
 def run_openvino(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -115,10 +115,10 @@ def test_predict(trained: Trained, tmp_path: Path, mvtec_root: Path, monkeypatch
 def test_module_takes_arguments_in_any_order(method: Method, tmp_path: Path, mvtec_root: Path) -> None:
     output = run_cli(
         tmp_path,
-        *("-m", "rd_plugin", "fit", "--data", "MVTec", "--data.root", mvtec_root, "--data.category", "tile"),
+        *("fit", "--data", "MVTec", "--data.root", mvtec_root, "--data.category", "tile"),
         *("--data.num_workers", 0, "--model", f"rd_plugin.{method.__name__}", "--model.backbone", BACKBONE),
         *("--model.pre_trained", "false", "--trainer.max_steps", 1, "--trainer.accelerator", "cpu"),
-        program="python",
+        program="rd_plugin",
     )
     assert "max_steps=1" in output
 

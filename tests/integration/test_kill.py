@@ -174,7 +174,7 @@ def test_killed_run_leaves_whole_files_and_goes_on(
     assert step > 0
 
     finish = ["--ckpt_path", _newest(results), "--trainer.max_epochs", step // STEPS_PER_EPOCH + 1]
-    run_cli(tmp_path, "-m", "rd_plugin", "fit", "--config", config, *finish, program="python")
+    run_cli(tmp_path, "fit", "--config", config, *finish, program="rd_plugin")
     last = _newest(results)
     assert _load(last)["global_step"] == step + STEPS_PER_EPOCH
-    run_cli(tmp_path, "-m", "rd_plugin", "test", "--config", config, "--ckpt_path", last, program="python")
+    run_cli(tmp_path, "test", "--config", config, "--ckpt_path", last, program="rd_plugin")

@@ -3,8 +3,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,10 +14,9 @@ import rd_plugin
 from rd_plugin import PartsFolder, ReverseDistillation
 
 from .conftest import BACKBONE, WEIGHTS, run_cli
+from .processes import run_function, run_program
 
 FOLDER_CONFIG = Path(__file__).parents[2] / "configs" / "folder.yaml"
-# What the console script does that pip writes, which a checkout need not have installed.
-SCRIPT = ("-c", "import sys; from rd_plugin.commands.tool import main; sys.exit(main())")
 SMALL = (
     *("--model.backbone", BACKBONE, "--model.pre_trained", WEIGHTS, "--model.image_size", "[64, 48]"),
     *("--data.num_workers", "0", "--data.train_batch_size", "4"),
@@ -44,14 +41,10 @@ def test_seed_decides_the_weights_in_every_form_of_the_command(tmp_path: Path, m
     weights = []
     data = ("--data", "rd_plugin.MVTec", "--data.root", mvtec_root, "--data.category", "tile")
     command = ("fit", "--model", "rd_plugin.ReverseDistillation", *data, *SMALL, "--seed_everything", "3")
-    for name, program, form in (
-        ("module", "python", ("-m", "rd_plugin")),
-        ("script", "python", SCRIPT),
-        ("anomalib", "anomalib", ()),
-    ):
-        folder = tmp_path / name
+    for program in ("rd_plugin", "rd-plugin", "anomalib"):
+        folder = tmp_path / program
         folder.mkdir()
-        run_cli(folder, *form, *command, program=program)
+        run_cli(folder, *command, program=program)
         (checkpoint,) = folder.glob("results/**/v0/weights/lightning/model.ckpt")
         assert json.loads(checkpoint.with_suffix(".json").read_text())["seed"] == 3
         weights.append(torch.load(checkpoint, weights_only=False)["state_dict"])
@@ -65,23 +58,21 @@ def test_seed_decides_the_weights_in_every_form_of_the_command(tmp_path: Path, m
 def test_from_a_folder_to_verdicts_from_any_directory(parts: Path) -> None:
     """The commands that the summary names are those that go on."""
     folder = parts.parent
-    trained = run_cli(
-        folder, *SCRIPT, "train", "--config", "folder", "--data.root", parts.name, *SMALL, program="python"
-    )
+    arguments = ("train", "--config", "folder", "--data.root", parts.name, *SMALL)
+    trained = run_cli(folder, *arguments, program="rd-plugin")
     assert "12 good images, 4 defects, no masks" in trained
     checkpoint = "results/ReverseDistillation/Prüfteile 2024/v0/weights/lightning/model.ckpt"
     assert f"rd-plugin inspect '{checkpoint}' FOLDER" in trained
-    judged = run_cli(folder, *SCRIPT, "inspect", checkpoint, f"{parts.name}/defect", program="python")
+    judged = run_cli(folder, "inspect", checkpoint, f"{parts.name}/defect", program="rd-plugin")
     assert judged.count("Prüfteile 2024/defect/stain/00") == 4
 
 
 def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
-    command = [sys.executable, *SCRIPT, "train", "--config", "quickstrat"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("rd-plugin: error: config '")
-    assert "Did you mean 'quickstart'?" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = run_function(tmp_path, run_program, "rd-plugin", "train", "--config", "quickstrat")
+    assert done.status == 2
+    assert done.output.splitlines()[-1].startswith("rd-plugin: error: config '")
+    assert "Did you mean 'quickstart'?" in done.output
+    assert "Traceback" not in done.output
 
 
 def test_configuration_of_a_folder_through_anomalib(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often the stated interval of the false-alarm rate holds for good images that nothing has seen.
+
+    python -m benchmarks.accuracy.promise mono poly tiles [--root ROOT] [--seeds 0] [--steps 200] [--batch 16]
+    python -m benchmarks.accuracy.promise table
+
+Two thirds of the good training images, drawn by the seed, and all good test images are not trained on. Of these, 100
+set the threshold in each of 200 random splits, and the others are judged: as they are, and under other light.
+Runs leave records in RECORDS (``--records``) and are not repeated.
+"""
+
+import argparse
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from anomalib.data.utils import ValSplitMode
+from lightning import seed_everything
+from torch import Tensor
+
+from benchmarks.common import command
+from benchmarks.common.grid import Cell, Machine
+from benchmarks.common.records import Record
+from benchmarks.common.tables import group, markdown, varied
+from benchmarks.common.training import TEACHER, fit
+from rd_plugin import ReverseDistillation
+from rd_plugin.post_processor import false_alarm_threshold
+
+from .suites import BuildData, study_data
+from .thresholds import score
+
+HELD_BACK = 2 / 3
+RATES = (0.01, 0.05, 0.1)
+SPLITS = 200
+SETTING = 100
+LIGHT = {
+    "as they are": lambda images: images,
+    "gain 0.85": lambda images: 0.85 * images,
+    "gain 1.15": lambda images: (1.15 * images).clamp(max=1),
+    "gamma 1.3": lambda images: images**1.3,
+}
+
+
+def judge(scores: dict[str, Tensor], seed: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the share of splits in whose interval the rate lies, and the rates, for each rate and light.
+
+    Args:
+        scores: Scores of the same good images, of shape ``(N,)``, under each light.
+        seed: Decides the splits.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count = len(scores["as they are"])
+    splits = [torch.randperm(count, generator=generator).split([SETTING, count - SETTING]) for _ in range(SPLITS)]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for rate, (light, changed) in product(RATES, scores.items()):
+        rates, inside = [], []
+        for setting, others in splits:
+            threshold, expected, (low, high) = false_alarm_threshold(scores["as they are"][setting], rate)
+            rates.append(float((changed[others] > threshold).double().mean()))
+            inside.append(low - 1e-9 <= rates[-1] <= high + 1e-9)
+        mean = sum(rates) / SPLITS
+        result = {"expected": expected, "low": low, "high": high, "rate": mean, "inside": sum(inside) / SPLITS}
+        found.setdefault(f"{rate:g}", {})[light] = result
+    return found
+
+
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
+    """Train on a third of the good images, and judge the others in all splits."""
+    seed = settings["seed"]
+    seed_everything(seed, verbose=False)
+    datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
+    datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, HELD_BACK
+    datamodule.seed = seed
+    datamodule.prepare_data()
+    datamodule.setup()
+    model = ReverseDistillation(**TEACHER, visualizer=False, on_bad_data="off")
+    fit(model, datamodule, accelerator=machine.accelerator, max_steps=settings["steps"])
+    model = model.cpu()
+    scores = {}
+    for light, change in LIGHT.items():
+        held_back, _ = score(model, datamodule.val_data, change)
+        test, defective = score(model, datamodule.test_data, change)
+        scores[light] = torch.cat([held_back, test[~defective]])
+    counts = {"trained": len(datamodule.train_data), "unseen": len(scores["as they are"])}
+    return {**counts, "rates": judge(scores, seed)}
+
+
+def grid(options: argparse.Namespace) -> list[Cell]:
+    """Return the cells: seed x data."""
+    machine = command.machine(options)
+    cells = []
+    for seed, data in product(options.seeds, options.what):
+        settings = {"data": data, "seed": seed, "steps": options.steps, "batch": options.batch}
+        run = partial(compute, settings, study_data(data, options.root), machine)
+        cells.append(Cell(settings, f"{data}/{seed}", run))
+    return cells
+
+
+def table(records: list[Record]) -> str:
+    """Return a Markdown table of records, seeds averaged."""
+    more = varied(records, "steps", "batch")
+    head = ["data", *more, "rate asked for, %", "of 100 new images", "light", "rate reached, %", "splits within, %"]
+    rows = []
+    for settings, runs in group(records, "data", *more).items():
+        for rate, lights in runs[0]["rates"].items():
+            for light, stated in lights.items():
+                same = [run["rates"][rate][light] for run in runs]
+                reached, inside = (100 * sum(run[name] for run in same) / len(same) for name in ("rate", "inside"))
+                interval = f"{100 * stated['low']:.0f} to {100 * stated['high']:.0f}"
+                rows.append([*settings, f"{100 * float(rate):g}", interval, light, f"{reached:.1f}", f"{inside:.0f}"])
+    return markdown(head, rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if a run has failed."""
+    parser = command.build_parser("benchmarks.accuracy.promise", __doc__, ["mono", "poly", "tiles"])
+    command.add_training_options(parser)
+    add = parser.add_argument
+    add("--seeds", type=int, nargs="+", default=[0], help="(default: %(default)s)")
+    add("--steps", type=int, default=200, help="training steps (default: %(default)s)")
+    add("--batch", type=int, default=16, help="images a step (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    return command.run(parser, options, grid, table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
