@@ -53,6 +53,7 @@ def test_grid_goes_on_where_it_stopped(mvtec_root: Path, tmp_path: Path) -> None
     assert not list(tmp_path.rglob("*.partial"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_kill_keeps_finished_cells(mvtec_root: Path, tmp_path: Path) -> None:
     arguments = _arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 10)

@@ -31,14 +31,6 @@ SIZE = 64
 # For a test of what both methods share, such as the command line or the data: one will do.
 one_method = pytest.mark.parametrize("method", METHODS[:1], indirect=True, ids=lambda method: method.__name__)
 
-# For one that takes long: the other is left to the slow tests.
-other_method_slow = pytest.mark.parametrize(
-    "method",
-    [METHODS[0], *(pytest.param(method, marks=pytest.mark.slow) for method in METHODS[1:])],
-    indirect=True,
-    ids=lambda method: method.__name__,
-)
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -58,10 +50,15 @@ def run_cli(folder: Path, *arguments: object, program: str = "anomalib") -> str:
     return done.output
 
 
+@cache
+def _compiled(path: Path) -> openvino.CompiledModel:
+    # Without the hint the runtime may compute in bfloat16.
+    return openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
 def run_openvino(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     """Run an export on images of shape ``(N, 3, H, W)``; return its outputs by name."""
-    # Without the hint the runtime may compute in bfloat16.
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = _compiled(path)
     results = compiled(images)
     return {output.get_any_name(): results[output] for output in compiled.outputs}
 
@@ -109,10 +106,10 @@ def images(files: list[Path]) -> torch.Tensor:
     return torch.stack([read_image(file, as_tensor=True) for file in files])
 
 
-# The third model shares what it has with the first; its own tests are in test_fused.py.
+# The others share what they have with the first; their own tests are in test_expert.py and test_fused.py.
 @pytest.fixture(
     scope="session",
-    params=[*METHODS[:2], *(pytest.param(method, marks=pytest.mark.slow) for method in METHODS[2:])],
+    params=[METHODS[0], *(pytest.param(method, marks=pytest.mark.slow) for method in METHODS[1:])],
     ids=lambda method: method.__name__,
 )
 def method(request: pytest.FixtureRequest) -> Method:

@@ -102,10 +102,11 @@ def files(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[t
 @pytest.fixture(
     scope="module",
     params=[
-        # Both in the quick tests, as few times as shows each.
-        pytest.param((method, deviation), marks=pytest.mark.slow if (index + other) % 2 else [])
-        for index, method in enumerate(METHODS)
-        for other, deviation in enumerate(("cosine", "mahalanobis"))
+        pytest.param(
+            (method, deviation), marks=pytest.mark.slow if method != METHODS[0] or deviation != "cosine" else []
+        )
+        for method in METHODS
+        for deviation in ("cosine", "mahalanobis")
     ],
     ids=lambda parameters: f"{parameters[0].__name__}-{parameters[1]}",
 )

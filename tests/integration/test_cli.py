@@ -23,7 +23,6 @@ from .conftest import (
     Trained,
     data_config,
     one_method,
-    other_method_slow,
     run_cli,
     small_model,
     write_config,
@@ -38,7 +37,6 @@ def test_train_prints_metrics_and_writes_pictures(trained: Trained) -> None:
     assert np.asarray(Image.open(pictures[0])).std() > 0
 
 
-@other_method_slow
 def test_train_as_on_the_design_card(method: Method, tmp_path: Path, mvtec_root: Path) -> None:
     """The card's words, with what any user adds: the data's place, and a limit so that the test ends."""
     (tmp_path / "elsewhere").mkdir()
@@ -60,7 +58,6 @@ def _export(trained: Trained, folder: Path, export_type: str) -> Path:
     return folder / "results" / "weights" / export_type
 
 
-@other_method_slow
 def test_export_as_on_the_design_card(trained: Trained, tmp_path: Path) -> None:
     """The model's own arguments need not be repeated, and no weights are downloaded: the checkpoint has them all."""
     model = openvino.Core().read_model(_export(trained, tmp_path, "openvino") / "model.xml")
@@ -73,7 +70,6 @@ def test_other_exports(trained: Trained, tmp_path: Path, export_type: str, suffi
     assert (_export(trained, tmp_path, export_type) / f"model.{suffix}").is_file()
 
 
-@other_method_slow
 @pytest.mark.parametrize("subcommand", ["fit", "validate", "test"])
 def test_trainer_subcommands(
     subcommand: str,
@@ -123,6 +119,7 @@ def test_module_takes_arguments_in_any_order(method: Method, tmp_path: Path, mvt
     assert "max_steps=1" in output
 
 
+@pytest.mark.slow
 @one_method
 def test_benchmark_takes_the_plugin(
     method: Method,

@@ -129,6 +129,7 @@ def test_expert_is_frozen_and_gone_after_training(fitted: Fitted) -> None:
     assert fitted.record.expert() is None
 
 
+@pytest.mark.slow
 def test_export_holds_no_expert(fitted: Fitted, tmp_path: Path) -> None:
     path = fitted.engine.export(fitted.model, ExportType.OPENVINO, export_root=tmp_path)
     network = fitted.model.model
@@ -283,6 +284,7 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) ->
     return folder, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "ddp_find_unused_parameters_true"])
 def test_two_processes_end_with_equal_weights(two_processes: tuple[Path, str], strategy: str) -> None:
     folder, output = two_processes
@@ -294,6 +296,7 @@ def test_two_processes_end_with_equal_weights(two_processes: tuple[Path, str], s
     assert all(_equal(first["values"], second["values"]).values())
 
 
+@pytest.mark.slow
 def test_two_processes_with_a_taught_teacher_need_their_strategy(two_processes: tuple[Path, str]) -> None:
     _, output = two_processes
     (refusal,) = [line for line in output.splitlines() if line.startswith("REFUSED")][:1]

@@ -18,7 +18,7 @@ from torchmetrics.functional.classification import binary_auroc
 from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
-from .conftest import SIZE, Method, Trained, one_method, other_method_slow, run_openvino
+from .conftest import SIZE, Method, Trained, one_method, run_openvino
 
 FIELDS = InferenceBatch._fields
 
@@ -78,7 +78,7 @@ def _assert_spoiled_are_withheld(
     [
         (ReverseDistillation, None),
         pytest.param(ReverseDistillation, (96, 96), marks=pytest.mark.slow),
-        (ExpertReverseDistillation, None),
+        pytest.param(ExpertReverseDistillation, None, marks=pytest.mark.slow),
     ],
     indirect=["method"],
 )
@@ -90,8 +90,10 @@ def test_graphs_agree_with_eager(
     kind: ExportType,
     run: Callable[[Path, np.ndarray], dict[str, np.ndarray]],
     input_size: tuple[int, int] | None,
+    exported: Path,
 ) -> None:
-    path = _export(model, tmp_path, kind, input_size=input_size)
+    made = kind is ExportType.OPENVINO and input_size is None
+    path = exported if made else _export(model, tmp_path, kind, input_size=input_size)
     whole = run(path, images.numpy())
     _assert_agrees(whole, expected)
     single = {name: value[:1] for name, value in expected.items()}
@@ -99,7 +101,6 @@ def test_graphs_agree_with_eager(
     _assert_spoiled_are_withheld(partial(run, path), images.numpy(), whole)
 
 
-@other_method_slow
 def test_torch_export_agrees_with_eager(
     model: Distillation,
     images: torch.Tensor,
@@ -119,7 +120,6 @@ def test_torch_export_agrees_with_eager(
     assert predictions.pred_label[0]
 
 
-@other_method_slow
 def test_openvino_inferencer(
     exported: Path,
     files: list[Path],
@@ -144,7 +144,7 @@ def test_openvino_inferencer(
         # These two are anomalib's own work, the others the package's.
         pytest.param(ReverseDistillation, CompressionType.FP16, marks=pytest.mark.slow),
         pytest.param(ReverseDistillation, CompressionType.INT8, marks=pytest.mark.slow),
-        (ReverseDistillation, CompressionType.INT8_PTQ),
+        pytest.param(ReverseDistillation, CompressionType.INT8_PTQ, marks=pytest.mark.slow),
         pytest.param(ExpertReverseDistillation, CompressionType.INT8_PTQ, marks=pytest.mark.slow),
         pytest.param(ReverseDistillation, CompressionType.INT8_ACQ, marks=pytest.mark.slow),
     ],
@@ -193,13 +193,13 @@ def test_int8_ptq_without_data_says_what_it_needs(model: Distillation, tmp_path:
         _export(model, tmp_path, ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ)
 
 
-@other_method_slow
 def test_graph_without_a_size_says_what_it_needs(method: Method, tmp_path: Path) -> None:
     model = method("resnet18", pre_trained=False, pre_processor=False)
     with pytest.raises(Exception, match="An exported model needs images of one size: give input_size"):
         _export(model, tmp_path, ExportType.ONNX)
 
 
+@pytest.mark.slow
 @one_method
 def test_what_runtimes_do_with_images_of_another_kind(exported: Path, tmp_path: Path) -> None:
     images = np.random.default_rng(0).random((2, 3, SIZE, SIZE), dtype=np.float32)

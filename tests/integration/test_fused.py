@@ -95,6 +95,7 @@ torch.save(result, f"{engine.trainer.global_rank}.pt")
 """
 
 
+@pytest.mark.slow
 def test_statistics_of_two_processes_are_those_of_one(tmp_path: Path, mvtec_root: Path) -> None:
     (tmp_path / "script.py").write_text(TWO_PROCESSES)
     command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root)]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from rd_plugin.commands.tool import main
 
-from .conftest import Trained, one_method, other_method_slow
+from .conftest import Trained, one_method
 
 Inspect = Callable[..., tuple[int, list[str], str]]
 
@@ -35,7 +35,6 @@ def inspect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     return run
 
 
-@other_method_slow
 def test_checkpoint_judges_as_the_engine_and_export_as_the_model(
     trained: Trained, exported: Path, mvtec_root: Path, tmp_path: Path, inspect: Inspect
 ) -> None:

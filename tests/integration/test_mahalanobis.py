@@ -66,6 +66,7 @@ def test_defects_are_found(model: ReverseDistillation, mvtec_root: Path, tmp_pat
     assert metrics["pixel_AUROC"] >= 0.9
 
 
+@pytest.mark.slow
 def test_openvino_agrees_with_eager(model: ReverseDistillation, images: torch.Tensor, tmp_path: Path) -> None:
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path)
     with torch.inference_mode():
