@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever a file holds: facts or a reason, never a traceback, and no more pixels than allowed."""
 
+import gc
 import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,27 @@ def spoiled_images(draw: st.DrawFn) -> bytes:
     return bytes(content[: draw(st.none() | st.integers(0, len(content)))])
 
 
+def _resident(which: str) -> int:
+    """This process's memory in bytes: now, ``VmRSS``, or at most since its mark was taken back, ``VmHWM``."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith(which)))
+
+
+@pytest.fixture
+def _bounded_memory() -> Iterator[None]:
+    """Fail if the test ever takes 64 MiB more than before: two hundred times an image of the allowed size."""
+    mark = Path("/proc/self/clear_refs")
+    if not mark.exists():
+        yield
+        return
+    gc.collect()
+    mark.write_text("5")
+    before = _resident("VmRSS")
+    yield
+    assert _resident("VmHWM") - before < 64 * 2**20
+
+
+@pytest.mark.usefixtures("_bounded_memory")
 @pytest.mark.filterwarnings("ignore")
 @given(content=spoiled_images() | st.builds(bytes.__add__, st.sampled_from(MAGIC), st.binary(max_size=200)))
 @settings(
