@@ -18,7 +18,7 @@ from anomalib.engine import Engine
 from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
-from .processes import run_function, run_program
+from ..processes import run_function, run_program
 
 Method = type[Distillation]
 METHODS: tuple[Method, ...] = (ReverseDistillation, ExpertReverseDistillation, FusedReverseDistillation)

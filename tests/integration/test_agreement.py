@@ -164,7 +164,12 @@ def export(model: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return partial(Engine(default_root_dir=tmp_path).export, model, export_root=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("kind", "run"), [*(pytest.param(*runtime, marks=pytest.mark.slow) for runtime in RUNTIMES[:-1]), RUNTIMES[-1]]
+)
 def test_exports_judge_as_the_engine(
+    kind: ExportType,
+    run: Run,
     export: Callable[..., Path],
     files: dict[tuple[int, int], list[Path]],
     expected: dict[tuple[int, int], list[Verdict]],
@@ -172,10 +177,9 @@ def test_exports_judge_as_the_engine(
     verdicts = [verdict for group in expected.values() for verdict in group]
     assert len({verdict.label for verdict in verdicts}) == 2
     assert np.std([verdict.score for verdict in verdicts]) > 0.1
-    paths = {kind: export(export_type=kind) for kind in (ExportType.TORCH, ExportType.ONNX, ExportType.OPENVINO)}
-    for kind, run in RUNTIMES:
-        for size, images in files.items():
-            _check(run(paths[kind], images), expected[size])
+    path = export(export_type=kind)
+    for size, images in files.items():
+        _check(run(path, images), expected[size])
 
 
 @pytest.mark.slow

@@ -159,6 +159,7 @@ def test_public_names() -> None:
     assert all(hasattr(rd_plugin, name) for name in rd_plugin.__all__)
 
 
+@pytest.mark.slow
 def test_seed_decides_the_weights(
     method: Method,
     tmp_path: Path,

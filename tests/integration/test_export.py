@@ -72,7 +72,10 @@ def _assert_spoiled_are_withheld(
     assert actual["pred_mask"][bad].all()
 
 
-@pytest.mark.parametrize(("kind", "run"), [(ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, run_openvino)])
+@pytest.mark.parametrize(
+    ("kind", "run"),
+    [pytest.param(ExportType.ONNX, _run_onnx, marks=pytest.mark.slow), (ExportType.OPENVINO, run_openvino)],
+)
 @pytest.mark.parametrize(
     ("method", "input_size"),
     [
@@ -193,6 +196,7 @@ def test_int8_ptq_without_data_says_what_it_needs(model: Distillation, tmp_path:
         _export(model, tmp_path, ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ)
 
 
+@pytest.mark.slow
 def test_graph_without_a_size_says_what_it_needs(method: Method, tmp_path: Path) -> None:
     model = method("resnet18", pre_trained=False, pre_processor=False)
     with pytest.raises(Exception, match="An exported model needs images of one size: give input_size"):

@@ -23,8 +23,8 @@ from rd_plugin import MVTec, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.storage import results_folder
 
+from ..processes import run_function
 from .conftest import METHODS, SIZE, Method, one_method
-from .processes import run_function
 
 BACKBONE = "test_resnet.r160_in1k"
 STEPS_PER_EPOCH = 3

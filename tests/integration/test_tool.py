@@ -13,8 +13,8 @@ from anomalib.engine import Engine
 import rd_plugin
 from rd_plugin import PartsFolder, ReverseDistillation
 
+from ..processes import run_function, run_program
 from .conftest import BACKBONE, WEIGHTS, run_cli
-from .processes import run_function, run_program
 
 FOLDER_CONFIG = Path(__file__).parents[2] / "configs" / "folder.yaml"
 SMALL = (

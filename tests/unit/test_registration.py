@@ -2,15 +2,12 @@
 """What importing the package changes in anomalib, each seen from a process of its own."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import rd_plugin
+from ..processes import run_code, run_function
 
 # Every public name and what it stands for, before and after the package is imported.
 REGISTRIES = """
@@ -104,12 +101,10 @@ FULL_PATHS = ("anomalib.models.ReverseDistillation", "rd_plugin.ReverseDistillat
 
 
 def run(code: str, cwd: Path, *arguments: str) -> dict[str, Any]:
-    """The JSON that a new process prints last."""
-    command = [sys.executable, "-c", code, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(Path(rd_plugin.__file__).parents[1])}
-    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+    """The JSON that a process of its own prints, into which only anomalib has been imported."""
+    done = run_function(cwd, run_code, code, *arguments)
+    assert done.status == 0, done.output
+    return json.loads(next(line for line in reversed(done.output.splitlines()) if line.startswith("{")))
 
 
 @pytest.fixture(scope="module")

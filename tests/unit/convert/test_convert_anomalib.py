@@ -60,6 +60,7 @@ def wide(tmp_path_factory):
     return theirs, convert(theirs, tmp_path_factory.mktemp("wide"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["add", "multiply"])
 def test_maps_of_a_wide_resnet_are_theirs(wide, monkeypatch, mode):
     theirs, ours = wide

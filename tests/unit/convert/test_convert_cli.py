@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """``rd-plugin convert``."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.commands.tool import main as run_tool
 
+from ...processes import run_function, run_program
 from .foreign import read_theirs
 
 
@@ -19,11 +17,11 @@ def main(arguments):
 
 def test_rd4ad_in_a_process(tmp_path, authors_resnet18, offline_environment):
     output = tmp_path / "ours.ckpt"
-    command = [sys.executable, "-m", "rd_plugin", "convert", "rd4ad", str(authors_resnet18), "--output", str(output)]
+    command = ["rd_plugin", "convert", "rd4ad", str(authors_resnet18), "--output", str(output)]
     command += ["--backbone", "resnet18", "--pre_trained", "False"]
-    done = subprocess.run(command, env=offline_environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"{output} written."
+    done = run_function(tmp_path, run_program, *command, **offline_environment)
+    assert done.status == 0, done.output
+    assert f"{output} written." in done.output.splitlines()
     model = ReverseDistillation.load_from_checkpoint(output)
     assert model.hparams["pre_trained"] is False
     assert model.hparams["backbone"] == "resnet18"

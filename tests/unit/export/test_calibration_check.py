@@ -32,6 +32,7 @@ def test_bad_image_stops_the_export_by_name(data: MVTec, tmp_path: Path, compres
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_bad_image_is_left_out_of_the_calibration(data: MVTec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
@@ -47,6 +48,7 @@ def test_bad_image_is_left_out_of_the_calibration(data: MVTec, tmp_path: Path, m
     assert "003.png" not in seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", [None, CompressionType.FP16])
 def test_data_that_no_export_uses_are_not_looked_at(
     data: MVTec, tmp_path: Path, compression: CompressionType | None

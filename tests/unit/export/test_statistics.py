@@ -45,6 +45,7 @@ def anomaly_map(model: openvino.Model, batch: torch.Tensor) -> np.ndarray:
     return openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(batch.numpy())["anomaly_map"]
 
 
+@pytest.mark.slow
 def test_statistics_are_replaced_by_those_of_the_images_given(model: ReverseDistillation, tmp_path: Path) -> None:
     exported, unseen = read(taught(model, seed=1), tmp_path), images(2, seed=3)
     assert [product.input_value(1).get_shape() for _, product in distances(exported)] == [

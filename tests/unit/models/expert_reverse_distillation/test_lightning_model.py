@@ -44,6 +44,12 @@ class TestExpertReverseDistillation(LightningModelTests):
     limits = (-1, 5000)
     losses = {"teacher_loss", "student_loss"}  # noqa: RUF012
 
+    @pytest.mark.slow
+    def test_feature_cache_leaves_the_losses_as_they_are(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        super().test_feature_cache_leaves_the_losses_as_they_are(tmp_path, caplog)
+
     def test_two_optimizers_share_out_what_is_trained(self) -> None:
         model = self.build()
         optimizers = model.configure_optimizers()

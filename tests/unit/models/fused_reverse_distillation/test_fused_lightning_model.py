@@ -36,7 +36,14 @@ class TestFusedReverseDistillation(LightningModelTests):
     limits = (-1, 200)
     losses = {"train_loss"}  # noqa: RUF012
 
+    @pytest.mark.slow
+    def test_feature_cache_leaves_the_losses_as_they_are(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        super().test_feature_cache_leaves_the_losses_as_they_are(tmp_path, caplog)
 
+
+@pytest.mark.slow
 def test_nothing_is_learned_from_labels_or_images_that_are_not_trained_on(tmp_path: Path) -> None:
     images = torch.rand(4, 3, 64, 64)
     labels = torch.tensor([False, False, True, True])
@@ -61,6 +68,7 @@ def test_settings_are_logged_and_recorded(tmp_path: Path, caplog: pytest.LogCapt
     assert FusedReverseDistillation(**SMALL).describe().learned == {}
 
 
+@pytest.mark.slow
 def test_light_is_evened_where_good_images_differ_in_it_alone(tmp_path: Path) -> None:
     pattern = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) / 2
     noise = 0.02 * torch.rand(32, 3, 64, 64, generator=torch.Generator().manual_seed(2))
@@ -76,6 +84,7 @@ def test_light_is_evened_where_good_images_differ_in_it_alone(tmp_path: Path) ->
     assert model.model.light.strength < 1
 
 
+@pytest.mark.slow
 def test_resumed_training_keeps_the_light(tmp_path: Path) -> None:
     model = FusedReverseDistillation(**SMALL)
     trainer = train(model, tmp_path, max_steps=1)

@@ -7,7 +7,7 @@ from rd_plugin.components import held_back
 from rd_plugin.models import FusedReverseDistillationModel, ReverseDistillationModel
 from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
-from ..base import TorchModelTests
+from ..base import ONE_BACKBONE, TorchModelTests
 
 
 def taught(images: Tensor, **arguments: object) -> FusedReverseDistillationModel:
@@ -24,6 +24,13 @@ def taught(images: Tensor, **arguments: object) -> FusedReverseDistillationModel
 
 class TestFusedReverseDistillationModel(TorchModelTests):
     network = FusedReverseDistillationModel
+
+    # Its networks are those of reverse distillation, which goes through all of them.
+    @pytest.fixture(scope="class", params=ONE_BACKBONE)
+    @classmethod
+    def model(cls, request: pytest.FixtureRequest) -> FusedReverseDistillationModel:
+        torch.manual_seed(0)
+        return cls.build(request.param)
 
     def learn(self, model: FusedReverseDistillationModel, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         teacher, student = model(images)

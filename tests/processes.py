@@ -66,6 +66,12 @@ def run_function(folder: Path, function: Callable[..., object], *args: object, *
         return Done(process.exitcode, Path(output.name).read_text())
 
 
+def run_code(code: str, *arguments: str) -> None:
+    """Run what ``python -c`` is given, with its arguments."""
+    sys.argv = ["-c", *arguments]
+    exec(code, {"__name__": "__main__"})  # a test's own
+
+
 def run_program(program: str, *arguments: str) -> None:
     """Run ``anomalib``, the console script ``rd-plugin``, or a module, as if it had just been started."""
     sys.argv = [program, *arguments]
