@@ -17,7 +17,15 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
 from rd_plugin.data.check import MAX_PIXELS, OnBadData, act_on, check_datamodule, datasets, set_up
-from rd_plugin.provenance import RecordedModule, installed_versions, now, record_file, resizing, write_record
+from rd_plugin.provenance import (
+    RecordedModule,
+    hash_export,
+    installed_versions,
+    now,
+    record_file,
+    resizing,
+    write_record,
+)
 from rd_plugin.storage import atomic_export, check_folder, state_size
 
 from .graph import decide_branches
@@ -181,7 +189,8 @@ class ExportedModule(RecordedModule):
 
         def write_with_record(folder: Path | str) -> Path:
             path = write(folder)
-            export = {"date": now(), "versions": installed_versions(), "threshold": self.score_threshold, **arguments}
+            export = {"date": now(), "versions": installed_versions(), "files": hash_export(path), **arguments}
+            export["threshold"] = self.score_threshold
             write_record(record_file(path), {**record.plain(), "export": export})
             return path
 

@@ -2,16 +2,19 @@
 """A trained model found by its file, with what the record beside it says."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
-from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained, record_file
+from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, record_file
 
 from .judge import Judge
 from .onnx_judge import ONNXJudge
 from .openvino_judge import OpenVINOJudge
 
 __all__ = ["load_judge"]
+
+logger = logging.getLogger(__name__)
 
 
 def load_judge(path: Path, threads: int | None = None, mode: Literal["throughput", "latency"] = "throughput") -> Judge:
@@ -61,9 +64,16 @@ def load_judge(path: Path, threads: int | None = None, mode: Literal["throughput
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """The record beside an export; empty if there is none of ours."""
+    """The record beside an export; empty if there is none of ours, or one of another export."""
     try:
         record = json.loads(record_file(path).read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    return record if isinstance(record, dict) and "method" in record else {}
+    if not isinstance(record, dict) or "method" not in record:
+        return {}
+    # Exports of before have no hashes.
+    files = record.get("export", {}).get("files")
+    if files is not None and files != hash_export(path):
+        logger.warning("%s is the record of another export than %s, and is not used.", record_file(path), path.name)
+        return {}
+    return record

@@ -5,6 +5,7 @@ from .module import RecordedModule, resizing
 from .record import (
     RECORD_KEY,
     Provenance,
+    hash_export,
     hash_weights,
     installed_versions,
     is_untrained,
@@ -20,6 +21,7 @@ __all__ = [
     "ProvenanceWriter",
     "RecordedCheckpointIO",
     "RecordedModule",
+    "hash_export",
     "hash_weights",
     "installed_versions",
     "is_untrained",

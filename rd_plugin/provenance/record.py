@@ -21,6 +21,7 @@ from rd_plugin.storage import atomic_file
 __all__ = [
     "RECORD_KEY",
     "Provenance",
+    "hash_export",
     "hash_weights",
     "installed_versions",
     "is_untrained",
@@ -178,6 +179,13 @@ def hash_weights(state: Mapping[str, Tensor]) -> str:
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def hash_export(path: str | Path) -> dict[str, str]:
+    """Return SHA-256 of an export's files by name: of the file that is opened, and of OpenVINO's weights beside it."""
+    path = Path(path)
+    files = [file for file in dict.fromkeys([path, path.with_suffix(".bin")]) if file.is_file()]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def record_file(path: str | Path) -> Path:

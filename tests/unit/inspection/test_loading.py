@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from openvino import opset13 as ops
 from rd_plugin import ReverseDistillation
 from rd_plugin.convert.files import write_checkpoint
 from rd_plugin.inspection import load_judge
-from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained, record_file, write_record
+from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, record_file, write_record
 from rd_plugin.storage import read_plain
 
 
@@ -112,6 +113,24 @@ def test_models_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def model() -> ReverseDistillation:
     """One that was never trained."""
     return ReverseDistillation("resnet18", pre_trained=False)
+
+
+def test_record_of_another_export_is_not_believed(
+    save: Callable[..., Path], model: ReverseDistillation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An export is copied over another, whose record stays."""
+    path = save()
+    record = replace(model.describe(), steps=3)
+    export = {"threshold": 0.7, "files": hash_export(path)}
+    write_record(record_file(path), {**record.plain(), "export": export})
+    assert set(export["files"]) == {"model.xml", "model.bin"}
+    judge = load_judge(path, threads=1)
+    assert (judge.record_id, judge.threshold) == (record.id, 0.7)
+    assert not caplog.messages
+    path.with_suffix(".bin").write_bytes(path.with_suffix(".bin").read_bytes() + b"0")
+    judge = load_judge(path, threads=1)
+    assert (judge.record_id, judge.threshold) == ("", 0.5)
+    assert "is the record of another export than model.xml" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.onnx", "model.pt"])
