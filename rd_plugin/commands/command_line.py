@@ -21,6 +21,7 @@ from .help_text import EXAMPLES, EXIT_STATUSES, HelpAll, ShortHelp
 from .recorded_model import check_is_there, with_recorded_model
 from .sections import accept_sections
 from .sentences import sentence
+from .typos import misspelt
 
 __all__ = ["CommandLine", "WrongInput"]
 
@@ -37,7 +38,15 @@ _OWN = {
 
 
 class WrongInput(Exception):  # noqa: N818  # no error of the program's
-    """Something that was given is wrong; the text is one sentence about it."""
+    """Something that was given is wrong.
+
+    Args:
+        *sentences: What is wrong, one for each thing.
+    """
+
+    def __init__(self, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        self.sentences = sentences
 
 
 class CommandLine(AnomalibCLI):
@@ -60,7 +69,10 @@ class CommandLine(AnomalibCLI):
             # There are none yet where a checkpoint cannot be read.
             parsers = getattr(self, "subcommand_parsers", {})
             subcommand = next((word for word in self._given if word in parsers), None)
-            raise WrongInput(sentence(error, parsers, subcommand)) from error
+            said = [sentence(error, parsers, subcommand)]
+            if isinstance(error, ArgumentError) and subcommand is not None:
+                said = [*misspelt(self._given[self._given.index(subcommand) + 1 :], parsers[subcommand]), *said]
+            raise WrongInput(*dict.fromkeys(said)) from error
 
     @staticmethod
     def init_parser(**kwargs: Any) -> ArgumentParser:

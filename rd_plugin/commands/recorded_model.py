@@ -10,7 +10,7 @@ from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import Provenance
 from rd_plugin.storage import read_plain
 
-from .sentences import nearest_file
+from .names import nearest_file
 
 __all__ = ["check_is_there", "with_recorded_model"]
 

@@ -11,7 +11,7 @@ from rd_plugin.data.check import Problem
 from rd_plugin.provenance import record_file
 from rd_plugin.report import Judgement, illustrate, read_verdicts, write_report
 
-from .sentences import nearest_file
+from .names import nearest_file
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 

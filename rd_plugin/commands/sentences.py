@@ -2,7 +2,7 @@
 """One sentence about wrong input, with the nearest right name, from what jsonargparse says in many lines."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,16 +10,14 @@ from pydoc import locate
 from urllib.error import URLError
 
 import anomalib.deploy
-from anomalib.data import AnomalibDataModule
-from anomalib.models.components import AnomalibModule
 from jsonargparse import ArgumentParser
 
-import rd_plugin
 from rd_plugin.configurations import configuration_names
 
-__all__ = ["nearest", "nearest_file", "sentence"]
+from .names import BASES, arguments_of, class_names, nearest, nearest_file, own_names
 
-_BASES = {"model": AnomalibModule, "data": AnomalibDataModule}
+__all__ = ["sentence"]
+
 # What jsonargparse says of the alternatives that nobody meant.
 _NOISE = ("Expected a <class 'NoneType'>", "Expected a path but")
 
@@ -41,31 +39,6 @@ class _Said:
     core: str
     parsers: Mapping[str, ArgumentParser]
     subcommand: str | None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a question with the name that was probably meant, or nothing if none is near.
-
-    Args:
-        name: The wrong one.
-        known: The right ones.
-
-    Example:
-        >>> nearest("trian", ["train", "test"])
-        " Did you mean 'train'?"
-    """
-    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {found[0]!r}?" if found else ""
-
-
-def nearest_file(path: Path) -> str:
-    """Return a question with the file or folder that was probably meant, or nothing if none is near.
-
-    Args:
-        path: The wrong one.
-    """
-    found = get_close_matches(path.name, [other.name for other in path.parent.glob("*")], n=1, cutoff=0.6)
-    return f" Did you mean {str(path.parent / found[0])!r}?" if found else ""
 
 
 def sentence(error: Exception, parsers: Mapping[str, ArgumentParser], subcommand: str | None) -> str:
@@ -136,32 +109,13 @@ def _class(said: _Said) -> str | None:
     found = re.match(r"Expected a dot import path string: (\S+)$", said.core) or re.search(
         r"class_path '([^']+)':\s+(?:module .* has no attribute|No module named)", said.message
     )
-    if found is None or said.key not in _BASES:
+    if found is None or said.key not in BASES:
         return None
-    base = _BASES[said.key]
-    known = {name.rpartition(".")[2]: name for name in _class_names(base)}
+    base = BASES[said.key]
+    known = {name.rpartition(".")[2]: name for name in class_names(base)}
     meant = get_close_matches(found[1].rpartition(".")[2], list(known), n=1, cutoff=0.6)
-    hint = f"Did you mean {known[meant[0]]!r}?" if meant else f"The package's own are {', '.join(_own_names(base))}."
+    hint = f"Did you mean {known[meant[0]]!r}?" if meant else f"The package's own are {', '.join(own_names(base))}."
     return f"{said.key} {found[1]!r} is unknown. {hint}"
-
-
-def _class_names(base: type) -> list[str]:
-    """Names that a class can be given by: the package's by the full one, which is never ambiguous."""
-    names = _own_names(base)
-    own = {name.rpartition(".")[2] for name in names}
-    todo: list[type] = list(base.__subclasses__())
-    while todo:
-        kind = todo.pop()
-        todo += kind.__subclasses__()
-        if kind.__name__ not in own:
-            names.append(kind.__name__)
-    return names
-
-
-def _own_names(base: type) -> list[str]:
-    """The package's models or data modules."""
-    public = {name: getattr(rd_plugin, name) for name in rd_plugin.__all__}
-    return [f"rd_plugin.{name}" for name, kind in public.items() if isinstance(kind, type) and issubclass(kind, base)]
 
 
 def _option(said: _Said) -> str | None:
@@ -169,10 +123,10 @@ def _option(said: _Said) -> str | None:
     if found := re.search(r"Option '([^']+)' is not accepted", said.core):
         path = re.findall(r"class_path '([^']+)'", said.message)
         given = locate(path[-1]) if path else None
-        if given in _BASES.values():
+        if given in BASES.values():
             return f"{said.key}.{found[1]} needs the {said.key}'s class before it: --{said.key} NAME."
         name = f"{said.key}.{found[1]}"
-        return f"{name} does not exist.{nearest(name, [f'{said.key}.{known}' for known in _arguments(given)])}"
+        return f"{name} does not exist.{nearest(name, [f'{said.key}.{known}' for known in arguments_of(given)])}"
     found = re.search(r"does not accept option '([^']+)'", said.message) or re.search(
         r"[Uu]nrecognized arguments: (?:--)?([^\s=]+)", said.message
     )
@@ -180,15 +134,6 @@ def _option(said: _Said) -> str | None:
         return None
     parser = said.parsers.get(said.subcommand or "")
     return f"{found[1]} does not exist.{nearest(found[1], parser.get_defaults().keys() if parser else ())}"
-
-
-def _arguments(kind: object) -> list[str]:
-    """Names of a class's arguments, those that it hands on included."""
-    if not isinstance(kind, type):
-        return []
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, fail_untyped=False)
-    return list(parser.get_defaults().keys(branches=True))
 
 
 def _file(said: _Said) -> str | None:

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except WrongInput as error:
         if "--traceback" in given:
             raise
-        sys.stderr.write(f"rd-plugin: error: {error}\n")
+        sys.stderr.writelines(f"rd-plugin: error: {said}\n" for said in error.sentences)
         raise SystemExit(2) from error
     except Exception as error:
         sys.excepthook(type(error), error, error.__traceback__)

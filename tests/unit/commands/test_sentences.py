@@ -131,6 +131,34 @@ def test_configuration(tool: Tool, tmp_path: Path, content: dict | str, expected
     assert errors.splitlines()[-1].endswith(expected)
 
 
+def test_all_names_that_do_not_exist_at_once(tool: Tool, tmp_path: Path) -> None:
+    """In a configuration and on the command line; those that exist are not among them."""
+    model = {"class_path": "rd_plugin.ReverseDistillation", "init_args": {"bakbone": "x", "layers": None, "scoer": 1}}
+    data = {"class_path": "rd_plugin.PartsFolder", "init_args": {"rot": "x", "root": "y"}}
+    callbacks = [{"class_path": "TilerConfigurationCallback", "init_args": {"enable": True}}]
+    content = {
+        "seed_everything": 0,
+        "model": model,
+        "data": data,
+        "trainer": {"max_step": 3, "max_epochs": 2, "callbacks": callbacks},
+        "optimzer": None,
+        "logging": {"log_graph": False},
+    }
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    typed = ("--trainer.acelerator", "cpu", "--model.image_size", "[3, 3]", "--trainer.callbacks+=Other")
+    status, _, errors = tool("train", *typed, "--config", config)
+    assert status == 2
+    assert errors.splitlines() == [
+        "rd-plugin: error: model.bakbone does not exist. Did you mean 'model.backbone'?",
+        "rd-plugin: error: model.scoer does not exist. Did you mean 'model.score'?",
+        "rd-plugin: error: data.rot does not exist. Did you mean 'data.root'?",
+        "rd-plugin: error: trainer.max_step does not exist. Did you mean 'trainer.max_steps'?",
+        "rd-plugin: error: optimzer does not exist. Did you mean 'optimizer'?",
+        "rd-plugin: error: trainer.acelerator does not exist. Did you mean 'trainer.accelerator'?",
+    ]
+
+
 def test_near_file(tool: Tool, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").touch()
     status, _, errors = tool("train", "--config", tmp_path / "mein.yaml")
