@@ -44,7 +44,7 @@ def _check_size(residual: Tensor, known: Tensor) -> None:
 
 
 class ResidualStatistics(DynamicBufferMixin):
-    """Mean and covariance of one scale's residuals at each position, and the Mahalanobis distance from them.
+    """Mean and covariance of one scale's residuals at each position, and the squared Mahalanobis distance from them.
 
     A residual is the teacher's direction less the student's; half its squared length is one minus their cosine.
 
@@ -141,7 +141,7 @@ class ResidualStatistics(DynamicBufferMixin):
             student: Features of the same shape.
 
         Returns:
-            Distances of shape ``(N, H, W)``, at least 0 and over the square root of K, so that one is usual.
+            Squared distances over K, of shape ``(N, H, W)``, at least 0; one is usual.
 
         Raises:
             ValueError: If there are no statistics yet, or they are of features of another size.
@@ -156,7 +156,7 @@ class ResidualStatistics(DynamicBufferMixin):
             residual = self._residual(teacher, student)
             _check_size(residual, self.whitening)
             white = (residual - self.mean.to(residual.dtype)) @ self.whitening.to(residual.dtype)
-            return (white.square().sum(-1) / white.shape[-1]).sqrt().permute(2, 0, 1)
+            return white.square().mean(-1).permute(2, 0, 1)
 
 
 class MahalanobisDeviation(nn.Module):
@@ -165,6 +165,9 @@ class MahalanobisDeviation(nn.Module):
     The cosine weighs all directions alike. Texture is hard to rebuild, and the student misses some directions of it on
     good images, too; here a miss counts by how unusual it is at its position. The statistics are PaDiM's (Defard et
     al., ICPR 2021, section III), of residuals in place of features.
+
+    Squared distances add up over scales, as log-likelihoods do. Their roots would not: the root of a mean over K
+    directions varies by about ``1 / sqrt(2 K)`` on good images, so scales with many channels would weigh least.
 
     Args:
         channels: Channels of each scale's features, fine to coarse.
@@ -197,12 +200,22 @@ class MahalanobisDeviation(nn.Module):
             scale.finish(reduce)
 
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[Tensor]:
-        """Return distances of shapes ``(N, H_l, W_l)`` for features of shapes ``(N, C_l, H_l, W_l)``.
+        """Return what each scale adds to the squared distance.
+
+        Args:
+            teacher: Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
+            student: Features of the same shapes.
+
+        Returns:
+            Squared distances of shapes ``(N, H_l, W_l)`` over the number of directions of all scales together: a sum of
+            one is usual.
 
         Raises:
             ValueError: If there are no statistics yet, or they are of images of another size.
         """
-        return [scale(t, s) for scale, t, s in zip(self.scales, teacher, student, strict=True)]
+        squared = [scale(t, s) for scale, t, s in zip(self.scales, teacher, student, strict=True)]
+        directions = [scale.mean.shape[-1] for scale in self._statistics()]
+        return [part * (count / sum(directions)) for part, count in zip(squared, directions, strict=True)]
 
 
 def build_deviation(kind: DeviationType, channels: Iterable[int]) -> CosineDeviation | MahalanobisDeviation:

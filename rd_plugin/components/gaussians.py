@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from anomalib.models.components import DynamicBufferMixin
@@ -66,7 +66,9 @@ class PositionGaussians(DynamicBufferMixin):
         \mu_p = m + a (m_p - m), \qquad
         \Sigma_p = c\, E_p[(x - \mu_p)(x - \mu_p)^T] + (1 - c)\, E[(x - \mu)(x - \mu)^T] + \epsilon I,
 
-    where the last expectation runs over all positions. The shares ``a`` and ``c`` are those under which held-back
+    where the last expectation runs over all positions. To that is added what other conditions do to the features of an
+    image, which is no defect: :math:`E[d d^T]`, with :math:`d` the difference that a change makes, over all kinds of
+    change and all positions. The shares ``a`` and ``c`` are those under which held-back
     images are most likely, which is computed from moments alone: ``E[-2 log p] = tr(\Sigma_p^{-1} S_p) + log
     det(\Sigma_p)`` with ``S_p`` the second moment of the held-back images around :math:`\mu_p`.
 
@@ -112,6 +114,7 @@ class PositionGaussians(DynamicBufferMixin):
     def reset(self) -> None:
         """Forget what :meth:`update` has added up; what was learned from it stays."""
         self._seen: list[_Moments] = []
+        self._conditions: list[Tensor] = []
 
     def vectors(self, features: Tensor) -> Tensor:
         """Return vectors of shape ``(P, N, K)`` for features of shape ``(N, C, H, W)``."""
@@ -151,6 +154,28 @@ class PositionGaussians(DynamicBufferMixin):
             moments.products.baddbmm_(part.mT, part)
 
     @torch.no_grad()
+    def update_conditions(self, usual: Tensor, changed: Tensor) -> None:
+        """Add up what other conditions do to good images.
+
+        Args:
+            usual: Features of shape ``(N, C, H, W)``.
+            changed: Features of the same images in each of M other conditions, of shape ``(M N, C, H, W)``.
+        """
+        with full_precision(usual.device):
+            self.add_conditions(self.vectors(usual), self.vectors(changed))
+
+    @torch.no_grad()
+    def add_conditions(self, usual: Tensor, changed: Tensor) -> None:
+        """Add up vectors as :meth:`update_conditions` does, of shapes ``(P, N, K)`` and ``(P, M N, K)``."""
+        positions, count, channels = usual.shape
+        moved = (changed.reshape(positions, -1, count, channels) - usual.unsqueeze(1)).reshape(-1, channels)
+        if not self._conditions:
+            self._conditions = [moved.new_zeros(()), moved.new_zeros(channels, channels)]
+        number, products = self._conditions
+        number.add_(len(moved))
+        products.addmm_(moved.T, moved)
+
+    @torch.no_grad()
     def finish(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> float:
         """Choose the shares, and learn from all images but those held back.
 
@@ -162,6 +187,7 @@ class PositionGaussians(DynamicBufferMixin):
             are none, and the shares are then zero: one Gaussian for all positions.
         """
         self._seen = [_Moments(*map(reduce, moments)) for moments in self._seen]
+        self._conditions = [reduce(tensor) for tensor in self._conditions]
         taught, held_back = self._seen
         best, shares = float("nan"), (0.0, 0.0)
         with full_precision(taught.sums.device):
@@ -169,7 +195,7 @@ class PositionGaussians(DynamicBufferMixin):
                 step = -(-len(taught.sums) // _PROBES)
                 probes = torch.arange(0, len(taught.sums), step, device=taught.sums.device)
                 tried = {
-                    pair: _deviance(held_back, *_shrunk(taught, *pair, probes), probes)
+                    pair: _deviance(held_back, *self._shrunk(taught, *pair, probes), probes)
                     for pair in product(_MEAN_SHARES, _COVARIANCE_SHARES)
                 }
                 shares = min(tried, key=tried.__getitem__)
@@ -188,7 +214,7 @@ class PositionGaussians(DynamicBufferMixin):
     def _learn(self, moments: _Moments) -> None:
         mean_share, covariance_share = self.shares.tolist()
         everywhere = torch.arange(len(moments.sums), device=moments.sums.device)
-        mean, covariance = _shrunk(moments, mean_share, covariance_share, everywhere)
+        mean, covariance = self._shrunk(moments, mean_share, covariance_share, everywhere)
         identity = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
         # Without a check, whose error would come before that of the loss, which names the images with NaN.
         factor = torch.linalg.cholesky_ex(covariance).L
@@ -196,6 +222,14 @@ class PositionGaussians(DynamicBufferMixin):
         self.scale = covariance.diagonal(dim1=-2, dim2=-1).mean().sqrt()
         self.mean = mean.unsqueeze(1) / self.scale
         self.whitening = (whitening * self.scale).half()
+
+    def _shrunk(self, moments: _Moments, *shares_and_chosen: Any) -> tuple[Tensor, Tensor]:
+        """Mean and covariance of the chosen positions as :func:`_shrunk` gives them, in all conditions."""
+        mean, covariance = _shrunk(moments, *shares_and_chosen)
+        if self._conditions:
+            number, products = self._conditions
+            covariance += products / number.clamp_min(1)
+        return mean, covariance
 
     def forward(self, features: Tensor) -> Tensor:
         """Return how unusual each vector is.

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from rd_plugin.components import PositionGaussians, ResidualStatistics, held_back
+from rd_plugin.synthetic import in_other_conditions
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -16,6 +17,8 @@ __all__ = ["distances", "learn_statistics"]
 
 # What the mean of training images is multiplied by in the operation that subtracts it; OpenVINO makes a sum of that.
 _SIGNS = {"Add": -1, "Subtract": 1}
+# Images that show what other conditions do, to a model that was taught that.
+_CONDITION_IMAGES = 32
 
 
 def distances(model: "ov.Model") -> list[tuple["ov.Node", "ov.Node"]]:
@@ -62,10 +65,21 @@ def learn_statistics(model: "ov.Model", images: Iterable[np.ndarray]) -> None:
     residuals = ov.Model([centring.input_value(0) for centring, _ in found], model.get_parameters())
     compiled = ov.compile_model(residuals, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     scales = [_STATISTICS[len(product.input_value(1).get_shape())](product) for _, product in found]
+    of_conditions = [(index, scale) for index, scale in enumerate(scales) if isinstance(scale, _Vectors)]
+
+    def see(image: np.ndarray) -> list[torch.Tensor]:
+        return [torch.from_numpy(part) for part in compiled(image).values()]
+
     for place, image in enumerate(images):
-        results = compiled(image)
-        for index, scale in enumerate(scales):
-            scale.add(place, torch.from_numpy(results[index]))
+        seen = see(image)
+        for scale, part in zip(scales, seen, strict=True):
+            scale.add(place, part)
+        if of_conditions and place < _CONDITION_IMAGES:
+            with torch.random.fork_rng():
+                torch.manual_seed(place)
+                changed = [see(other.numpy()) for other in in_other_conditions(torch.tensor(image)).split(1)]
+            for index, scale in of_conditions:
+                scale.add_conditions(seen[index], torch.cat([parts[index] for parts in changed], dim=1))
     for (centring, product), scale in zip(found, scales, strict=True):
         mean, whitening = scale.finish()
         _replace(centring, _SIGNS[centring.get_type_name()] * mean)
@@ -97,6 +111,9 @@ class _Vectors:
 
     def add(self, place: int, vectors: torch.Tensor) -> None:
         self._statistics.add(vectors, held_back([place]))
+
+    def add_conditions(self, vectors: torch.Tensor, changed: torch.Tensor) -> None:
+        self._statistics.add_conditions(vectors, changed)
 
     def finish(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and whitening matrices, as the graph holds them."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What teacher and student have to say about each position: three kinds of evidence on one grid."""
+"""What teacher and student have to say about an image: four kinds of evidence on one grid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,9 @@ from rd_plugin.components import PositionGaussians, cosine_deviation
 
 __all__ = ["EVIDENCE", "Evidence"]
 
-# In the order in which they are stacked.
-EVIDENCE = ("teacher", "residual", "cosine")
+# In the order in which they are stacked, each with its share: three sources count alike, the teacher's features at a
+# position, the student's error, which is told in two ways, and the image as a whole.
+EVIDENCE = {"teacher": 1 / 3, "residual": 1 / 6, "cosine": 1 / 6, "image": 1 / 3}
 
 
 def _join(scales: Sequence[Tensor]) -> Tensor:
@@ -30,12 +31,22 @@ def _pool(scale: Tensor, size: Sequence[int]) -> Tensor:
     return F.adaptive_avg_pool2d(scale, (int(size[0]), int(size[1])))
 
 
+def _summary(scales: Sequence[Tensor]) -> Tensor:
+    """Mean and standard deviation over positions of scales ``(N, C_l, H_l, W_l)``: one position ``(N, 2 C, 1, 1)``."""
+    flat = [scale.float().flatten(2) for scale in scales]
+    means = [scale.mean(2) for scale in flat]
+    spreads = [(scale - mean.unsqueeze(2)).square().mean(2).sqrt() for scale, mean in zip(flat, means, strict=True)]
+    return torch.cat([*means, *spreads], dim=1)[..., None, None]
+
+
 class Evidence(nn.Module):
     r"""Evidence at each position of the coarsest scale's grid, for images as they are.
 
     ``teacher``: squared Mahalanobis distance of the teacher's features, all scales joined with their cross-covariances
     (Defard et al., ICPR 2021). ``residual``: that of the teacher's directions less the student's, likewise joined.
-    ``cosine``: one minus their cosine, summed over the scales (Deng and Li, equation 1).
+    ``cosine``: one minus their cosine, summed over the scales (Deng and Li, equation 1). ``image``: squared Mahalanobis
+    distance of the means and standard deviations of the teacher's features over all positions (after Rippel, Mertens
+    and Merhof, ICPR 2020), the same at each position; it knows nothing of where a part lies.
 
     Args:
         channels: Channels of each scale's features, fine to coarse.
@@ -45,20 +56,31 @@ class Evidence(nn.Module):
         super().__init__()
         self.teacher = PositionGaussians(sum(channels))
         self.residual = PositionGaussians(sum(channels))
+        self.image = PositionGaussians(2 * sum(channels))
+
+    @property
+    def gaussians(self) -> dict[str, PositionGaussians]:
+        """The kinds that have statistics."""
+        return {"teacher": self.teacher, "residual": self.residual, "image": self.image}
 
     @property
     def known(self) -> bool:
         """Whether good images were seen; until then there is the cosine alone."""
-        return self.teacher.known and self.residual.known
+        return all(part.known for part in self.gaussians.values())
 
-    @staticmethod
-    def _residuals(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
-        return _join([F.normalize(t.float()) - F.normalize(s.float()) for t, s in zip(teacher, student, strict=True)])
+    def _vectors(
+        self, teacher: Sequence[Tensor], student: Sequence[Tensor]
+    ) -> Iterator[tuple[PositionGaussians, Tensor]]:
+        """Yield what has statistics with the features that they are of."""
+        directions = [F.normalize(t.float()) - F.normalize(s.float()) for t, s in zip(teacher, student, strict=True)]
+        yield self.teacher, _join(teacher)
+        yield self.residual, _join(directions)
+        yield self.image, _summary(teacher)
 
     def reset(self) -> None:
-        """Forget what :meth:`update` has added up; what was learned from it stays."""
-        self.teacher.reset()
-        self.residual.reset()
+        """Forget what was added up; what was learned from it stays."""
+        for part in self.gaussians.values():
+            part.reset()
 
     def update(self, teacher: Sequence[Tensor], student: Sequence[Tensor], held_back: Tensor) -> None:
         """Add up features of good images.
@@ -68,22 +90,33 @@ class Evidence(nn.Module):
             student: Features of the same shapes.
             held_back: Which images are to judge what is learned from the others, booleans of shape ``(N,)``.
         """
-        self.update_teacher(teacher, held_back)
-        self.residual.update(self._residuals(teacher, student), held_back)
+        for part, features in self._vectors(teacher, student):
+            part.update(features, held_back)
+
+    def update_conditions(self, teacher: Sequence[Tensor], student: Sequence[Tensor], count: int) -> None:
+        """Add up how features move when an image is taken in other conditions.
+
+        Args:
+            teacher: Features of ``count`` good images, followed by those of the same images in each other condition.
+            student: Features of the same shapes.
+            count: Number of images.
+        """
+        for part, features in self._vectors(teacher, student):
+            part.update_conditions(features[:count], features[count:])
 
     def update_teacher(self, teacher: Sequence[Tensor], held_back: Tensor) -> None:
-        """Add up the teacher's features alone, as :meth:`update` does."""
+        """Add up the teacher's joined features alone, as :meth:`update` does."""
         self.teacher.update(_join(teacher), held_back)
 
     def finish(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
         """Learn from all images but those held back; see :meth:`PositionGaussians.finish`."""
-        self.teacher.finish(reduce)
-        self.residual.finish(reduce)
+        for part in self.gaussians.values():
+            part.finish(reduce)
 
     def include_held_back(self) -> None:
         """Learn from all images; see :meth:`PositionGaussians.include_held_back`."""
-        self.teacher.include_held_back()
-        self.residual.include_held_back()
+        for part in self.gaussians.values():
+            part.include_held_back()
 
     @staticmethod
     def cosine(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
@@ -99,16 +132,12 @@ class Evidence(nn.Module):
             student: Features of the same shapes.
 
         Returns:
-            Tensor of shape ``(N, 3, H, W)``, at least 0, in the order of ``EVIDENCE``.
+            Tensor of shape ``(N, 4, H, W)``, at least 0, in the order of ``EVIDENCE``.
 
         Raises:
             ValueError: If no good images were seen, or they were of another size.
         """
+        of_teacher, of_residual, of_image = (part(features) for part, features in self._vectors(teacher, student))
         return torch.stack(
-            [
-                self.teacher(_join(teacher)),
-                self.residual(self._residuals(teacher, student)),
-                self.cosine(teacher, student),
-            ],
-            dim=1,
+            [of_teacher, of_residual, self.cosine(teacher, student), of_image.expand_as(of_teacher)], dim=1
         )

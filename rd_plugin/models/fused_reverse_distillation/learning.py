@@ -2,7 +2,8 @@
 """What a model learns from good images beside its weights: light before the training, statistics and fusion after."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,20 +13,18 @@ from torch import Tensor
 
 from rd_plugin.callbacks import NormalStatistics, own_share, training_batches
 from rd_plugin.components import held_back
-from rd_plugin.synthetic import TwinGenerator, perlin_masks, spot_masks
+from rd_plugin.synthetic import in_other_conditions, in_other_light
 
 from .evidence import EVIDENCE, Evidence
 from .light import LightType
 
-__all__ = ["LearnNormality", "describe"]
+__all__ = ["LearnNormality", "condition_images", "describe", "show_conditions"]
 
 logger = logging.getLogger(__name__)
 
-# Images that light is learned from, and held-back images that get twins, at most.
-_LIGHT_IMAGES, _TWIN_IMAGES = 64, 64
-_STRENGTHS = (0.0, 0.5, 1.0)
-# Large anomalies and small ones.
-_MASKS = (perlin_masks, spot_masks)
+# Images, at most, that light is learned from, that are taken in other conditions, and that weigh the evidence.
+_LIGHT_IMAGES, _CONDITION_IMAGES, _WEIGHING_IMAGES = 48, 32, 128
+_STRENGTHS = (0.0, 1.0)
 
 
 def _spread(indices: Sequence[int], count: int) -> list[int]:
@@ -42,8 +41,8 @@ class LearnNormality(NormalStatistics):
     looked at.
 
     Args:
-        light: Strength of evening in [0, 1], or ``"auto"``: that of 0, 0.5 and 1 under which teacher features of
-            held-back images are most likely.
+        light: Strength of evening in [0, 1], or ``"auto"``: that of 0 and 1 under which teacher features of
+            held-back images are most likely, as they are and in other light.
     """
 
     def __init__(self, light: LightType) -> None:
@@ -73,13 +72,15 @@ class LearnNormality(NormalStatistics):
 
     @staticmethod
     def _strength(network: Any, batches: Sequence[Tensor]) -> float:
-        """The strength under which held-back images are most likely."""
+        """The strength under which held-back images are most likely, as they are and in other light."""
+        with _same_for_all():
+            other = [network.light.normalized(in_other_light(network.light.raw(images))) for images in batches]
         flags = held_back(range(sum(map(len, batches)))).to(batches[0].device).split([len(batch) for batch in batches])
         tried = {}
         for strength in _STRENGTHS:
             network.light.strength.fill_(strength)
             evidence = Evidence([stage.channels for stage in network.teacher.pyramid.targets]).to(batches[0].device)
-            for images, flag in zip(batches, flags, strict=True):
+            for images, flag in zip([*batches, *other], [*flags, *flags], strict=True):
                 features = network.teacher(network.tiles(images))[: len(network.teacher.pyramid.distilled)]
                 evidence.update_teacher(features, _for_tiles(flag, features))
             tried[strength] = evidence.teacher.finish()
@@ -90,7 +91,6 @@ class LearnNormality(NormalStatistics):
         """Learn statistics from all but the held-back images, weigh by those, and learn statistics from all."""
         module: Any = pl_module
         network = module.model
-        reduce = partial(trainer.strategy.reduce, reduce_op="sum")
         evidence: Evidence = network.evidence
         evidence.reset()
         share, seen = own_share(trainer), 0
@@ -102,39 +102,61 @@ class LearnNormality(NormalStatistics):
             )
             seen += len(batch.image)
             evidence.update(teacher, student, _for_tiles(held_back(places).to(batch.image.device), teacher))
-        evidence.finish(reduce)
-        self._weigh(trainer, module, reduce)
+        # What follows is done on the same images in every process, so that all come to the same result.
+        flags = held_back(range(len(trainer.train_dataloader.dataset)))  # type: ignore[union-attr]
+        shown = training_batches(trainer, module, condition_images(flags))
+        show_conditions(network, (batch.image for batch in shown), trainer.precision_plugin.val_step_context)
+        evidence.finish(partial(trainer.strategy.reduce, reduce_op="sum"))
+        self._weigh(trainer, module, flags.nonzero().flatten().tolist())
         evidence.include_held_back()
         logger.info("Learned from good images: %s.", module.learned_settings())
 
     @staticmethod
-    def _weigh(trainer: Trainer, module: Any, reduce: Any) -> None:
-        """Learn the weights from held-back images and their twins."""
-        network = module.model
-        count = len(trainer.train_dataloader.dataset)  # type: ignore[union-attr]
-        indices = _spread(held_back(range(count)).nonzero().flatten().tolist(), _TWIN_IMAGES)
-        own = list(range(trainer.global_rank, len(indices), trainer.world_size))
-        generator, found = TwinGenerator(), torch.empty(0)
-        images = (
-            image.unsqueeze(0)
-            for batch in training_batches(trainer, module, [indices[place] for place in own])
-            for image in batch.image
-        )
-        if not indices:
-            return
-        for place, image in zip(own, images, strict=False):
-            # The same twins whichever process makes them, and nothing drawn that the training would have drawn.
-            with torch.random.fork_rng():
-                torch.manual_seed(place)
-                twins = [generator(image, draw=draw)[0] for draw in _MASKS]
+    def _weigh(trainer: Trainer, module: Any, indices: Sequence[int]) -> None:
+        """Learn the weights from some of the held-back images, given by their places."""
+        found = []
+        for batch in training_batches(trainer, module, _spread(indices, _WEIGHING_IMAGES)):
             with trainer.precision_plugin.val_step_context():
-                features = network.distill(network.tiles(torch.cat([image, *twins])))
+                features = module.distill_batch(batch)
             # Tiles of one image side by side.
-            maps = network.evidence(*features).unflatten(0, (1 + len(twins), -1)).transpose(1, 2).flatten(2, 3)
-            found = found if len(found) else maps.new_zeros(len(indices), *maps.shape)
-            found[place] = maps
-        found = reduce(found)
-        network.fusion.learn(found[:, 0], found[:, 1:].transpose(0, 1))
+            maps = module.model.evidence(*features).unflatten(0, (len(batch.image), -1))
+            found.append(maps.transpose(1, 2).flatten(2, 3))
+        if found:
+            fusion = module.model.fusion
+            fusion.learn(torch.cat(found))
+            # Kept features, of a process's own share, are rounded otherwise than those that are computed here.
+            fusion.weights = trainer.strategy.broadcast(fusion.weights)
+
+
+def condition_images(held_back: Tensor) -> list[int]:
+    """Return the places of images that show what other conditions do, of flags ``(N,)`` of which are held back."""
+    return _spread((~held_back).nonzero().flatten().tolist(), _CONDITION_IMAGES)
+
+
+def show_conditions(
+    network: Any, batches: Iterable[Tensor], context: Callable[[], AbstractContextManager] = nullcontext
+) -> None:
+    """Let a model learn what other conditions do to features.
+
+    Args:
+        network: The model, in evaluation mode.
+        batches: Normalized good images of shapes ``(N, 3, H, W)``.
+        context: Returns the context that the networks run in.
+    """
+    with _same_for_all():
+        for image in (image for images in batches for image in images.split(1)):
+            changed = network.light.normalized(in_other_conditions(network.light.raw(image)))
+            with context():
+                teacher, student = network.distill(network.tiles(torch.cat([image, changed])))
+            network.evidence.update_conditions(teacher, student, len(teacher[0]) // (1 + len(changed)))
+
+
+@contextmanager
+def _same_for_all() -> Iterator[None]:
+    """Random numbers that are the same in every process, and take nothing from those of the training."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 def _for_tiles(flags: Tensor, features: Sequence[Tensor]) -> Tensor:
@@ -152,7 +174,8 @@ def describe(network: Any) -> dict[str, Any]:
         "usual_brightness": round(light.reference.exp().item(), 4),
         "shares": {
             name: dict(zip(("mean", "covariance"), (round(share, 4) for share in part.shares.tolist()), strict=True))
-            for name, part in (("teacher", evidence.teacher), ("residual", evidence.residual))
+            for name, part in evidence.gaussians.items()
+            if part is not evidence.image
         },
         "weights": dict(zip(EVIDENCE, (round(weight, 4) for weight in network.fusion.weights.tolist()), strict=True)),
     }

@@ -65,6 +65,14 @@ class Light(nn.Module):
         """Whether the usual light was learned."""
         return bool(self.limit > 0)
 
+    def raw(self, images: Tensor) -> Tensor:
+        """Return normalized images of shape ``(N, 3, H, W)`` as they were before, in [0, 1]."""
+        return images * self.std + self.mean
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """Return images as :meth:`raw` gives them, normalized."""
+        return (images - self.mean) / self.std
+
     def levels(self, images: Tensor) -> Tensor:
         """Return the logarithm of each image's mean brightness, of shape ``(N,)``, for normalized images."""
         brightness = (images.mean((2, 3), keepdim=True) * self.std + self.mean).mean((1, 2, 3))

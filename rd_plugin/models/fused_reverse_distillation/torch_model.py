@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fused reverse distillation as a torch module."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from rd_plugin.components import BottleneckType
 from rd_plugin.models.reverse_distillation import ReverseDistillationModel
 
 from .evidence import EVIDENCE, Evidence
@@ -24,29 +21,18 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
     through the networks as they are.
 
     Args:
-        backbone: Name of a timm model that supports ``features_only``.
-        layers: Names of the stages to distil, or ``None`` for those of strides 4, 8 and 16.
-        pre_trained: ``True`` for timm's weights, ``False`` for random ones, or a file or package with weights.
-        bottleneck: ``"mff_oce"``, ``"oce"`` or ``"none"``.
-        **map_arguments: ``score``, ``blur_sigma`` and ``blur_border`` of
-            :class:`~rd_plugin.models.distillation.DistillationModel`.
+        *network: As those of :class:`~rd_plugin.models.reverse_distillation.ReverseDistillationModel`.
+        **arguments: Likewise, save ``deviation`` and ``anomaly_map_mode``.
 
     Raises:
         ValueError: If an argument is out of range; see the components.
     """
 
-    def __init__(
-        self,
-        backbone: str,
-        layers: Sequence[str] | None = None,
-        pre_trained: bool | str | Path = True,
-        bottleneck: BottleneckType = "mff_oce",
-        **map_arguments: Any,
-    ) -> None:
-        super().__init__(backbone, layers, pre_trained, bottleneck, **map_arguments)
+    def __init__(self, *network: Any, **arguments: Any) -> None:
+        super().__init__(*network, **arguments)
         self.light = Light()
         self.evidence = Evidence([stage.channels for stage in self.teacher.pyramid.targets])
-        self.fusion = Fusion(len(EVIDENCE))
+        self.fusion = Fusion(list(EVIDENCE.values()))
 
     def tiles(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: evened images, or their tiles."""

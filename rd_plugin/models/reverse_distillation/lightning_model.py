@@ -32,6 +32,9 @@ class ReverseDistillation(Distillation):
         loss: ``"flattened"`` (the authors' program, published figures) or ``"per_pixel"`` (the paper's equations).
         **arguments: All others of :class:`~rd_plugin.models.distillation.Distillation`.
 
+    Attributes:
+        network: Class of the torch module.
+
     Raises:
         ValueError: If an argument is out of range, the backbone is unknown or a layer does not exist.
 
@@ -41,6 +44,7 @@ class ReverseDistillation(Distillation):
         ('layer1', 'layer2', 'layer3')
     """
 
+    network: type[ReverseDistillationModel] = ReverseDistillationModel
     loss: CosineLoss
     default_max_epochs = 200
 
@@ -52,7 +56,7 @@ class ReverseDistillation(Distillation):
         **arguments: Any,
     ) -> None:
         super().__init__(*network, **arguments)
-        self.model = ReverseDistillationModel(bottleneck=bottleneck, **self.network_arguments)
+        self.model = self.network(bottleneck=bottleneck, **self.network_arguments)
         self.loss = CosineLoss(loss)
 
     def configure_optimizers(self) -> optim.Optimizer:

@@ -40,13 +40,24 @@ def test_distance_is_mahalanobis_of_the_residual_at_each_position() -> None:
         covariance = np.cov(here.T, bias=True)
         covariance += 0.01 * np.trace(covariance) / CHANNELS * np.eye(CHANNELS)
         centred = here[:5] - here.mean(0)
-        expected = np.sqrt(np.einsum("nc,cd,nd->n", centred, np.linalg.inv(covariance), centred) / CHANNELS)
+        expected = np.einsum("nc,cd,nd->n", centred, np.linalg.inv(covariance), centred) / CHANNELS
         np.testing.assert_allclose(distances[:, row, column], expected, rtol=1e-3)
 
 
 def test_one_is_usual() -> None:
     teacher, student = features()
-    assert learned(teacher, student)(teacher, student).square().mean() == pytest.approx(1, abs=0.05)
+    assert learned(teacher, student)(teacher, student).mean() == pytest.approx(1, abs=0.05)
+
+
+def test_scales_add_up_by_their_directions() -> None:
+    teacher, student = features()
+    deviation = MahalanobisDeviation([CHANNELS, 2])
+    scales = [teacher, teacher[:, :2]], [student, student[:, :2]]
+    deviation.update(*scales)
+    deviation.finish()
+    first, second = deviation(*scales)
+    torch.testing.assert_close(first, learned(teacher, student)(teacher, student) * CHANNELS / (CHANNELS + 2))
+    assert (first + second).mean() == pytest.approx(1, abs=0.05)
 
 
 def test_an_unusual_direction_counts_more_than_a_usual_one() -> None:

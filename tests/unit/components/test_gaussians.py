@@ -67,6 +67,27 @@ def test_held_back_images_judge_and_are_then_learned_from() -> None:
     assert after[3::4].mean() < before[3::4].mean()
 
 
+def test_what_other_conditions_do_is_added_to_every_covariance() -> None:
+    features = parts(turned=True)
+    usual, changed = features[:40], torch.cat([features[:40] + 1, features[:40] * 2])
+    gaussians = PositionGaussians(6)
+    gaussians.update(features, torch.arange(400) % 4 == 3)
+    for first, second in ((0, 15), (15, 40)):
+        gaussians.update_conditions(
+            usual[first:second], torch.cat([changed[first:second], changed[40 + first : 40 + second]])
+        )
+    gaussians.finish()
+    gaussians.include_held_back()
+    flat = features.permute(0, 2, 3, 1).reshape(-1, 6).double()
+    covariance = flat.T.cov(correction=0)
+    covariance += 0.01 * covariance.diagonal().mean() * torch.eye(6)
+    seen = usual.permute(0, 2, 3, 1).reshape(-1, 6).double()
+    covariance += (1 + seen.T @ seen / len(seen)) / 2
+    off = features[:3].permute(0, 2, 3, 1).double() - flat.mean(0)
+    expected = torch.einsum("nhwi,ij,nhwj->nhw", off, covariance.inverse(), off) / 6
+    torch.testing.assert_close(gaussians(features[:3]).double(), expected, rtol=5e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_few_images_that_hardly_vary(count: int) -> None:
     gaussians = learned(torch.ones(count, 300, 2, 2))

@@ -52,7 +52,7 @@ def test_nothing_is_learned_from_labels_or_images_that_are_not_trained_on(tmp_pa
     first, other = [
         {name: value for name, value in run.model.state_dict().items() if value.is_floating_point()} for run in runs
     ]
-    assert {"evidence.teacher.shares", "fusion.weights", "fusion.scale", "light.strength"} <= first.keys()
+    assert {"evidence.teacher.shares", "evidence.image.mean", "fusion.weights", "light.strength"} <= first.keys()
     assert all(torch.equal(first[name], value) for name, value in other.items())
 
 
@@ -62,8 +62,8 @@ def test_settings_are_logged_and_recorded(tmp_path: Path, caplog: pytest.LogCapt
     model = fit(tmp_path, good(), *validation, light=0.25)
     learned = model.describe().plain()["learned"]
     assert learned["light_strength"] == 0.25
-    assert set(learned["weights"]) == {"teacher", "residual", "cosine"}
-    assert sum(learned["weights"].values()) == pytest.approx(1)
+    assert set(learned["weights"]) == {"teacher", "residual", "cosine", "image"}
+    assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)
     assert str(learned) in caplog.text
     assert FusedReverseDistillation(**SMALL).describe().learned == {}
 

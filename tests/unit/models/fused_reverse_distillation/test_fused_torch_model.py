@@ -5,6 +5,7 @@ from torch import Tensor
 
 from rd_plugin.components import held_back
 from rd_plugin.models import FusedReverseDistillationModel, ReverseDistillationModel
+from rd_plugin.models.fused_reverse_distillation.evidence import Evidence
 from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
 from ..base import ONE_BACKBONE, TorchModelTests
@@ -16,8 +17,10 @@ def taught(images: Tensor, **arguments: object) -> FusedReverseDistillationModel
     with torch.no_grad():
         model.light.learn(model.light.levels(images))
         model.light.strength.fill_(1)
-        model.evidence.update(*model.distill(model.tiles(images)), held_back(range(len(images))))
+        features = model.distill(model.tiles(images))
+        model.evidence.update(*features, held_back(range(len(images))))
         model.evidence.finish()
+        model.fusion.learn(model.evidence(*features)[3::4])
         model.evidence.include_held_back()
     return model
 
@@ -53,10 +56,11 @@ def test_map_is_that_of_the_evidence_and_survives_a_checkpoint() -> None:
     model = taught(good)
     images = torch.randn(2, 3, 64, 64)
     teacher, student = model.distill(model.tiles(images))
-    distances = [model.evidence.teacher, model.evidence.residual]
-    assert [part.mean.shape for part in distances] == [(16, 1, 256)] * 2  # 448 channels, projected
+    # 448 channels, projected.
+    assert [part.mean.shape for part in model.evidence.gaussians.values()] == [(16, 1, 256), (16, 1, 256), (1, 1, 256)]
     evidence = model.evidence(teacher, student)
-    expected = (0.4 * evidence[:, 0] + 0.4 * evidence[:, 1] + 0.2 * evidence[:, 2]).sqrt()
+    assert evidence.shape == (2, 4, 4, 4)
+    expected = torch.einsum("k,nkhw->nhw", model.fusion.weights, evidence).sqrt()
     torch.testing.assert_close(model.deviations(model.tiles(images)), [expected])
     other = FusedReverseDistillationModel("resnet18", pre_trained=False).eval()
     other.load_state_dict(model.state_dict())
@@ -77,3 +81,35 @@ def test_unusual_images_have_higher_maps_and_light_is_none_of_it() -> None:
     assert max(scores) - min(scores) < 1e-3 * min(scores)
     fresh[..., 20:40, 20:40] = 0.9
     assert model((fresh - mean) / std).pred_score.item() > 1.2 * max(scores)
+
+
+@torch.no_grad()
+def test_image_evidence_knows_nothing_of_where_a_part_lies() -> None:
+    torch.manual_seed(0)
+    model = taught(torch.randn(8, 3, 64, 64))
+    scales = [torch.randn(2, channels, side, side) for channels, side in ((64, 16), (128, 8), (256, 4))]
+    turned = [scale.rot90(1, (2, 3)).flip(2) for scale in scales]
+    found, anyhow = (model.evidence(part, part)[:, 3] for part in (scales, turned))
+    torch.testing.assert_close(found, anyhow)
+    assert (found == found[:, :1, :1]).all()
+    assert found[0, 0, 0] != found[1, 0, 0]
+
+
+@torch.no_grad()
+def test_conditions_that_were_shown_are_usual() -> None:
+    torch.manual_seed(0)
+    good = [torch.randn(40, channels, side, side) for channels, side in ((8, 8), (16, 4))]
+    there = [torch.randn(1, channels, 1, 1) for channels in (8, 16)]
+    moved = [scale + 3 * torch.randn(40, 1, 1, 1) * way for scale, way in zip(good, there, strict=True)]
+    known, unknown = Evidence([8, 16]), Evidence([8, 16])
+    student = [torch.randn_like(scale) for scale in good]
+    for evidence in (known, unknown):
+        evidence.update(good, student, held_back(range(40)))
+        if evidence is known:
+            both = [torch.cat(pair) for pair in zip(good, moved, strict=True)]
+            evidence.update_conditions(both, [torch.cat([s, s]) for s in student], 40)
+        evidence.finish()
+        evidence.include_held_back()
+    before, after = (unknown(moved, student), known(moved, student))
+    for kind in (0, 3):
+        assert after[:, kind].mean() < before[:, kind].mean() / 2

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same part on another day: images of good parts in conditions that are no defect."""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torchvision.transforms.v2 import functional as transforms
+
+__all__ = ["in_other_conditions", "in_other_light"]
+
+# Gain and exponent at most, either way.
+_GAIN, _GAMMA = math.log(1.18), math.log(1.25)
+# Standard deviation of the blur in pixels, at most, and where its kernel ends.
+_BLUR, _KERNEL = 1.0, 7
+# Of the image's sides: 4 pixels of 256.
+_SHIFT = 1 / 64
+# Of the range of an image, at most.
+_NOISE = 5 / 255
+# Of a JPEG file, in per cent.
+_QUALITY = (50, 95)
+
+
+def _gain(images: Tensor) -> Tensor:
+    return images * _uniform(images, -_GAIN, _GAIN).exp()
+
+
+def _gamma(images: Tensor) -> Tensor:
+    return images.clamp_min(0) ** _uniform(images, -_GAMMA, _GAMMA).exp()
+
+
+def _blur(images: Tensor) -> Tensor:
+    sigmas = (_uniform(images, 0, _BLUR) + torch.finfo(images.dtype).eps).flatten().tolist()
+    return torch.stack([transforms.gaussian_blur(i, _KERNEL, s) for i, s in zip(images, sigmas, strict=True)])
+
+
+def _shift(images: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    rows, columns = (max(1, round(_SHIFT * side)) for side in (height, width))
+    padded = F.pad(images, (columns, columns, rows, rows), mode="replicate")
+    tops, lefts = (torch.randint(2 * most + 1, (len(images),)).tolist() for most in (rows, columns))
+    return torch.stack(
+        [image[:, t : t + height, f : f + width] for image, t, f in zip(padded, tops, lefts, strict=True)]
+    )
+
+
+def _noise(images: Tensor) -> Tensor:
+    # The same in all channels, as a grey camera's.
+    return images + _uniform(images, 0, _NOISE) * torch.randn(len(images), 1, *images.shape[-2:]).to(images)
+
+
+def _jpeg(images: Tensor) -> Tensor:
+    qualities = torch.randint(*_QUALITY, (len(images),)).tolist()
+    eight_bit = (images.clamp(0, 1) * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    coded = []
+    for image, quality in zip(eight_bit, qualities, strict=True):
+        _, file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        coded.append(torch.from_numpy(np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR))))
+    return torch.stack(coded).permute(0, 3, 1, 2).to(images) / 255
+
+
+def _uniform(images: Tensor, low: float, high: float) -> Tensor:
+    return torch.empty(len(images), 1, 1, 1).uniform_(low, high).to(images)
+
+
+_CONDITIONS = (_gain, _gamma, _blur, _shift, _noise, _jpeg)
+
+
+def in_other_light(images: Tensor) -> Tensor:
+    """Return images of shape ``(N, 3, H, W)`` in [0, 1], each as brighter or darker light would make it."""
+    return _gain(images).clamp(0, 1)
+
+
+def in_other_conditions(images: Tensor) -> Tensor:
+    """Return images as they might have been taken in other conditions, one kind of change at a time.
+
+    Light (gain up to 1.18, exponent up to 1.25, either way), focus (blur up to 1 pixel), place (shift up to a 64th of
+    the side), sensor (noise up to 5 of 255) and file (JPEG of quality 50 to 95), each by a random amount. Random
+    numbers come from torch's global generator.
+
+    Args:
+        images: Images of shape ``(N, 3, H, W)`` in [0, 1].
+
+    Returns:
+        Images of shape ``(6 N, 3, H, W)`` in [0, 1], cut there as a sensor does: all images in each condition.
+
+    Example:
+        >>> in_other_conditions(torch.rand(2, 3, 64, 64)).shape
+        torch.Size([12, 3, 64, 64])
+    """
+    return torch.cat([change(images) for change in _CONDITIONS]).clamp(0, 1)
