@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,13 @@ def _predictions(model: AnomalibModule, images: Tensor, scales: str) -> Iterator
 def evaluate(
     model: AnomalibModule, datamodule: AnomalibDataModule, device: str, scales: str
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
-    """Return the figures on all test images for each map of a model; and the labels and each map's image scores."""
+    """Return the figures on all test images for each map of a model; and labels, kinds and each map's image scores."""
     model.eval().to(device)
     transform = model.pre_processor.transform
     scores: dict[str, list[Tensor]] = {}
     maps: dict[str, list[Tensor]] = {}
     labels, masks = [], []
+    kinds: list[str] = []
     for batch in datamodule.test_dataloader():
         images = transform(batch.image.to(device))
         for name, score, anomaly_map in _predictions(model, images, scales):
@@ -91,6 +93,8 @@ def evaluate(
             if anomaly_map is not None:
                 maps.setdefault(name, []).append(anomaly_map.float().reshape(-1, *images.shape[-2:]).cpu())
         labels.append(batch.gt_label.bool())
+        # In MVTec AD's layout a defect's kind is its folder.
+        kinds += [Path(path).parent.name for path in batch.image_path or []]
         if batch.gt_mask is not None:
             mask = transform(Mask(batch.gt_mask)).as_subclass(Tensor)
             masks.append(mask.reshape(-1, *images.shape[-2:]) > 0)
@@ -100,7 +104,8 @@ def evaluate(
     drawn = {name: torch.cat(parts) for name, parts in maps.items()}
     figures = {name: measure(score, drawn.get(name), truth, pixels) for name, score in joined.items()}
     arrays = {f"scores {name}".strip(): score.numpy() for name, score in joined.items()}
-    return figures, {"labels": truth.numpy(), **arrays}
+    named = {"kinds": np.array(kinds)} if kinds else {}
+    return figures, {"labels": truth.numpy(), **named, **arrays}
 
 
 def _evaluate_disturbed(

@@ -14,15 +14,18 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 
-from benchmarks.common.records import RESULTS
+from benchmarks.common.records import RESULTS, read
 from benchmarks.common.tables import markdown, plus_minus
 from rd_plugin.storage import atomic_file
 
+from .cells import COSTS
 from .conditions import DISTURBANCES, describe
+from .measures import METRICS, area_under_roc
 from .report import long_table, summarize
 
-__all__ = ["disturbed", "images", "main", "regions"]
+__all__ = ["disturbed", "images", "kinds", "main", "regions"]
 
 _AS_THEY_ARE = describe({})
 _TURNED = describe({"turned": "black"})
@@ -61,19 +64,44 @@ _COLUMNS = (
         for title, data in (("digits", "MNIST"), ("CIFAR-10 subset", "cifar10_subset"))
     ),
 )
+# What every table tells its rows apart by.
+_KNOWN = ("data", "category", "model", "images", "size", "length", "seed", "draw", "failure", "record")
 _REGIONS = ("pixel_AUROC", "pixel_AUPRO", "pixel_AUPRO_per_image")
+
+
+def _tables(records: Path) -> dict[str, pd.DataFrame]:
+    """The long table of each suite that a column needs; of a suite without figures an empty one."""
+    tables = {}
+    for suite in dict.fromkeys(column.suite for column in _COLUMNS):
+        table = long_table(records / suite) if read(records / suite) else pd.DataFrame()
+        # Older records, and those of other data, lack some figures.
+        known = [*_KNOWN, *METRICS, *COSTS]
+        table = table.reindex(columns=[*table, *(name for name in known if name not in table)])
+        tables[suite] = table[table["failure"].isna()].reset_index(drop=True)
+    return tables
 
 
 def _summaries(records: Path) -> dict[str, pd.DataFrame]:
     """The summary of each suite that a column needs."""
-    return {suite: summarize(long_table(records / suite)) for suite in {column.suite for column in _COLUMNS}}
+    return {
+        suite: summarize(table) if len(table) else table.assign(**{f"{metric}_std": None for metric in METRICS})
+        for suite, table in _tables(records).items()
+    }
+
+
+def _told_apart(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add its length to the name of a model that was trained in several."""
+    lengths = rows.groupby("model")["length"].transform("nunique")
+    # As text, which columns without rows are not.
+    longer = rows["model"].astype(str) + ", " + rows["length"].astype(str)
+    return rows.assign(model=rows["model"].where(lengths == 1, longer))
 
 
 def _of(summary: pd.DataFrame, column: Column) -> pd.DataFrame:
     """Rows of a column, by model."""
     whole = (summary["data"] == column.data) & (summary["category"] == "mean")
     chosen = (whole | (summary["category"] == column.data)) & (summary["images"] == column.images)
-    return summary[chosen & (summary["size"] == column.size)].set_index("model")
+    return _told_apart(summary[chosen & (summary["size"] == column.size)]).set_index("model")
 
 
 def _cell(rows: pd.DataFrame, model: str, metric: str) -> str:
@@ -109,26 +137,55 @@ def regions(records: Path) -> str:
 
 
 def disturbed(records: Path) -> str:
-    """Return the table of image AUROC as it is, and of the points that each disturbance takes from it."""
-    summaries = _summaries(records)
+    """Return the table of image AUROC as it is, and of the points that each disturbance takes from it.
+
+    Both are of the same runs: those that were tested under disturbances.
+    """
+    tables = _tables(records)
     lines = []
     for title, suite, data in _DATA:
-        whole = _of(summaries[suite], Column(title, suite, data))["image_AUROC"]
-        found = {name: _of(summaries[suite], Column(title, suite, data, name))["image_AUROC"] for name in DISTURBANCES}
-        for model in _order([model for figures in found.values() for model in figures.index]):
-            changes = [f"{100 * (found[name][model] - whole[model]):+.1f}" for name in DISTURBANCES]
-            lines.append([title, model, f"{whole[model]:.3f}", *changes])
+        rows = _told_apart(tables[suite][tables[suite]["category"] == data])
+        runs = rows.pivot_table("image_AUROC", ["model", "seed", "draw"], "images")
+        runs = runs.reindex(columns=[_AS_THEY_ARE, *DISTURBANCES]).dropna()
+        whole = runs[_AS_THEY_ARE].groupby("model").mean()
+        changes = 100 * runs.drop(columns=_AS_THEY_ARE).sub(runs[_AS_THEY_ARE], axis=0).groupby("model").mean()
+        lines += [
+            [title, model, f"{whole[model]:.3f}", *(f"{change:+.1f}" for change in changes.loc[model])]
+            for model in _order(list(changes.index))
+        ]
     return markdown(["images", "model", _AS_THEY_ARE, *DISTURBANCES], lines)
+
+
+def kinds(records: Path) -> str:
+    """Return the table of image AUROC of each kind of defect of the tiles against all good ones, of one run."""
+    _, suite, data = _DATA[2]
+    table = _tables(records)[suite]
+    table = table[(table["category"] == data) & (table["images"] == _AS_THEY_ARE) & (table["draw"] == 0)]
+    found: dict[str, dict[str, float]] = {}
+    for row in _told_apart(table).sort_values("seed", ascending=False).itertuples():
+        arrays = row.record.arrays()
+        if "kinds" in arrays:
+            scores, labels = (torch.from_numpy(arrays[name]) for name in ("scores", "labels"))
+            found[row.model] = {
+                kind: area_under_roc(scores[chosen], labels[chosen])
+                for kind in sorted(set(arrays["kinds"][arrays["labels"]]))
+                for chosen in [~labels | torch.from_numpy(arrays["kinds"] == kind)]
+            }
+    names = list(dict.fromkeys(kind for figures in found.values() for kind in figures))
+    return markdown(
+        ["magnetic tiles", *names],
+        [[model, *(f"{found[model][kind]:.3f}" for kind in names)] for model in _order(list(found))],
+    )
 
 
 def draw(records: Path) -> Path | None:
     """Draw image AUROC against the cost of an image and of a training; return the picture's file."""
     summaries = _summaries(records)
-    if not any("image_cpu_ms" in summary for summary in summaries.values()):
-        return None
-    mpl.use("agg")
     kinds = [_of(summaries[suite], Column(title, suite, data)) for title, suite, data in _DATA]
     kinds = [rows[rows["image_cpu_ms"].notna()] for rows in kinds]
+    if not any(map(len, kinds)):
+        return None
+    mpl.use("agg")
     names = _order([model.removesuffix(_EVENED) for rows in kinds for model in rows.index])
     colours = dict(zip(names, mpl.color_sequences["tab20"], strict=False))
     figure, axes = plt.subplots(2, len(kinds), figsize=(4.2 * len(kinds), 8.6), sharey="col", layout="constrained")
@@ -175,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--records", type=Path, default=RESULTS / "accuracy", help="(default: %(default)s)")
     records = parser.parse_args(arguments).records
-    print(*(table(records) for table in (images, regions, disturbed)), sep="\n\n")
+    print(*(table(records) for table in (images, regions, kinds, disturbed)), sep="\n\n")
     print(f"\n{draw(records)}")
     return 0
 

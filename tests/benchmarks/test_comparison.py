@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables and the picture of the page about accuracy: what records say, and nothing where they say nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy import comparison
+from benchmarks.common.records import RESULTS, write
+
+CHECKOUT = Path(__file__).parents[2]
+PAGE = RESULTS / "accuracy.md"
+
+
+def _record(folder: Path, category: str, figures: dict[str, dict[str, float]], **more: Any) -> None:
+    """A record of a model on some data, written by hand; ``more`` are settings, or costs and arrays."""
+    settings = {
+        "data": "data" if category == "magnetic_tile" else "solar",
+        "category": category,
+        "model": "ReverseDistillation",
+        "backbone": "tf_efficientnet_lite0",
+        "pre_trained": True,
+        "image_size": 256,
+        "length": {"steps": 400},
+        "batch": 16,
+        "devices": 1,
+        "seed": 0,
+        "arguments": {},
+    }
+    content = {name: more.pop(name) for name in list(more) if name.endswith(("_ms", "_seconds")) or name == "arrays"}
+    settings |= more
+    arrays = content.pop("arrays", {})
+    suite = folder / ("folder" if category == "magnetic_tile" else "solar")
+    name = f"{len(list(suite.rglob('*.json')))}.json"
+    write(suite / name, {"settings": settings, "figures": figures, "date": "2026-01-01", **content, **arrays})
+
+
+def _rows(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+
+def test_nothing_is_said_without_records(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert comparison.main(["--records", str(tmp_path)]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line and not line.startswith("|")] == ["None"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_records_may_lack_conditions_and_costs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """One suite has neither costs nor disturbances, another has one of the disturbances alone, a third no record."""
+    _record(tmp_path, "magnetic_tile", {"": {"image_AUROC": 0.7, "pixel_AUROC": 0.6}})
+    _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}, "JPEG 60": {"image_AUROC": 0.8}}, disturbed=True)
+    _record(tmp_path, "poly", {"": {"image_AUROC": 0.8}}, image_cpu_ms=9.0, train_cpu_seconds=60.0)
+    assert comparison.main(["--records", str(tmp_path)]) == 0
+    assert "| ReverseDistillation | 0.900 | 0.800 | 0.700 |" in capsys.readouterr().out
+    assert (tmp_path / "cost.png").stat().st_size
+    assert _rows(comparison.regions(tmp_path)) == [["ReverseDistillation", "0.600", "", ""]]
+    assert _rows(comparison.disturbed(tmp_path)) == []
+
+
+def test_disturbances_are_compared_with_the_same_runs(tmp_path: Path) -> None:
+    """A seed that was not disturbed enters the table of images, and not that of what disturbances take."""
+    names = list(comparison.DISTURBANCES)
+    figures = {"": 0.9, **{name: 0.9 - 0.01 * index for index, name in enumerate(names)}}
+    _record(tmp_path, "mono", {name: {"image_AUROC": value} for name, value in figures.items()}, disturbed=True)
+    _record(tmp_path, "mono", {"": {"image_AUROC": 0.8}}, seed=1)
+    changes = [f"{-index:+.1f}".replace("-0.0", "+0.0") for index in range(len(names))]
+    assert _rows(comparison.disturbed(tmp_path)) == [["mono", "ReverseDistillation", "0.900", *changes]]
+    assert _rows(comparison.images(tmp_path))[0][1] == "0.850 ± 0.071"
+
+
+def test_lengths_tell_runs_of_a_model_apart(tmp_path: Path) -> None:
+    _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}})
+    _record(tmp_path, "mono", {"": {"image_AUROC": 0.8}}, length={"steps": 200})
+    found = {name: figure for name, figure, *_ in _rows(comparison.images(tmp_path))}
+    assert found == {"ReverseDistillation, 200 steps": "0.800", "ReverseDistillation, 400 steps": "0.900"}
+
+
+def test_kinds_of_defects_are_told_from_good_ones(tmp_path: Path) -> None:
+    arrays = {
+        "labels": np.array([False, False, True, True, True]),
+        "kinds": np.array(["good", "good", "crack", "fray", "fray"]),
+        "scores": np.array([0.1, 0.5, 0.3, 0.6, 0.2], dtype=np.float32),
+    }
+    _record(tmp_path, "magnetic_tile", {"": {"image_AUROC": 0.7}}, arrays=arrays)
+    table = comparison.kinds(tmp_path)
+    assert table.splitlines()[0] == "| magnetic tiles | crack | fray |"
+    assert _rows(table) == [["ReverseDistillation", "0.500", "0.750"]]
