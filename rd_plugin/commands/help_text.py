@@ -13,7 +13,9 @@ EXIT_STATUSES = """\
 exit status:
   0  done
   1  done, but there is data that cannot be used (check, inspect)
-  4  done, and an image is anomalous (inspect --fail_on_anomalous); 5: this and 1
+  4  done, and an image is anomalous (inspect --fail_on_anomalous)
+  8  done, and images are not like those that the model was trained on (inspect --fail_on_drift)
+     1, 4 and 8 add up: 5 is 1 and 4, 12 is 4 and 8
   2  an argument, a file or a folder is wrong; one sentence says which. Errors found while running count, too:
      `rd-plugin SUBCOMMAND ... --traceback` shows where they came from, -v what other libraries say
   3  something else failed; a traceback is shown"""

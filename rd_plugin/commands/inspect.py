@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``rd-plugin inspect``: judge image files by a trained model."""
 
+import logging
 import signal
 import sys
 from collections.abc import Iterable, Iterator
@@ -32,10 +33,14 @@ from rd_plugin.inspection import (
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
+logger = logging.getLogger(__name__)
+
 DESCRIPTION = "Judge images by a trained model, each as normal or anomalous with a score."
 
 # Parts of an exit status, which may come together; 2 and 3 are those of errors.
-_NOT_JUDGED, _ANOMALOUS = 1, 4
+_NOT_JUDGED, _ANOMALOUS, _DRIFTED = 1, 4, 8
+# Images that are watched for drift at a time.
+_WINDOW = 50
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -68,7 +73,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="judge what is in the folders, and then what appears in them, until stopped",
     )
-    add("--fail_on_anomalous", action="store_true", help="end in status 4 if an image is anomalous (5 with status 1)")
+    add("--report", metavar="FILE", type=Path, help="at the end, one HTML page: verdicts, pictures, model, drift")
+    add("--fail_on_anomalous", action="store_true", help="add 4 to the status if an image is anomalous")
+    add(
+        "--fail_on_drift",
+        action="store_true",
+        help="add 8 to the status if images are not like those that the model was trained on",
+    )
     add(
         "--multi_frame",
         type=MultiFrame,
@@ -88,8 +99,8 @@ def run(arguments: Namespace) -> int:
         arguments: What was parsed.
 
     Returns:
-        Exit status: 1 if there was an image that could not be judged, 4 more if there was an anomalous one and that was
-        asked for; that of a signal if one broke it off.
+        Exit status: 1 if there was an image that could not be judged, 4 more if there was an anomalous one and 8 more
+        if images have drifted, where that was asked for; that of a signal if one broke it off.
 
     Raises:
         OSError: If the model is not there, or a file for the results is, or cannot be made.
@@ -105,12 +116,17 @@ def run(arguments: Namespace) -> int:
         threads=arguments.threads,
         workers=arguments.workers,
         mode="latency" if arguments.watch else "throughput",
+        window=_WINDOW if arguments.watch else None,
     )
+    _check_drift(inspector, arguments.fail_on_drift)
     earlier = Earlier([])
     if arguments.resume:
         earlier = earlier_rows(arguments.csv, arguments.jsonl, inspector.judge_of_images.record_id)
+        if inspector.drift is not None:
+            inspector.drift.go_on(sum(row.score is not None for row in earlier.rows))
     pictures = _pictures(arguments)
     verdicts = {row.verdict for row in earlier.rows}
+    drifted = any(row.drift == "yes" for row in earlier.rows)
     with ExitStack() as stack, _stopped_by_signals() as (stop, signals):
         sources, total = _sources(arguments, earlier, stop)
         sinks = list(_sinks(arguments, total))
@@ -120,10 +136,30 @@ def run(arguments: Namespace) -> int:
             for sink in sinks:
                 sink.write(row)
             verdicts.add(row.verdict)
+    if inspector.drift is not None:
+        inspector.drift.finish()
+        logger.info("%s", inspector.drift.summary())
+        drifted = drifted or inspector.drift.alarmed
     if signals and not arguments.watch:
         return 128 + signals[0]
     status = _NOT_JUDGED if "not judged" in verdicts else 0
-    return status | (_ANOMALOUS if "anomalous" in verdicts and arguments.fail_on_anomalous else 0)
+    status |= _ANOMALOUS if "anomalous" in verdicts and arguments.fail_on_anomalous else 0
+    return status | (_DRIFTED if drifted and arguments.fail_on_drift else 0)
+
+
+def _check_drift(inspector: Inspector, asked: bool) -> None:
+    """Say so if nothing is known that images could be compared with.
+
+    Raises:
+        ValueError: If the exit status is to tell.
+    """
+    if inspector.drift is not None:
+        return
+    why = "the model's record has no sample of the images that it was trained on"
+    if asked:
+        msg = f"fail_on_drift: {why}; train it anew, or leave that out."
+        raise ValueError(msg)
+    logger.info("Drift: not looked for, %s.", why)
 
 
 def _pictures(arguments: Namespace) -> PictureFolder | None:

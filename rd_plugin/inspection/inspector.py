@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from time import perf_counter
 from typing import Literal
 
 import numpy as np
 
 from rd_plugin.data.check import MAX_PIXELS, allow_pixels, check_image, read_file
+from rd_plugin.drift import DriftMonitor, image_statistics
 
 from .judge import Judge
 from .loading import load_judge
@@ -37,6 +38,10 @@ class Inspector:
         threads: How many threads the model computes with; all cores by default.
         workers: How many threads read images; as many as there are cores by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time an image (OpenVINO).
+        window: How many of the last images are compared with those that the model was trained on; ``None`` for all.
+
+    Attributes:
+        drift: What compares them, image by image; ``None`` if the model's record has nothing to compare with.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -61,6 +66,7 @@ class Inspector:
         threads: int | None = None,
         workers: int | None = None,
         mode: Literal["throughput", "latency"] = "throughput",
+        window: int | None = None,
     ) -> None:
         for name, value in (("threads", threads), ("workers", workers)):
             if value is not None and value < 1:
@@ -71,6 +77,9 @@ class Inspector:
             raise ValueError(msg)
         allow_pixels(max_pixels)
         self.judge_of_images = model if isinstance(model, Judge) else load_judge(Path(model), threads, mode)
+        reference = self.judge_of_images.reference
+        self.drift = None if reference is None else DriftMonitor(reference, window)
+        self._comparing = Lock()
         self._max_pixels = max_pixels
         self._multi_frame = multi_frame
         self._workers = (workers or os.cpu_count() or 1) + self.judge_of_images.parallel
@@ -114,7 +123,7 @@ class Inspector:
                 act(row)
             return row if pictures else replace(row, picture=None)
 
-        return in_order(work, sources, self._workers, stop)
+        return map(self._compared, in_order(work, sources, self._workers, stop))
 
     def judge(self, image: np.ndarray, path: str = "") -> Row:
         """Judge an image in memory, such as a camera's frame.
@@ -133,7 +142,7 @@ class Inspector:
         pixels = _rgb(image)
         if reason := self._misfit(pixels.shape[0], pixels.shape[1]):
             raise ValueError(reason)
-        return self._judged(path, pixels)
+        return self._compared(self._judged(path, pixels))
 
     def _row(self, source: Source) -> Row:
         """Judge a file; whatever is wrong with it, the others are still to be judged."""
@@ -157,6 +166,9 @@ class Inspector:
     def _judged(self, path: str, pixels: np.ndarray, reading: float = 0.0) -> Row:
         """Judge pixels that the model takes."""
         judge = self.judge_of_images
+        start = perf_counter()
+        statistics = None if self.drift is None else image_statistics(pixels)
+        reading += 1e3 * (perf_counter() - start)
         found = judge.judge(pixels)
         if not math.isfinite(found.score):
             return self._not_judged(path, "the model gives no score that is a number.")
@@ -170,7 +182,18 @@ class Inspector:
             round(reading + found.milliseconds, 1),
             judge.record_id,
             picture=Picture(pixels, found.anomaly_map, found.mask),
+            statistics=statistics,
         )
+
+    def _compared(self, row: Row) -> Row:
+        """Say whether the images have drifted by now."""
+        if self.drift is None:
+            return row
+        with self._comparing:
+            drifted = self.drift.drifted
+            if row.statistics is not None and row.score is not None:
+                drifted = self.drift.add(row.statistics, row.score)
+        return replace(row, statistics=None, drift="" if drifted is None else "yes" if drifted else "no")
 
     def _not_judged(self, path: str, reason: str) -> Row:
         judge = self.judge_of_images

@@ -2,9 +2,14 @@
 """What every trained model that judges images has in common, whatever runs it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+
+from rd_plugin.drift import Reference
 
 __all__ = ["Judge", "Prediction"]
 
@@ -33,13 +38,17 @@ class Judge(ABC):
 
     Attributes:
         image_size: Height and width of the only images that it takes, in pixels; ``None`` if it takes any.
+        record: Where the model comes from, as plain data; empty if it has no record.
         record_id: Name of the model by its record; empty if it has none.
+        reference: Good images that others are compared with; ``None`` if the record has none.
         threshold: Score beyond which it calls an image anomalous.
         parallel: How many images it works on at a time.
     """
 
     image_size: tuple[int, int] | None = None
+    record: Mapping[str, Any] = MappingProxyType({})
     record_id: str = ""
+    reference: Reference | None = None
     threshold: float = 0.5
     parallel: int = 1
 

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
+from rd_plugin.drift import Reference
 from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, record_file
 
 from .judge import Judge
@@ -56,8 +57,12 @@ def load_judge(path: Path, threads: int | None = None, mode: Literal["throughput
             "checkpoint (.ckpt)."
         )
         raise ValueError(msg)
-    if known := Provenance.of({RECORD_KEY: record}):
-        judge.record_id = known.id if record else ""
+    if record and (known := Provenance.of({RECORD_KEY: record})):
+        judge.record, judge.record_id = record, known.id
+        judge.reference = Reference.of(known.reference)
+        # An export in 8 bits gives other scores than the model that the reference's come from.
+        if judge.reference and "int8" in str(record.get("export", {}).get("compression_type")).lower():
+            judge.reference = Reference(judge.reference.statistics)
     threshold = record.get("export", {}).get("threshold")
     judge.threshold = judge.threshold if threshold is None else float(threshold)
     return judge

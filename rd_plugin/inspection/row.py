@@ -44,7 +44,10 @@ class Row:
         milliseconds: How long reading and judging took; ``None`` if it was not judged.
         model: Name of the model by its record; empty if it has none.
         reason: Why the image was not judged; empty if it was.
+        drift: Whether the images judged by then are unlike those that the model was trained on; empty if that is not
+            known, or not yet.
         picture: What can be drawn of it, if that was asked for; it is not written.
+        statistics: What drift is told by, until it was; it is not written.
     """
 
     path: str
@@ -55,7 +58,9 @@ class Row:
     milliseconds: float | None = None
     model: str = ""
     reason: str = ""
+    drift: Literal["", "yes", "no"] = ""
     picture: Picture | None = field(default=None, compare=False, repr=False)
+    statistics: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def text(self) -> str:
         """Return the row as a line for people."""
@@ -104,7 +109,7 @@ class Row:
             raise ValueError(msg) from error
 
 
-COLUMNS = tuple(entry.name for entry in fields(Row) if entry.name != "picture")
+COLUMNS = tuple(entry.name for entry in fields(Row) if entry.name not in {"picture", "statistics"})
 _NUMBERS = ("score", "threshold", "milliseconds")
 
 

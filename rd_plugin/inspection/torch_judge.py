@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import rd_plugin.models
+from rd_plugin.drift import Reference
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained
 from rd_plugin.storage import read_plain
@@ -87,7 +88,8 @@ class CheckpointJudge(_TorchJudge):
             msg = f"model {str(path)!r} has not been trained (0 steps in its record)."
             raise ValueError(msg)
         super().__init__(method.load_from_checkpoint(path, map_location="cpu"), threads)
-        self.record_id = record.id
+        self.record, self.record_id = record.plain(), record.id
+        self.reference = Reference.of(record.reference)
 
 
 class TorchExportJudge(_TorchJudge):

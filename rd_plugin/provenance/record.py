@@ -54,6 +54,8 @@ class Provenance:
         teacher: Hash of the teacher's pre-trained weights, of those stages that are used.
         data: Data module of the training, and a fingerprint of the images; ``None`` if there was no data module.
         learned: What the model has set by itself from good images, beside its weights; empty for most methods.
+        reference: What good images look like and how they score, as plain data; see
+            :class:`~rd_plugin.drift.Reference`. Empty if that is not known.
         versions: Of Python, the platform and the packages that the training ran on.
         date: When the checkpoint was written, ISO 8601 in UTC.
         converted_from: Program whose checkpoint this was converted from, which does not tell how it was trained;
@@ -68,6 +70,7 @@ class Provenance:
     teacher: str | None = None
     data: dict[str, Any] | None = None
     learned: dict[str, Any] = field(default_factory=dict)
+    reference: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     date: str | None = None
     converted_from: str | None = None

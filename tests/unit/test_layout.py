@@ -18,6 +18,7 @@ ROOMS = (
     "synthetic",
     "data",
     "provenance",
+    "drift",
     "report",
     "export",
     "callbacks",

@@ -29,6 +29,7 @@ from rd_plugin.components import (
     tiles_of,
 )
 from rd_plugin.data.check import MAX_PIXELS, DataCheck, OnBadData, set_up
+from rd_plugin.drift import ReferenceWriter
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
@@ -228,6 +229,7 @@ class Distillation(ExportedModule):
             DataCheck(self.on_bad_data, self.max_pixels),
             MemoryReuse(),
             ProvenanceWriter(fingerprint=self.on_bad_data != "off"),
+            ReferenceWriter(self.max_pixels),
             LambdaCallback(on_exception=self._let_frozen_network_go),
         ]
         if self.validations is not None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rd_plugin.drift import Reference, image_statistics
 from rd_plugin.inspection import Judge, Prediction, inspector
 
 from .conftest import Tool
@@ -84,6 +85,7 @@ def test_rows(tool: Tool, draw: Callable) -> None:
         "boxes": [{"x": 0, "y": 0, "width": 6, "height": 4, "area": 24, "peak": 0.8}],
         "model": "0123456789ab",
         "reason": "",
+        "drift": "",
     }
     assert objects[-1] == {
         "path": "none.png",
@@ -94,6 +96,7 @@ def test_rows(tool: Tool, draw: Callable) -> None:
         "milliseconds": None,
         "model": "0123456789ab",
         "reason": "the file does not exist.",
+        "drift": "",
     }
 
 
@@ -244,3 +247,80 @@ def test_results_of_another_run_are_kept(tool: Tool, draw: Callable) -> None:
     status, _, errors = tool("inspect", "model.xml", "good.png", "--jsonl", "none/rows.jsonl")
     assert status == 2
     assert errors.endswith("jsonl 'none/rows.jsonl' cannot be written: No such file or directory.\n")
+
+
+class Reminded(Brightness):
+    """Knows good images: noise about middle grey."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        images = [rng.normal(100, 10, (16, 16, 3)).astype(np.uint8) for _ in range(60)]
+        self.reference = Reference(np.stack([image_statistics(image) for image in images]))
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that knows good images, 30 like them in ``same`` and 60 darker ones in ``dark``."""
+    monkeypatch.setattr(inspector, "load_judge", lambda *_: Reminded())
+    rng = np.random.default_rng(1)
+    for folder, count, level in (("same", 30, 100), ("dark", 60, 85)):
+        Path(folder).mkdir()
+        for index in range(count):
+            Image.fromarray(rng.normal(level, 10, (16, 16, 3)).astype(np.uint8)).save(f"{folder}/{index:02}.png")
+
+
+def _drift(path: str) -> list[str]:
+    with Path(path).open(newline="") as file:
+        return [row["drift"] for row in csv.DictReader(file)]
+
+
+@pytest.mark.usefixtures("parts")
+def test_drift_is_told_and_changes_no_verdict(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
+    status, output, _ = tool("inspect", "model.xml", "same", "--csv", "same.csv", "--fail_on_drift")
+    assert (status, len(output.splitlines())) == (0, 30)
+    assert caplog.messages == ["Drift: none found in 2 comparisons, of 30 images."]
+    assert _drift("same.csv") == [""] * 24 + ["no"] * 6
+    status, output, _ = tool("inspect", "model.xml", "dark", "--csv", "dark.csv", "--fail_on_drift")
+    assert (status, output.count(": normal")) == (8, 60)
+    told = ("trained on (brightness: lower).", "(3 of 3 comparisons, first after 25 images: brightness: lower).")
+    assert [message.endswith(end) for message, end in zip(caplog.messages[1:], told, strict=True)] == [True, True]
+    assert _drift("dark.csv") == [""] * 24 + ["yes"] * 36
+    assert tool("inspect", "model.xml", "dark").status == 0
+    assert tool("inspect", "model.xml", "dark", "none.png", "--fail_on_drift").status == 9
+
+
+@pytest.mark.usefixtures("parts")
+def test_resumed_run_answers_for_drift_of_before(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
+    files = ("--jsonl", "rows.jsonl", "--fail_on_drift")
+    assert tool("inspect", "model.xml", "dark", *files).status == 8
+    status, output, _ = tool("inspect", "model.xml", "dark", "same", *files, "--resume")
+    assert (status, len(output.splitlines())) == (8, 30)
+    # Of the images that were still to be judged.
+    assert caplog.messages[-1] == "Drift: none found in 1 comparison, of 90 images."
+
+
+@pytest.mark.usefixtures("parts")
+def test_watched_folder_is_compared_by_a_window(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
+    def stop_after(count: int) -> None:
+        while not (Path("rows.jsonl").exists() and Path("rows.jsonl").read_text().count("\n") >= count):
+            sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = Thread(target=stop_after, args=(90,))
+    thread.start()
+    files = ("--jsonl", "rows.jsonl", "--fail_on_drift")
+    assert tool("inspect", "model.xml", "dark", "same", "--watch", *files).status == 8
+    thread.join()
+    # After 25, 50 and 75 images, and at the end; the last 50 may hold dark ones.
+    assert "of 4 comparisons, first after 25 images" in caplog.messages[-1]
+
+
+def test_model_that_cannot_tell_is_refused_if_asked(
+    tool: Tool, draw: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw("good.png", 51)
+    status, output, errors = tool("inspect", "model.xml", "good.png", "--fail_on_drift")
+    assert (status, output) == (2, "")
+    assert "fail_on_drift: the model's record has no sample of the images that it was trained on" in errors
+    assert tool("inspect", "model.xml", "good.png").status == 0
+    assert [message.partition(",")[0] for message in caplog.messages if "rift" in message] == ["Drift: not looked for"]

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training leaves a sample of good images in the model's record."""
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from anomalib.data import AnomalibDataModule, AnomalibDataset, ImageBatch, InferenceBatch
+from anomalib.data.utils import LabelName
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from rd_plugin.data.check import MAX_PIXELS, read_file
+from rd_plugin.provenance import Provenance, RecordedModule
+
+from .reference import Reference, sample
+from .statistics import STATISTICS, image_statistics
+
+__all__ = ["ReferenceWriter"]
+
+
+class ReferenceWriter(Callback):
+    """Record what good images look like, and how they score.
+
+    Statistics come from files of training images, since they do not hang on the weights; scores from good validation
+    images that are neither trained nor tested on. Test images are never used. Without a data module of anomalib's the
+    files are not known, and there is no reference. With several processes, scores are those that the first has seen.
+
+    For a :class:`~rd_plugin.provenance.RecordedModule`; must stand behind
+    :class:`~rd_plugin.provenance.ProvenanceWriter` and the post-processor among the callbacks.
+
+    Args:
+        max_pixels: Greatest number of pixels in an image; larger ones are left out.
+    """
+
+    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+        self.max_pixels = max_pixels
+        self._statistics: np.ndarray | None = None
+        self._not_held_back: set[str] = set()
+        self._scores: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at a sample of the training images."""
+        if not trainer.is_global_zero:
+            return
+        datamodule = getattr(trainer, "datamodule", None)
+        self._statistics = None
+        if isinstance(datamodule, AnomalibDataModule):
+            paths = _good_files(datamodule.train_data)
+            self._statistics = self._look_at(sample(np.array(paths, dtype=object)))
+            tested = _files(getattr(datamodule, "test_data", None))
+            self._not_held_back = {*_files(datamodule.train_data), *tested}
+        self._record(cast("RecordedModule", pl_module))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin anew."""
+        del trainer, pl_module
+        self._scores = {}
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Keep the scores of held-back good images."""
+        del pl_module, args, kwargs
+        batch = cast("ImageBatch", outputs)
+        if not self._is_training(trainer) or batch.gt_label is None or batch.pred_score is None:
+            return
+        scores = batch.pred_score.flatten().tolist()
+        for path, defective, score in zip(batch.image_path or (), batch.gt_label.tolist(), scores, strict=False):
+            name = str(Path(path))
+            if not defective and math.isfinite(score) and name not in self._not_held_back:
+                self._scores[name] = score
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record their scores as the model gives them from now on; the post-processor has set its thresholds."""
+        if self._is_training(trainer):
+            self._record(cast("RecordedModule", pl_module))
+
+    def _is_training(self, trainer: Trainer) -> bool:
+        """Whether a validation is part of a training with files that are known."""
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        return fitting and trainer.is_global_zero and self._statistics is not None
+
+    def _record(self, model: RecordedModule) -> None:
+        """Put what is known into the model's record."""
+        reference: dict[str, Any] = {}
+        if self._statistics is not None:
+            scores = torch.tensor([self._scores[path] for path in sorted(self._scores)])
+            if model.post_processor is not None and len(scores):
+                scores = model.post_processor(InferenceBatch(pred_score=scores.to(model.device))).pred_score
+            reference = Reference(self._statistics, sample(scores.double().cpu().numpy())).plain()
+        model.provenance = replace(model.provenance or Provenance(), reference=reference)
+
+    def _look_at(self, paths: Iterable[str]) -> np.ndarray:
+        """Statistics of files, of shape ``(N, 15)``; those that cannot be read are left out."""
+
+        def look(path: str) -> np.ndarray | None:
+            _, pixels = read_file(path, self.max_pixels)
+            return None if pixels is None else image_statistics(pixels)
+
+        with ThreadPoolExecutor() as pool:
+            rows = [row for row in pool.map(look, paths) if row is not None]
+        return np.array(rows).reshape(len(rows), len(STATISTICS))
+
+
+def _files(dataset: AnomalibDataset | None) -> set[str]:
+    """The files of a data set."""
+    return set() if dataset is None else {str(Path(path)) for path in dataset.samples["image_path"]}
+
+
+def _good_files(dataset: AnomalibDataset) -> list[str]:
+    """The files of its good images."""
+    samples = dataset.samples
+    return [str(path) for path in samples["image_path"][samples["label_index"] == int(LabelName.NORMAL)]]
