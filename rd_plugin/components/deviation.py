@@ -2,7 +2,7 @@
 """How far the student is from the teacher at each position: by the angle alone, or against what is usual there."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from anomalib.models.components import DynamicBufferMixin
@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from .cosine import cosine_deviation
 from .precision import full_precision, widened
+from .projection import random_directions
 
 __all__ = ["CosineDeviation", "DeviationType", "MahalanobisDeviation", "ResidualStatistics", "build_deviation"]
 
@@ -64,12 +65,7 @@ class ResidualStatistics(DynamicBufferMixin):
 
     def __init__(self, channels: int, max_channels: int = _MAX_CHANNELS) -> None:
         super().__init__()
-        projection = torch.empty(0)
-        if channels > max_channels:
-            # From a generator of its own, so that it is the same for all models.
-            drawn = torch.randn(channels, max_channels, generator=torch.Generator().manual_seed(0))
-            projection = torch.linalg.qr(drawn)[0]
-        self.register_buffer("projection", projection)
+        self.register_buffer("projection", random_directions(channels, max_channels))
         self.register_buffer("mean", torch.empty(0))
         self.register_buffer("whitening", torch.empty(0))
         self.reset()
@@ -169,13 +165,24 @@ class MahalanobisDeviation(nn.Module):
     Squared distances add up over scales, as log-likelihoods do. Their roots would not: the root of a mean over K
     directions varies by about ``1 / sqrt(2 K)`` on good images, so scales with many channels would weigh least.
 
+    Version 0.1 added roots; its checkpoints and torch exports go on doing so, since their thresholds belong to that.
+
     Args:
         channels: Channels of each scale's features, fine to coarse.
+
+    Attributes:
+        adds_squares: Whether squared distances are added, or their roots.
     """
+
+    # Of torch exports of version 0.1.
+    adds_squares = False
 
     def __init__(self, channels: Iterable[int]) -> None:
         super().__init__()
         self.scales = nn.ModuleList(ResidualStatistics(count) for count in channels)
+        self.adds_squares = True
+        self.register_buffer("squared", torch.ones((), dtype=torch.bool))
+        self.register_load_state_dict_pre_hook(_tell_how_to_add)
 
     def _statistics(self) -> list[ResidualStatistics]:
         return cast("list[ResidualStatistics]", list(self.scales))
@@ -208,14 +215,21 @@ class MahalanobisDeviation(nn.Module):
 
         Returns:
             Squared distances of shapes ``(N, H_l, W_l)`` over the number of directions of all scales together: a sum of
-            one is usual.
+            one is usual. As version 0.1 added: the root of each scale's, over its own number.
 
         Raises:
             ValueError: If there are no statistics yet, or they are of images of another size.
         """
         squared = [scale(t, s) for scale, t, s in zip(self.scales, teacher, student, strict=True)]
+        if not self.adds_squares:
+            return [part.sqrt() for part in squared]
         directions = [scale.mean.shape[-1] for scale in self._statistics()]
         return [part * (count / sum(directions)) for part, count in zip(squared, directions, strict=True)]
+
+
+def _tell_how_to_add(deviation: MahalanobisDeviation, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a checkpoint say how its distances are added; those of version 0.1 do not, and added roots."""
+    deviation.adds_squares = bool(state.setdefault(f"{prefix}squared", torch.zeros((), dtype=torch.bool)))
 
 
 def build_deviation(kind: DeviationType, channels: Iterable[int]) -> CosineDeviation | MahalanobisDeviation:

@@ -10,6 +10,7 @@ from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor
 
 from .precision import full_precision, widened
+from .projection import random_directions
 
 __all__ = ["PositionGaussians", "held_back"]
 
@@ -94,12 +95,7 @@ class PositionGaussians(DynamicBufferMixin):
 
     def __init__(self, channels: int, max_channels: int = _MAX_CHANNELS) -> None:
         super().__init__()
-        projection = torch.empty(0)
-        if channels > max_channels:
-            # From a generator of its own, so that it is the same for all models.
-            drawn = torch.randn(channels, max_channels, generator=torch.Generator().manual_seed(0))
-            projection = torch.linalg.qr(drawn)[0]
-        self.register_buffer("projection", projection)
+        self.register_buffer("projection", random_directions(channels, max_channels))
         self.register_buffer("mean", torch.empty(0))
         self.register_buffer("whitening", torch.empty(0, dtype=torch.float16))
         self.register_buffer("scale", torch.ones(()))

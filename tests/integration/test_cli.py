@@ -113,7 +113,7 @@ def test_module_takes_arguments_in_any_order(method: Method, tmp_path: Path, mvt
         tmp_path,
         *("fit", "--data", "MVTec", "--data.root", mvtec_root, "--data.category", "tile"),
         *("--data.num_workers", 0, "--model", f"rd_plugin.{method.__name__}", "--model.backbone", BACKBONE),
-        *("--model.pre_trained", "false", "--trainer.max_steps", 1, "--trainer.accelerator", "cpu"),
+        *("--model.pre_trained", "false", "--trainer.max_steps", 1, "--trainer.accelerator", "cpu", "-v"),
         program="rd_plugin",
     )
     assert "max_steps=1" in output

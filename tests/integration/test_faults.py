@@ -20,6 +20,7 @@ from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rd_plugin import MVTec, ReverseDistillation
+from rd_plugin.commands.tool import main
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.storage import results_folder
 
@@ -129,6 +130,40 @@ def test_disk_that_is_full_of_pictures(mvtec_root: Path, tmp_path: Path) -> None
             engine.test(model, datamodule=data)
     assert {path: path.read_bytes() for path in pictures} == pictures
     assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("kind", list(ExportType))
+def test_disk_that_is_full_at_an_export_leaves_the_old_one(kind: ExportType, tmp_path: Path) -> None:
+    model = _model()
+    file = _engine(tmp_path).export(model, kind, export_root=tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with _full_disk() as fill:
+        fill()
+        with pytest.raises((OSError, RuntimeError)):
+            _engine(tmp_path).export(model, kind, export_root=tmp_path)
+    assert file in before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("option", ["--csv", "--jsonl"])
+def test_disk_that_is_full_of_verdicts(
+    option: str, exported: Path, mvtec_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "verdicts"
+    arguments = ["inspect", str(exported), str(mvtec_root / "tile" / "test"), option, str(table)]
+    with _full_disk() as fill:
+        fill()
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+    assert caught.value.code == 2
+    assert "File too large" in (errors := capsys.readouterr().err)
+    assert str(table) in errors
+    # What was told was kept.
+    assert 0 < len(table.read_text().splitlines()) < 12
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, "--resume"])
+    assert not caught.value.code
+    assert len(table.read_text().splitlines()) == 12 + (option == "--csv")
 
 
 def test_too_little_space_stops_before_the_data_is_read(

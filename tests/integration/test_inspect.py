@@ -2,6 +2,9 @@
 """``rd-plugin inspect`` with exports and checkpoints."""
 
 import csv
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +17,9 @@ from anomalib.engine import Engine
 from PIL import Image
 
 from rd_plugin.commands.tool import main
+from rd_plugin.inspection import CSVFile, Row
 
+from ..processes import run_function
 from .conftest import Trained, one_method
 
 Inspect = Callable[..., tuple[int, list[str], str]]
@@ -112,3 +117,39 @@ def test_files_that_are_no_models(inspect: Inspect, tmp_path: Path) -> None:
         status, output, errors = inspect(tmp_path / name, "image.png")
         assert (status, output) == (2, [])
         assert f"model '{tmp_path / name}' {expected}" in errors
+
+
+def _inspect_until_killed(whole_rows: int, *arguments: str) -> None:
+    """Run the program, which is killed in the middle of a row."""
+    write, written = CSVFile.write, 0
+
+    def cut_off(table: CSVFile, row: Row) -> None:
+        nonlocal written
+        if written == whole_rows:
+            table._file.write(row.csv()[:-5])
+            table._file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(table, row)
+        written += 1
+
+    CSVFile.write = cut_off  # type: ignore[method-assign]
+    main(["inspect", *arguments])
+
+
+@one_method
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_inspection_goes_on(
+    inspect: Inspect, exported: Path, mvtec_root: Path, files: list[Path], tmp_path: Path
+) -> None:
+    table = tmp_path / "verdicts.csv"
+    arguments = [str(exported), str(mvtec_root / "tile" / "test"), "--csv", str(table)]
+    killed = run_function(tmp_path, _inspect_until_killed, 3, *arguments)
+    assert killed.status == -signal.SIGKILL, killed.output[-3000:]
+    half = table.read_text()
+    assert len(half.splitlines()) == 1 + 3 + 1
+    assert not half.endswith("\n")
+    status, output, _ = inspect(*arguments, "--resume")
+    assert (status, len(output)) == (0, len(files) - 3)
+    assert table.read_text().startswith(half[: half.rindex("\n") + 1])
+    with table.open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == list(map(str, files))
