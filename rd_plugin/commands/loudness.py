@@ -26,12 +26,14 @@ def set_loudness(verbose: bool) -> None:
     logging.getLogger("rd_plugin").setLevel(logging.INFO)
     for name in _LIGHTNING:
         logging.getLogger(name).setLevel(level)
-    if verbose:
-        return
     for name in _AT_WORK:
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.NOTSET if verbose else logging.ERROR)
     # It sets its level when it is imported, which comes later.
-    logging.getLogger("nncf").addFilter(_is_warning)
+    nncf = logging.getLogger("nncf")
+    if verbose:
+        nncf.removeFilter(_is_warning)
+        return
+    nncf.addFilter(_is_warning)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 

@@ -2,6 +2,8 @@
 """Where rows go, one after the other: files, standard output, a progress bar."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -51,15 +53,26 @@ class RowFile:
         Raises:
             OSError: If it cannot be written.
         """
-        try:
+        with self._named():
             self._file.write(f"{line}\n")
             self._file.flush()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file.
+
+        Raises:
+            OSError: If a line that could not be written cannot be written now, either.
+        """
+        with self._named():
+            self._file.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let an error say which file it is about."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
 
 class CSVFile(RowFile):

@@ -46,8 +46,8 @@ def test_summary(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     assert told["defects found"] == f"{found} of 3"
     assert told["false alarms"].endswith(" of 2 good images")
     # Two good images: the higher score is the threshold, and a third is above it with a probability of one third.
-    assert told["to expect"].startswith(
-        "0.33 of new good images; between 0.013 and 0.84 with a probability of 95 % (2 "
+    assert told["false alarms to expect"] == (
+        "of 100 new good images 1 to 85, 33 on average (2 good images set the threshold)"
     )
     assert (
         told["threshold"] == f"{float(model.post_processor.image_threshold):.4g}, which is 0.5 among normalized scores"

@@ -56,7 +56,7 @@ def no_downloads(monkeypatch):
     create_model = timm.create_model
 
     def create_without_network(*args, **kwargs):
-        given = "state_dict" in kwargs.get("pretrained_cfg_overlay", {})
+        given = "state_dict" in (kwargs.get("pretrained_cfg_overlay") or {})
         assert given or not kwargs.get("pretrained"), "weights were asked for from the network"
         return create_model(*args, **kwargs)
 
