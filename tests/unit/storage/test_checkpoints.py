@@ -126,5 +126,5 @@ def test_models_bring_it_along_before_what_wraps_it() -> None:
     callbacks = ReverseDistillation("resnet18", pre_trained=False).configure_callbacks()
     names = [type(callback).__name__ for callback in callbacks]
     assert names.index("AtomicCheckpoints") < names.index("ProvenanceWriter")
-    assert names.index("ImageVisualizer") < names.index("AtomicPictures")
+    assert names.index("PredictionVisualizer") < names.index("AtomicPictures")
     assert names.index("ResultsFolder") < names.index("DataCheck")
