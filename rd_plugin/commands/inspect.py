@@ -21,6 +21,7 @@ from rd_plugin.inspection import (
     JSONLines,
     MultiFrame,
     PictureFolder,
+    Precision,
     Progress,
     Sink,
     Source,
@@ -88,6 +89,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     add("--threads", type=PositiveInt | None, help="that the model computes with; all cores by default")
+    add("--precision", type=Precision, default="float32", help="bfloat16: faster on some processors, less exact (.xml)")
     add("--workers", type=PositiveInt | None, help="threads that read images; as many as there are cores by default")
     add("--progress", type=bool | None, help="whether to show a bar; by default on a terminal")
 
@@ -117,6 +119,7 @@ def run(arguments: Namespace) -> int:
         workers=arguments.workers,
         mode="latency" if arguments.watch else "throughput",
         window=_WINDOW if arguments.watch else None,
+        precision=arguments.precision,
     )
     _check_drift(inspector, arguments.fail_on_drift)
     earlier = Earlier([])

@@ -8,7 +8,7 @@ time and in order (``pipeline``). ``loading`` finds what runs a model: ``openvin
 """
 
 from .inspector import Inspector, MultiFrame
-from .judge import Judge, Prediction
+from .judge import Judge, Precision, Prediction
 from .loading import load_judge
 from .pictures import PictureFolder, draw
 from .regions import Region, find_regions
@@ -27,6 +27,7 @@ __all__ = [
     "MultiFrame",
     "Picture",
     "PictureFolder",
+    "Precision",
     "Prediction",
     "Progress",
     "Region",

@@ -5,13 +5,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from rd_plugin.drift import Reference
 
-__all__ = ["Judge", "Prediction"]
+__all__ = ["Judge", "Precision", "Prediction"]
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rd_plugin.drift import Reference
 from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, record_file
 
-from .judge import Judge
+from .judge import Judge, Precision
 from .onnx_judge import ONNXJudge
 from .openvino_judge import OpenVINOJudge
 
@@ -18,22 +18,32 @@ __all__ = ["load_judge"]
 logger = logging.getLogger(__name__)
 
 
-def load_judge(path: Path, threads: int | None = None, mode: Literal["throughput", "latency"] = "throughput") -> Judge:
+def load_judge(
+    path: Path,
+    threads: int | None = None,
+    mode: Literal["throughput", "latency"] = "throughput",
+    precision: Precision = "float32",
+) -> Judge:
     """Load a trained model.
 
     Args:
         path: An OpenVINO model (``.xml``), ONNX model (``.onnx``), torch export (``.pt``) or checkpoint (``.ckpt``).
         threads: How many threads it computes with; all cores by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time an image (OpenVINO).
+        precision: What it computes in; ``"bfloat16"`` is OpenVINO's, quicker and less exact.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ImportError: If what runs it is not installed.
-        ValueError: If it cannot be read, gives no scores or labels, or has not been trained.
+        ValueError: If it cannot be read, gives no scores or labels, has not been trained, or knows no such precision.
     """
     if not path.is_file():
         msg = f"model {str(path)!r} is not a file."
         raise FileNotFoundError(msg)
+    if precision not in get_args(Precision) or (precision != "float32" and path.suffix != ".xml"):
+        known = "'float32', or 'bfloat16' for an OpenVINO model (.xml)"
+        msg = f"precision must be {known}; got {precision!r} for {path.name}."
+        raise ValueError(msg)
     if path.suffix == ".ckpt":
         from .torch_judge import CheckpointJudge
 
@@ -44,7 +54,7 @@ def load_judge(path: Path, threads: int | None = None, mode: Literal["throughput
         raise ValueError(msg)
     judge: Judge
     if path.suffix == ".xml":
-        judge = OpenVINOJudge(path, threads, mode)
+        judge = OpenVINOJudge(path, threads, mode, precision)
     elif path.suffix == ".onnx":
         judge = ONNXJudge(path, threads)
     elif path.suffix == ".pt":

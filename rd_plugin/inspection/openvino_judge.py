@@ -7,28 +7,35 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .judge import Judge, Prediction, to_prediction
+from .judge import Judge, Precision, Prediction, to_prediction
 
 __all__ = ["OpenVINOJudge"]
+
+_HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVINOJudge(Judge):
     """An OpenVINO export on the CPU.
 
-    It computes in float32: OpenVINO takes bfloat16 where a processor has instructions for it, and verdicts near the
-    threshold differ. Bytes become numbers within the graph.
+    It computes in float32 unless asked for bfloat16, which OpenVINO takes by itself where a processor has instructions
+    for it: then verdicts near the threshold differ from the engine's. Bytes become numbers within the graph.
 
     Args:
         path: The ``.xml`` file, with its ``.bin`` beside it.
         threads: How many threads it computes with; all cores by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time an image.
+        precision: What floating-point layers compute in; a processor without bfloat16 takes float32.
 
     Raises:
         ValueError: If OpenVINO cannot read it, or it gives no scores or labels.
     """
 
     def __init__(
-        self, path: Path, threads: int | None = None, mode: Literal["throughput", "latency"] = "throughput"
+        self,
+        path: Path,
+        threads: int | None = None,
+        mode: Literal["throughput", "latency"] = "throughput",
+        precision: Precision = "float32",
     ) -> None:
         import openvino as ov  # part of the extra `openvino`
 
@@ -49,7 +56,7 @@ class OpenVINOJudge(Judge):
         steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
         steps.input().model().set_layout(ov.Layout("NCHW"))
         steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
-        hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": mode.upper()}
+        hints = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": mode.upper()}
         if threads is not None:
             hints["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = core.compile_model(steps.build(), "CPU", hints)

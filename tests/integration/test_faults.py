@@ -145,6 +145,7 @@ def test_disk_that_is_full_at_an_export_leaves_the_old_one(kind: ExportType, tmp
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@one_method
 @pytest.mark.parametrize("option", ["--csv", "--jsonl"])
 def test_disk_that_is_full_of_verdicts(
     option: str, exported: Path, mvtec_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -62,6 +62,30 @@ def test_openvino_model(save: Callable[..., Path]) -> None:
     assert judge.judge(image[:, 1:4]).score == pytest.approx(levels[:, 1:4].mean(), abs=1e-6)
 
 
+def test_precision_is_asked_of_openvino(save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    compile_model = ov.Core.compile_model
+
+    def ask(core: ov.Core, model: ov.Model, device: str, hints: dict[str, str]) -> ov.CompiledModel:
+        asked.append(hints["INFERENCE_PRECISION_HINT"])
+        return compile_model(core, model, device, hints)
+
+    monkeypatch.setattr(ov.Core, "compile_model", ask)
+    path = save()
+    load_judge(path)
+    load_judge(path, precision="bfloat16")
+    assert asked == ["f32", "bf16"]
+
+
+def test_precision_of_others_is_float32(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.touch()
+    with pytest.raises(
+        ValueError, match=r"^precision must be 'float32', or 'bfloat16' for .*got 'bfloat16' for model.onnx\.$"
+    ):
+        load_judge(path, precision="bfloat16")
+
+
 def test_a_model_of_one_size(save: Callable[..., Path]) -> None:
     assert load_judge(save(height=4)).image_size == (4, 4)
 
