@@ -41,8 +41,8 @@ def load_judge(
         msg = f"model {str(path)!r} is not a file."
         raise FileNotFoundError(msg)
     if precision not in get_args(Precision) or (precision != "float32" and path.suffix != ".xml"):
-        known = "'float32', or 'bfloat16' for an OpenVINO model (.xml)"
-        msg = f"precision must be {known}; got {precision!r} for {path.name}."
+        accepted = "'float32', or 'bfloat16' for an OpenVINO model (.xml)"
+        msg = f"precision must be {accepted}; got {precision!r} for {path.name}."
         raise ValueError(msg)
     if path.suffix == ".ckpt":
         from .torch_judge import CheckpointJudge

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where an image is defective: connected regions of a predicted mask."""
 
+import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from scipy import ndimage
 
 __all__ = ["Region", "find_regions"]
-
-# Pixels that touch at a corner belong together.
-_TOUCHING = np.ones((3, 3))
 
 
 @dataclass(frozen=True)
@@ -49,18 +47,20 @@ def find_regions(mask: np.ndarray, anomaly_map: np.ndarray | None, size: tuple[i
         >>> find_regions(mask, mask * 0.75, (40, 80))
         (Region(x=40, y=10, width=40, height=20, area=800, peak=0.75),)
     """
-    labels, count = ndimage.label(mask, _TOUCHING)
-    if not count:
+    # Pixels that touch at a corner belong together. The first label is what no region covers.
+    count, labels, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count == 1:
         return ()
-    indices = np.arange(1, count + 1)
-    areas = ndimage.sum_labels(mask, labels, indices)
-    peaks = None if anomaly_map is None else ndimage.maximum(anomaly_map, labels, indices)
+    peaks: list[float | None] = [None] * count
+    if anomaly_map is not None:
+        highest = np.full(count, -np.inf)
+        np.maximum.at(highest, labels.ravel().astype(np.intp), anomaly_map.ravel())
+        peaks = [round(float(peak), 6) for peak in highest]
     down, across = size[0] / mask.shape[0], size[1] / mask.shape[1]
     regions = []
-    for index, (rows, columns) in enumerate(ndimage.find_objects(labels)):
-        top, left = int(rows.start * down), int(columns.start * across)
-        bottom, right = int(np.ceil(rows.stop * down)), int(np.ceil(columns.stop * across))
-        area = max(1, round(float(areas[index]) * down * across))
-        peak = None if peaks is None else round(float(peaks[index]), 6)
+    for (x, y, width, height, pixels), peak in zip(found[1:].tolist(), peaks[1:], strict=True):
+        top, left = int(y * down), int(x * across)
+        bottom, right = math.ceil((y + height) * down), math.ceil((x + width) * across)
+        area = max(1, round(pixels * down * across))
         regions.append(Region(left, top, right - left, bottom - top, area, peak))
     return tuple(sorted(regions, key=lambda region: (region.peak or 0.0, region.area), reverse=True))
