@@ -3,12 +3,13 @@
 
     python -m benchmarks.accuracy.comparison [--records RECORDS]
 
-Nothing is run. Read are the records that ``benchmarks.accuracy`` has left of solar cells, magnetic tiles and classes.
+Nothing is run. Read are the records that ``benchmarks.accuracy`` has left of solar cells, magnetic tiles and classes,
+and of the ablations.
 Printed are Markdown tables, and ``cost.png`` is drawn beside the records.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -24,8 +25,9 @@ from .cells import COSTS
 from .conditions import DISTURBANCES, describe
 from .measures import METRICS, area_under_roc
 from .report import long_table, summarize
+from .suites import ABLATIONS
 
-__all__ = ["disturbed", "images", "kinds", "main", "regions"]
+__all__ = ["ablation", "classes", "costs", "disturbed", "images", "kinds", "main", "regions", "tables"]
 
 _AS_THEY_ARE = describe({})
 _TURNED = describe({"turned": "black"})
@@ -69,24 +71,24 @@ _KNOWN = ("data", "category", "model", "images", "size", "length", "seed", "draw
 _REGIONS = ("pixel_AUROC", "pixel_AUPRO", "pixel_AUPRO_per_image")
 
 
-def _tables(records: Path) -> dict[str, pd.DataFrame]:
-    """The long table of each suite that a column needs; of a suite without figures an empty one."""
-    tables = {}
-    for suite in dict.fromkeys(column.suite for column in _COLUMNS):
-        table = long_table(records / suite) if read(records / suite) else pd.DataFrame()
-        # Older records, and those of other data, lack some figures.
-        known = [*_KNOWN, *METRICS, *COSTS]
-        table = table.reindex(columns=[*table, *(name for name in known if name not in table)])
-        tables[suite] = table[table["failure"].isna()].reset_index(drop=True)
-    return tables
+def _table(folder: Path) -> pd.DataFrame:
+    """The long table of a suite, without failures; of a suite without figures an empty one."""
+    table = long_table(folder) if read(folder) else pd.DataFrame()
+    # Older records, and those of other data, lack some figures.
+    known = [*_KNOWN, *METRICS, *COSTS]
+    table = table.reindex(columns=[*table, *(name for name in known if name not in table)])
+    return table[table["failure"].isna()].reset_index(drop=True)
+
+
+def _summary(folder: Path) -> pd.DataFrame:
+    """The summary of a suite."""
+    table = _table(folder)
+    return summarize(table) if len(table) else table.assign(**{f"{metric}_std": None for metric in METRICS})
 
 
 def _summaries(records: Path) -> dict[str, pd.DataFrame]:
     """The summary of each suite that a column needs."""
-    return {
-        suite: summarize(table) if len(table) else table.assign(**{f"{metric}_std": None for metric in METRICS})
-        for suite, table in _tables(records).items()
-    }
+    return {suite: _summary(records / suite) for suite in dict.fromkeys(column.suite for column in _COLUMNS)}
 
 
 def _told_apart(rows: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +106,7 @@ def _of(summary: pd.DataFrame, column: Column) -> pd.DataFrame:
     return _told_apart(summary[chosen & (summary["size"] == column.size)]).set_index("model")
 
 
-def _cell(rows: pd.DataFrame, model: str, metric: str) -> str:
+def _cell(rows: pd.DataFrame, model: object, metric: str) -> str:
     """A figure with its spread, if there is one."""
     if model not in rows.index or pd.isna(rows.loc[model, metric]):
         return ""
@@ -129,7 +131,8 @@ def images(records: Path) -> str:
 
 def regions(records: Path) -> str:
     """Return the table of the figures by region, of the tiles."""
-    rows = _of(_summaries(records)["folder"], Column(*_DATA[2]))
+    rows = _of(_summary(records / "folder"), Column(*_DATA[2]))
+    rows = rows[rows["pixel_AUROC"].notna()]
     head = ["magnetic tiles", "pixel AUROC", "PRO, pooled", "PRO, image by image"]
     return markdown(
         head, [[model, *(_cell(rows, model, metric) for metric in _REGIONS)] for model in _order(list(rows.index))]
@@ -141,10 +144,10 @@ def disturbed(records: Path) -> str:
 
     Both are of the same runs: those that were tested under disturbances.
     """
-    tables = _tables(records)
     lines = []
     for title, suite, data in _DATA:
-        rows = _told_apart(tables[suite][tables[suite]["category"] == data])
+        table = _table(records / suite)
+        rows = _told_apart(table[table["category"] == data])
         runs = rows.pivot_table("image_AUROC", ["model", "seed", "draw"], "images")
         runs = runs.reindex(columns=[_AS_THEY_ARE, *DISTURBANCES]).dropna()
         whole = runs[_AS_THEY_ARE].groupby("model").mean()
@@ -159,7 +162,7 @@ def disturbed(records: Path) -> str:
 def kinds(records: Path) -> str:
     """Return the table of image AUROC of each kind of defect of the tiles against all good ones, of one run."""
     _, suite, data = _DATA[2]
-    table = _tables(records)[suite]
+    table = _table(records / suite)
     table = table[(table["category"] == data) & (table["images"] == _AS_THEY_ARE) & (table["draw"] == 0)]
     found: dict[str, dict[str, float]] = {}
     for row in _told_apart(table).sort_values("seed", ascending=False).itertuples():
@@ -175,6 +178,66 @@ def kinds(records: Path) -> str:
     return markdown(
         ["magnetic tiles", *names],
         [[model, *(f"{found[model][kind]:.3f}" for kind in names)] for model in _order(list(found))],
+    )
+
+
+def classes(records: Path) -> str:
+    """Return the table of one class against the others: image AUROC by the maximum and the mean of the map."""
+    summary = _summary(records / "one_class")
+    columns = [column for column in _COLUMNS if column.suite == "one_class"]
+    sizes = sorted(set(summary["size"]), key=lambda size: int(size.split()[0]))
+    found = {(size, column.title): _of(summary, replace(column, size=size)) for size in sizes for column in columns}
+    metrics = {"map_max_AUROC": "maximum of the map", "map_mean_AUROC": "mean"}
+    head = ["image AUROC", "size", *(f"{column.title}: {name}" for column in columns for name in metrics.values())]
+    return markdown(
+        head,
+        [
+            [
+                model,
+                size,
+                *(_cell(found[size, column.title], model, metric) for column in columns for metric in metrics),
+            ]
+            for model in _order([model for rows in found.values() for model in rows.index])
+            for size in sizes
+            if any(model in found[size, column.title].index for column in columns)
+        ],
+    )
+
+
+def costs(records: Path) -> str:
+    """Return the table of what an image and a training cost one core, of the runs that were timed."""
+    summaries = _summaries(records)
+    found = [_of(summaries[suite], Column(title, suite, data)) for title, suite, data in _DATA]
+    found = [rows[rows["image_cpu_ms"].notna()] for rows in found]
+    head = ["one core", *(f"{title}: ms an image, s of training" for title, _, _ in _DATA)]
+    return markdown(
+        head,
+        [
+            [
+                model,
+                *(
+                    "{image_cpu_ms:.0f}, {train_cpu_seconds:.0f}".format(**rows.loc[model])
+                    if model in rows.index
+                    else ""
+                    for rows in found
+                ),
+            ]
+            for model in _order([model for rows in found for model in rows.index])
+        ],
+    )
+
+
+def ablation(records: Path, suite: str) -> str:
+    """Return the table of an ablation: a row for each variant and data set."""
+    rows = _summary(records / suite)
+    titles = {data: title for title, _, data in _DATA}
+    lines = []
+    for _, row in rows[rows["category"].isin(titles)].iterrows():
+        teacher, variant = row["teacher"].partition(" ")[0], row["model"].removeprefix("ReverseDistillation").strip()
+        figures = (_cell(pd.DataFrame([row.rename(0)]), 0, metric) for metric in ("image_AUROC", *_REGIONS))
+        lines.append([variant or teacher, titles[row["category"]], *figures])
+    return markdown(
+        [suite.partition("_")[2], "data", "image AUROC", "pixel AUROC", "PRO, pooled", "PRO, image by image"], lines
     )
 
 
@@ -203,6 +266,9 @@ def draw(records: Path) -> Path | None:
                     cost, rows.loc[model, "image_AUROC"], size, facecolors=face, edgecolors=colours[name], marker=marker
                 )
             axis.set_xscale("log")
+            for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+                ticks("{x:g}")
+            axis.margins(0.12)
             axis.grid(visible=True, which="both", alpha=0.25)
             axis.set_xlabel(f"{unit} (one core)")
             axis.set_ylabel("image AUROC")
@@ -223,6 +289,12 @@ def draw(records: Path) -> Path | None:
 _EVENED = ", light evened"
 
 
+def tables(records: Path) -> list[str]:
+    """Return all tables of the page, in its order."""
+    found = [table(records) for table in (images, regions, kinds, disturbed, costs, classes)]
+    return [*found, *(ablation(records, suite) for suite in ABLATIONS)]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(
@@ -232,7 +304,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--records", type=Path, default=RESULTS / "accuracy", help="(default: %(default)s)")
     records = parser.parse_args(arguments).records
-    print(*(table(records) for table in (images, regions, kinds, disturbed)), sep="\n\n")
+    print(*tables(records), sep="\n\n")
     print(f"\n{draw(records)}")
     return 0
 

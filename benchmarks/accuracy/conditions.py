@@ -104,7 +104,8 @@ class Evened(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Even a batch of normalized images; masks stay as they are."""
         del params
-        return inpt if isinstance(inpt, Mask) else self.light(inpt)
+        # A pre-processor does not take its steps along to the model's device.
+        return inpt if isinstance(inpt, Mask) else self.light.to(inpt.device)(inpt)
 
 
 def take(datamodule: AnomalibDataModule, count: int, draw: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What RD with Expert and the Mahalanobis distance cost beside plain reverse distillation: step, latency and size.
+"""What the other methods and the Mahalanobis distance cost beside plain reverse distillation: step, latency and size.
 
     python -m benchmarks.speed.expert_cost [--backbone NAME] [--batch 16] [--turns 5] [--only "training step"]
     python -m benchmarks.speed.expert_cost table
@@ -23,7 +23,7 @@ from benchmarks.common import command
 from benchmarks.common.grid import Cell
 from benchmarks.common.records import Record
 from benchmarks.common.tables import group, markdown
-from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.distillation.feature_cache import FeatureCacheType
 
@@ -38,9 +38,10 @@ VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
     "expert, unguided": (ExpertReverseDistillation, {"injection": "unguided"}),
     "expert, none": (ExpertReverseDistillation, {"injection": "none"}),
     "guided, teacher frozen": (ExpertReverseDistillation, {"injection": "guided", "train_teacher": False}),
+    "fused": (FusedReverseDistillation, {}),
 }
 # What inference costs hangs on injection and deviation alone.
-DEPLOYED = ("ReverseDistillation", "with deviation mahalanobis", "expert, guided", "expert, unguided")
+DEPLOYED = ("ReverseDistillation", "with deviation mahalanobis", "expert, guided", "expert, unguided", "fused")
 STEPS = 3
 CACHES: dict[FeatureCacheType, str] = {"off": "features computed", "memory": "features kept"}
 
@@ -112,7 +113,7 @@ def training(backbone: str, batch: int, turns: int) -> dict[str, Any]:
 
 
 def deployed(backbone: str, batch: int) -> dict[str, Distillation]:
-    """Return the models after a training step, from which the Mahalanobis distance has its statistics."""
+    """Return the models after a training step, from which those that compare have their statistics."""
     models = {name: build(name, backbone) for name in DEPLOYED}
     for model in models.values():
         _fit(model, _images(batch), epochs=1)

@@ -11,7 +11,8 @@ from benchmarks.accuracy import comparison
 from benchmarks.common.records import RESULTS, write
 
 CHECKOUT = Path(__file__).parents[2]
-PAGE = RESULTS / "accuracy.md"
+# Pages that repeat figures of the three kinds of images.
+OTHERS = [CHECKOUT / "README.md", CHECKOUT / "docs" / "models" / "fused-reverse-distillation.md"]
 
 
 def _record(folder: Path, category: str, figures: dict[str, dict[str, float]], **more: Any) -> None:
@@ -39,6 +40,30 @@ def _record(folder: Path, category: str, figures: dict[str, dict[str, float]], *
 
 def _rows(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[str]:
+    """The tables of the records that are kept."""
+    return comparison.tables(RESULTS / "accuracy")
+
+
+def test_page_shows_the_tables_of_the_kept_records(kept: list[str]) -> None:
+    shown = [line for line in (RESULTS / "accuracy.md").read_text().splitlines() if line.startswith("|")]
+    assert sorted(shown) == sorted(line for table in kept for line in table.splitlines())
+
+
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.stem)
+def test_other_pages_repeat_what_the_kept_records_say(page: Path, kept: list[str]) -> None:
+    """Each figure is one of its column, rounded alike."""
+    columns = [{cell.partition(" ")[0] for cell in column} for column in zip(*_rows(kept[0]), strict=True)]
+    shown = page.read_text().partition("| solar cells, mono | solar cells, poly | magnetic tiles |")[2]
+    rows = [line for line in shown.partition("\n\n")[0].splitlines() if line.startswith("|")][1:]
+    assert len(rows) > 4
+    for row in rows:
+        _, _, *cells, _ = row.split("|")
+        for cell, column in zip(cells, columns[1:4], strict=True):
+            assert {figure.strip() for figure in cell.split(";")} <= column, row
 
 
 def test_nothing_is_said_without_records(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -87,3 +112,9 @@ def test_kinds_of_defects_are_told_from_good_ones(tmp_path: Path) -> None:
     table = comparison.kinds(tmp_path)
     assert table.splitlines()[0] == "| magnetic tiles | crack | fray |"
     assert _rows(table) == [["ReverseDistillation", "0.500", "0.750"]]
+
+
+def test_costs_are_of_the_runs_that_were_timed(tmp_path: Path) -> None:
+    _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}}, image_cpu_ms=9.4, train_cpu_seconds=60.0)
+    _record(tmp_path, "poly", {"": {"image_AUROC": 0.9}})
+    assert _rows(comparison.costs(tmp_path)) == [["ReverseDistillation", "9, 60", "", ""]]
