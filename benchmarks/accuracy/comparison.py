@@ -16,6 +16,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from matplotlib.ticker import LogLocator
 
 from benchmarks.common.records import RESULTS, read
 from benchmarks.common.tables import markdown, plus_minus
@@ -266,8 +267,9 @@ def draw(records: Path) -> Path | None:
                     cost, rows.loc[model, "image_AUROC"], size, facecolors=face, edgecolors=colours[name], marker=marker
                 )
             axis.set_xscale("log")
-            for ticks in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
-                ticks("{x:g}")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter("")
             axis.margins(0.12)
             axis.grid(visible=True, which="both", alpha=0.25)
             axis.set_xlabel(f"{unit} (one core)")
