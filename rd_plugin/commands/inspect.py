@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event, current_thread, main_thread
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from rd_plugin.inspection import (
     find_images,
     watch,
 )
+from rd_plugin.report import report_verdicts
 
 __all__ = ["DESCRIPTION", "add_arguments", "run"]
 
@@ -42,6 +44,7 @@ DESCRIPTION = "Judge images by a trained model, each as normal or anomalous with
 _NOT_JUDGED, _ANOMALOUS, _DRIFTED = 1, 4, 8
 # Images that are watched for drift at a time.
 _WINDOW = 50
+_NOTHING_KNOWN = "the model's record has no sample of the images that it was trained on"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -129,22 +132,23 @@ def run(arguments: Namespace) -> int:
             inspector.drift.go_on(sum(row.score is not None for row in earlier.rows))
     pictures = _pictures(arguments)
     verdicts = {row.verdict for row in earlier.rows}
-    drifted = any(row.drift == "yes" for row in earlier.rows)
     with ExitStack() as stack, _stopped_by_signals() as (stop, signals):
         sources, total = _sources(arguments, earlier, stop)
-        sinks = list(_sinks(arguments, total))
+        kept = _kept_rows(arguments, stack)
+        sinks = list(_sinks(arguments, total, kept))
         for sink in sinks:
             stack.callback(sink.close)
         for row in inspector.rows(sources, each=[pictures.write] if pictures else [], stop=stop):
             for sink in sinks:
                 sink.write(row)
             verdicts.add(row.verdict)
-    if inspector.drift is not None:
-        inspector.drift.finish()
-        logger.info("%s", inspector.drift.summary())
-        drifted = drifted or inspector.drift.alarmed
-    if signals and not arguments.watch:
-        return 128 + signals[0]
+        drifted, told = _drift(inspector, earlier)
+        if signals and not arguments.watch:
+            return 128 + signals[0]
+        if kept is not None:
+            record = dict(inspector.judge_of_images.record) or None
+            report_verdicts(kept, arguments.report, record=record, drift=told)
+            logger.info("Report: %s", arguments.report)
     status = _NOT_JUDGED if "not judged" in verdicts else 0
     status |= _ANOMALOUS if "anomalous" in verdicts and arguments.fail_on_anomalous else 0
     return status | (_DRIFTED if drifted and arguments.fail_on_drift else 0)
@@ -158,11 +162,38 @@ def _check_drift(inspector: Inspector, asked: bool) -> None:
     """
     if inspector.drift is not None:
         return
-    why = "the model's record has no sample of the images that it was trained on"
     if asked:
-        msg = f"fail_on_drift: {why}; train it anew, or leave that out."
+        msg = f"fail_on_drift: {_NOTHING_KNOWN}; train it anew, or leave that out."
         raise ValueError(msg)
-    logger.info("Drift: not looked for, %s.", why)
+    logger.info("Drift: not looked for, %s.", _NOTHING_KNOWN)
+
+
+def _drift(inspector: Inspector, earlier: Earlier) -> tuple[bool, str]:
+    """Whether the run has drifted at any time, and what to say of it."""
+    if inspector.drift is None:
+        return False, f"Not looked for, {_NOTHING_KNOWN}."
+    inspector.drift.finish()
+    told = inspector.drift.summary()
+    logger.info("%s", told)
+    if any(row.drift == "yes" for row in earlier.rows):
+        return True, f"{told} It had been found among the images that were judged before."
+    return inspector.drift.alarmed, told
+
+
+def _kept_rows(arguments: Namespace, stack: ExitStack) -> Path | None:
+    """The file of rows that a report is made of: one that was asked for, or one for the time being.
+
+    Raises:
+        OSError: If the report cannot be written where it is to be.
+    """
+    if arguments.report is None:
+        return None
+    if arguments.report.is_dir() or not arguments.report.absolute().parent.is_dir():
+        msg = f"report {str(arguments.report)!r} must be a file, in a folder that is there."
+        raise OSError(msg)
+    # JSON tells paths exactly.
+    asked = arguments.jsonl or arguments.csv
+    return asked or Path(stack.enter_context(TemporaryDirectory())) / "rows.jsonl"
 
 
 def _pictures(arguments: Namespace) -> PictureFolder | None:
@@ -183,12 +214,14 @@ def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Itera
     return known, len(known)
 
 
-def _sinks(arguments: Namespace, total: int | None) -> Iterator[Sink]:
+def _sinks(arguments: Namespace, total: int | None, kept: Path | None) -> Iterator[Sink]:
     """What takes the rows. The files come first: what is told was kept."""
     if arguments.csv is not None:
         yield CSVFile(arguments.csv, resumed=arguments.resume)
     if arguments.jsonl is not None:
         yield JSONLines(arguments.jsonl, resumed=arguments.resume)
+    if kept not in {None, arguments.csv, arguments.jsonl}:
+        yield JSONLines(kept)
     yield Text()
     yield Progress(total, arguments.progress)
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from rd_plugin.data.check import Problem
 from rd_plugin.provenance import record_file
-from rd_plugin.report import Judgement, illustrate, read_verdicts, write_report
+from rd_plugin.report import report_verdicts
 
 from .names import nearest_file
 
@@ -50,18 +49,10 @@ def run(arguments: Namespace) -> None:
     if not source.is_file():
         msg = f"verdicts {str(source)!r} is not a file.{nearest_file(source)}"
         raise FileNotFoundError(msg)
-    images, threshold = read_verdicts(source, arguments.good)
     output = arguments.output or source.with_suffix(".html")
-    judgement = Judgement(
-        title=source.stem,
-        images=list(illustrate(images, arguments.images)),
-        # What inspect's scores are normalized to.
-        threshold=0.5 if threshold is None else threshold,
-        findings=[Problem(image.path, image.reason) for image in images if image.reason],
-        record=None if arguments.model is None else _record(arguments.model),
-    )
-    write_report(output, judgement)
-    sys.stdout.write(f"{output} written: {len(images)} images.\n")
+    record = None if arguments.model is None else _record(arguments.model)
+    count = report_verdicts(source, output, arguments.good, arguments.images, record)
+    sys.stdout.write(f"{output} written: {count} images.\n")
 
 
 def _record(model: Path) -> dict[str, object]:

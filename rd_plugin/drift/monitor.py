@@ -104,10 +104,10 @@ class DriftMonitor:
         Returns:
             Whether the images have drifted by now; ``None`` as long as there are too few.
         """
-        planned = self._planned(self._judged)
         self._judged += 1
         self._keep((statistics, score))
-        if self._planned(self._judged) > planned and len(self._kept) >= FEWEST:
+        # Where a run goes on, there may be too few at first.
+        if self._planned(self._judged) > self._planned(self._compared) and len(self._kept) >= FEWEST:
             self._look()
         return self.drifted
 

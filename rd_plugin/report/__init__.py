@@ -9,6 +9,15 @@ from .callback import ReportWriter
 from .judged import JudgedImage, Judgement
 from .page import write_report
 from .pictures import PictureStore
-from .verdicts import illustrate, read_verdicts
+from .verdicts import illustrate, read_verdicts, report_verdicts
 
-__all__ = ["JudgedImage", "Judgement", "PictureStore", "ReportWriter", "illustrate", "read_verdicts", "write_report"]
+__all__ = [
+    "JudgedImage",
+    "Judgement",
+    "PictureStore",
+    "ReportWriter",
+    "illustrate",
+    "read_verdicts",
+    "report_verdicts",
+    "write_report",
+]

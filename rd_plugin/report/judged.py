@@ -24,6 +24,8 @@ class JudgedImage:
         reason: Why it was not judged; empty if it was.
         picture: The image made small, and its anomaly map; ``None`` to go without.
         boxes: Regions that look wrong as left, top, width and height, in shares of the image's width and height.
+        pixel_boxes: The same in the image's pixels, as long as its size is not known.
+        drift: Whether images were unlike those that the model was trained on by then; ``None`` if that was not known.
     """
 
     path: str
@@ -33,6 +35,8 @@ class JudgedImage:
     reason: str = ""
     picture: Picture | None = None
     boxes: Sequence[tuple[float, float, float, float]] = ()
+    pixel_boxes: Sequence[tuple[float, float, float, float]] = ()
+    drift: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Judgement:
         findings: What the data check has found; ``None`` if it has not looked.
         record: Where the model comes from, as plain data; ``None`` if that is not known.
         metrics: Figures of the run by name, such as ``{"image_AUROC": 0.94}``.
+        drift: Whether the images are like those that the model was trained on, in words; empty to say nothing of it.
     """
 
     title: str
@@ -54,3 +59,4 @@ class Judgement:
     findings: Sequence[Problem] | None = None
     record: Mapping[str, Any] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    drift: str = ""

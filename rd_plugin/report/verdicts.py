@@ -13,14 +13,72 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from .judged import JudgedImage
+from rd_plugin.data.check import Problem
+
+from .judged import JudgedImage, Judgement
+from .page import write_report
 from .pictures import PictureStore
 
-__all__ = ["illustrate", "read_verdicts"]
+__all__ = ["illustrate", "read_verdicts", "report_verdicts"]
 
 # Pictures that wait to be put away, at most.
 _WAITING = 256
+# What inspect's scores are normalized to.
+_THRESHOLD = 0.5
+_DRIFT: Mapping[str, bool | None] = {"yes": True, "no": False, "": None}
 _VERDICTS: Mapping[str, bool | None] = {"anomalous": True, "normal": False, "not judged": None}
+
+
+def report_verdicts(
+    verdicts: str | Path,
+    output: str | Path,
+    good: str | None = None,
+    folder: str | Path = ".",
+    record: Mapping[str, Any] | None = None,
+    drift: str = "",
+) -> int:
+    """Make a report of what ``rd-plugin inspect`` has written.
+
+    Args:
+        verdicts: The file, as in :func:`read_verdicts`.
+        output: The HTML file.
+        good: As in :func:`read_verdicts`.
+        folder: Where relative paths begin.
+        record: Where the model comes from, as plain data; ``None`` if that is not known.
+        drift: What is known of drift, in words; by default what the rows say.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        ValueError: If the verdicts are none.
+    """
+    images, threshold = read_verdicts(verdicts, good)
+    judgement = Judgement(
+        title=Path(output).stem,
+        images=list(illustrate(images, folder)),
+        threshold=_THRESHOLD if threshold is None else threshold,
+        findings=[Problem(image.path, image.reason) for image in images if image.reason],
+        record=record,
+        drift=drift or _describe_drift(images),
+    )
+    write_report(output, judgement)
+    return len(images)
+
+
+def _describe_drift(images: Sequence[JudgedImage]) -> str:
+    """Say what rows say of drift; nothing if none knows."""
+    known = [image.drift for image in images if image.drift is not None]
+    if not known:
+        return ""
+    if not any(known):
+        return f"Images are like those that the model was trained on, as far as was known by {len(known)} of them."
+    first = next(image for image in images if image.drift)
+    return (
+        f"Images are not like those that the model was trained on: so it was said for {sum(known)} of {len(images)}, "
+        f"first with {first.path}."
+    )
 
 
 def read_verdicts(path: str | Path, good: str | None = None) -> tuple[list[JudgedImage], float | None]:
@@ -84,12 +142,20 @@ def _image(row: Mapping[str, Any], good: str | None) -> tuple[JudgedImage, float
         anomalous=anomalous,
         defective=None if good is None else good not in Path(str(path)).parts[:-1],
         reason=str(row.get("reason") or verdict) if anomalous is None else "",
+        pixel_boxes=_boxes(row.get("boxes") or []),
+        drift=_DRIFT[row.get("drift") or ""],
     )
     return image, float(threshold) if threshold not in (None, "") else None
 
 
+def _boxes(value: str | list[Any]) -> Sequence[tuple[float, float, float, float]]:
+    """Regions in pixels, which CSV has as JSON."""
+    regions = json.loads(value) if isinstance(value, str) else value
+    return tuple((box["x"], box["y"], box["width"], box["height"]) for box in regions)
+
+
 def illustrate(images: Sequence[JudgedImage], folder: str | Path = ".") -> Iterator[JudgedImage]:
-    """Add pictures where the files are still there, with a progress bar on a terminal.
+    """Add pictures and boxes where the files are still there, with a progress bar on a terminal.
 
     Args:
         images: The images.
@@ -97,10 +163,11 @@ def illustrate(images: Sequence[JudgedImage], folder: str | Path = ".") -> Itera
     """
     store = PictureStore(len(images))
 
-    def shrink(image: JudgedImage) -> tuple[bytes, bytes] | None:
+    def shrink(image: JudgedImage) -> tuple[tuple[bytes, bytes], tuple[int, int]] | None:
         try:
             with Image.open(Path(folder) / image.path) as file:
-                return store.shrink(file)
+                size = file.size
+                return store.shrink(file), size
         except (OSError, ValueError, Image.DecompressionBombError):
             return None
 
@@ -109,4 +176,9 @@ def illustrate(images: Sequence[JudgedImage], folder: str | Path = ".") -> Itera
             part = images[start : start + _WAITING]
             for image, small in zip(part, pool.map(shrink, part), strict=True):
                 bar.update()
-                yield image if small is None else replace(image, picture=store.put(*small))
+                if small is None:
+                    yield image
+                    continue
+                (width, height), shares = small[1], image.pixel_boxes
+                boxes = tuple((x / width, y / height, w / width, h / height) for x, y, w, h in shares)
+                yield replace(image, picture=store.put(*small[0]), boxes=boxes)

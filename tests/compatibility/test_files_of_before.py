@@ -9,7 +9,7 @@ import pytest
 import torch
 from anomalib.deploy import OpenVINOInferencer
 
-from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, Inspector, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
 FILES = Path(__file__).parent / "files"
@@ -49,3 +49,12 @@ def test_openvino_export() -> None:
     prediction = inferencer.predict(IMAGE[0].permute(1, 2, 0).numpy())
     with np.load(folder / "expected.npz") as expected:
         np.testing.assert_allclose(prediction.pred_score.item(), expected["pred_score"].item(), rtol=0, atol=1e-3)
+
+
+def test_models_without_a_reference_judge_and_say_nothing_of_drift() -> None:
+    folder = FILES / "reverse_distillation"
+    frame = np.round(255 * IMAGE[0].permute(1, 2, 0).numpy()).astype(np.uint8)
+    for name in ("model.ckpt", "model.xml"):
+        inspector = Inspector(folder / name)
+        assert inspector.drift is None
+        assert inspector.judge(frame).drift == ""

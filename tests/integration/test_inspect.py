@@ -17,7 +17,7 @@ from anomalib.engine import Engine
 from PIL import Image
 
 from rd_plugin.commands.tool import main
-from rd_plugin.inspection import CSVFile, Row
+from rd_plugin.inspection import CSVFile, Row, load_judge
 
 from ..processes import run_function
 from .conftest import Trained, one_method
@@ -72,6 +72,26 @@ def _rows(inspect: Inspect, model: Path, folder: Path) -> dict[str, dict[str, st
     assert status == 0
     assert len(output) == len(rows)
     return rows
+
+
+@one_method
+def test_export_knows_the_images_of_the_training(
+    trained: Trained, exported: Path, mvtec_root: Path, tmp_path: Path, inspect: Inspect
+) -> None:
+    known = [load_judge(path).reference for path in (trained.checkpoint, exported)]
+    assert [len(reference.statistics) for reference in known if reference] == [12, 12]
+    np.testing.assert_array_equal(known[0].statistics, known[1].statistics)
+    # The validation set is the test set here, whose images are not used.
+    assert len(known[0].scores) == 0
+    for folder, gain in (("same", 1.0), ("dark", 0.8)):
+        (tmp_path / folder).mkdir()
+        for index, path in enumerate(sorted(mvtec_root.glob("tile/*/good/*.png")) * 2):
+            pixels = np.asarray(Image.open(path)) * gain
+            Image.fromarray(pixels.round().astype(np.uint8)).save(tmp_path / folder / f"{index:02}.png")
+    assert inspect(exported, tmp_path / "same", "--fail_on_drift")[0] == 0
+    assert inspect(exported, tmp_path / "dark", "--fail_on_drift", "--csv", "dark.csv")[0] == 8
+    with Path("dark.csv").open(newline="") as file:
+        assert [row["drift"] for row in csv.DictReader(file)] == [""] * 24 + ["yes"] * 8
 
 
 @one_method

@@ -5,12 +5,14 @@ import csv
 import json
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 from time import sleep
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -252,6 +254,8 @@ def test_results_of_another_run_are_kept(tool: Tool, draw: Callable) -> None:
 class Reminded(Brightness):
     """Knows good images: noise about middle grey."""
 
+    record = MappingProxyType({"method": "Brightness of noise"})
+
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
         images = [rng.normal(100, 10, (16, 16, 3)).astype(np.uint8) for _ in range(60)]
@@ -324,3 +328,48 @@ def test_model_that_cannot_tell_is_refused_if_asked(
     assert "fail_on_drift: the model's record has no sample of the images that it was trained on" in errors
     assert tool("inspect", "model.xml", "good.png").status == 0
     assert [message.partition(",")[0] for message in caplog.messages if "rift" in message] == ["Drift: not looked for"]
+
+
+def _reported(path: str) -> tuple[dict, str]:
+    """What a report counts with, and the whole page."""
+    page = Path(path).read_text()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
+    assert found is not None
+    return json.loads(found[1]), page
+
+
+@pytest.mark.usefixtures("parts")
+def test_report_tells_of_all_rows_and_of_drift(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
+    files = ("--csv", "rows.csv", "--report", "report.html")
+    assert tool("inspect", "model.xml", "same", "none.png", *files).status == 1
+    data, page = _reported("report.html")
+    assert len(data["rows"]) == 31
+    assert page.count("data:image") + page.count('<script type="text/plain" id="i') >= 30
+    assert "Drift: none found in 2 comparisons, of 30 images." in page
+    # What the model says of where it comes from.
+    assert "Brightness of noise" in page
+    # Resumed, it tells of what was judged before, too, and then of what is said of drift.
+    assert tool("inspect", "model.xml", "same", "dark", *files, "--resume").status == 1
+    data, page = _reported("report.html")
+    assert len(data["rows"]) == 91
+    assert "Drift: images are not like those that the model was trained on" in page
+    assert caplog.messages[-1] == "Report: report.html"
+    tool("report", "rows.csv")
+    assert "Images are not like those that the model was trained on: so it was said for" in _reported("rows.html")[1]
+
+
+@pytest.mark.usefixtures("parts")
+def test_report_needs_no_other_file_and_a_place(tool: Tool) -> None:
+    assert tool("inspect", "model.xml", "same", "--report", "report.html").status == 0
+    assert sorted(str(path) for path in Path().iterdir()) == ["dark", "report.html", "same"]
+    assert len(_reported("report.html")[0]["rows"]) == 30
+    for place in ("same", "none/report.html"):
+        status, output, errors = tool("inspect", "model.xml", "same", "--report", place)
+        assert (status, output) == (2, "")
+        assert errors.endswith(f"report '{place}' must be a file, in a folder that is there.\n")
+
+
+def test_report_of_a_model_that_cannot_tell(tool: Tool, draw: Callable) -> None:
+    draw("good.png", 51)
+    assert tool("inspect", "model.xml", "good.png", "--report", "report.html").status == 0
+    assert "Not looked for, the model" in _reported("report.html")[1]

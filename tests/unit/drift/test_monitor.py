@@ -137,6 +137,12 @@ def test_levels_of_a_run_of_any_length_add_up_to_the_rate(
         resumed.add(cells[0], 0.0)
     assert resumed.looks[0].level <= levels[looked.index(800 if window is None else 1000)]
     assert resumed.looks[0].judged == (1600 if window is None else 1025)
+    late = DriftMonitor(Reference(cells[:KNOWN]), window)
+    late.go_on(1590)
+    for _ in range(30):
+        late.add(cells[0], 0.0)
+    # Not before there are enough of them.
+    assert [look.judged for look in late.looks] == [1615]
 
 
 def test_run_is_compared_by_a_sample_of_all_of_it(cells: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

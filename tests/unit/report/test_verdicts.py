@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of verdicts, read as they were written."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from rd_plugin.inspection import Row
+from rd_plugin.inspection import Region, Row
 from rd_plugin.inspection.row import COLUMNS
-from rd_plugin.report import JudgedImage, illustrate, read_verdicts
+from rd_plugin.report import JudgedImage, illustrate, read_verdicts, report_verdicts
 
 ROWS = [
     Row("parts/good/a, b.png", "anomalous", 0.75),
@@ -66,3 +68,31 @@ def test_pictures_of_files_that_are_still_there(tmp_path: Path) -> None:
     shown = list(illustrate(images, tmp_path))
     assert [image.path for image in shown] == [image.path for image in images]
     assert [image.picture is not None for image in shown] == [False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_regions_are_where_they_are_in_the_image(kind: str, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    file = tmp_path / f"verdicts.{kind}"
+    file.write_text(lines(kind, [Row("a.png", "anomalous", 0.75, 0.5, (Region(10, 6, 4, 3, 9, 0.9),))]))
+    (image,) = illustrate(read_verdicts(file)[0], tmp_path)
+    assert image.boxes == ((0.25, 0.2, 0.1, 0.1),)
+
+
+@pytest.mark.parametrize(
+    ("drift", "expected"),
+    [
+        (["", "no", "yes"], ["not like those that the model was trained on: so it was said for 1 of 3, first with "]),
+        (["", "no", "no"], ["like those that the model was trained on, as far as was known by 2 of them."]),
+        (["", "", ""], []),
+    ],
+)
+def test_report_says_what_rows_say_of_drift(drift: list[str], expected: list[str], tmp_path: Path) -> None:
+    rows = [replace(row, drift=word) for row, word in zip(ROWS, drift, strict=True)]
+    (tmp_path / "verdicts.csv").write_text(lines("csv", rows))
+    assert report_verdicts(tmp_path / "verdicts.csv", tmp_path / "report.html") == 3
+    page = (tmp_path / "report.html").read_text()
+    assert (
+        re.findall(r'<section id="drift">\s*<h2>Drift</h2>\s*<p>Images are (.*?)(?:parts/d.png.)?</p>', page)
+        == expected
+    )
