@@ -16,7 +16,7 @@ from benchmarks.common.records import RESULTS, key, read
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "benchmarks" / "README.md", *sorted(RESULTS.glob("*.md"))]
-STUDIES = ("expert", "thresholds", "schedules")
+STUDIES = ("expert", "thresholds", "promise", "schedules")
 
 
 def _module(name: str) -> ModuleType:
