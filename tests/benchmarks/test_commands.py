@@ -16,7 +16,7 @@ from benchmarks.common.records import RESULTS, key, read
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "benchmarks" / "README.md", *sorted(RESULTS.glob("*.md"))]
-STUDIES = ("expert", "thresholds", "promise", "schedules")
+STUDIES = ("expert", "thresholds", "promise", "schedules", "drift")
 
 
 def _module(name: str) -> ModuleType:
@@ -88,6 +88,7 @@ def test_kept_records_give_the_tables_of_their_suites(tmp_path: Path, monkeypatc
         ("accuracy.expert", ["solar", "--only", "RD", "guided", "--seeds", "0", "1", "2"]),
         ("accuracy.expert", ["tiles", "--root", "ROOT"]),
         ("accuracy.thresholds", ["solar", "tiles", "--root", "ROOT"]),
+        ("accuracy.drift", ["mono", "poly", "tiles", "--root", "ROOT"]),
         ("accuracy.schedules", ["mono", "poly", "tiles", "--root", "ROOT", "--only", "paper", "--steps", "400", "200"]),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import devices, expert, schedules, thresholds
+from benchmarks.accuracy import devices, drift, expert, schedules, thresholds
 from benchmarks.common.records import read
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import expert_cost, image_size
@@ -48,6 +48,12 @@ def test_schedules(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert schedules.main([*arguments, "--only", "average", "decay"]) == 0
     assert "| decay | 1 | " in capsys.readouterr().out
     assert len(read(tmp_path)) == 4
+
+
+def test_drift(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["tiles", "--root", str(root), *_common(tmp_path), "--runs", "1"]
+    assert drift.main(arguments) == 0
+    assert "| tiles | gain 0.85 | " in capsys.readouterr().out
 
 
 def test_devices(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
