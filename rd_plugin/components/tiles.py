@@ -95,6 +95,16 @@ class Tiles:
         whole_rows = _average(maps.unbind(2), columns).transpose(-1, -2)
         return _average(whole_rows.unbind(1), rows).transpose(-1, -2)[..., : size[0], : size[1]]
 
+    def count(self, size: Sequence[int]) -> int:
+        """Return the number of tiles of an image of a height and width.
+
+        Example:
+            >>> Tiles((64, 64), (0, 0)).count((128, 100))
+            4
+        """
+        (rows, columns), _ = self._places(size)
+        return len(rows) * len(columns)
+
     def _places(self, size: Sequence[int]) -> tuple[tuple[range, range], tuple[int, int]]:
         """First rows and columns of the tiles, and how far the image is continued."""
         places, beyond = [], []

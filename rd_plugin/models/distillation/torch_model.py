@@ -132,6 +132,20 @@ class DistillationModel(nn.Module):
         """Return each scale's own map before the blur, of shape ``(N, 1, H, W)``, fine to coarse."""
         return self.anomaly_map_generator.scale_maps(self.deviations(images), images.shape[-2:])
 
+    def anomaly_map(self, deviations: list[Tensor], size: Sequence[int]) -> Tensor:
+        """Return the anomaly map of images.
+
+        Args:
+            deviations: Those of what :meth:`tiles` returned, of shapes ``(N, H_l, W_l)``, fine to coarse.
+            size: Height and width of the images, in pixels.
+
+        Returns:
+            Map of shape ``(N, 1, *size)``.
+        """
+        if self.tiler is None:
+            return self.anomaly_map_generator(deviations, size)
+        return self.tiler.join(self.anomaly_map_generator(deviations, self.tiler.size), size)
+
     def predict(self, images: Tensor) -> InferenceBatch:
         """Return predictions for images that are known to be finite.
 
@@ -146,10 +160,7 @@ class DistillationModel(nn.Module):
             ValueError: If they are of another shape, or smaller than the coarsest stride or a tile.
         """
         self.check(images)
-        tiles = self.tiles(images)
-        anomaly_map = self.anomaly_map_generator(self.deviations(tiles), tiles.shape[-2:])
-        if self.tiler is not None:
-            anomaly_map = self.tiler.join(anomaly_map, images.shape[-2:])
+        anomaly_map = self.anomaly_map(self.deviations(self.tiles(images)), images.shape[-2:])
         return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:

@@ -54,9 +54,15 @@ class Fusion(nn.Module):
         weights = torch.where(known, shares / usual, 0)
         self.weights = weights / weights.sum() if known.any() else shares
 
-    def forward(self, evidence: Tensor) -> Tensor:
-        """Return one map, of shape ``(N, H, W)``, for evidence of shape ``(N, kinds, H, W)``, at least 0.
+    def forward(self, evidence: Tensor, kinds: slice = slice(None)) -> Tensor:
+        """Return the root of the weighted sum, since squared distances add up: in the units of a distance.
 
-        The root of the weighted sum, since squared distances add up: in the units of a distance.
+        Args:
+            evidence: Evidence of shape ``(N, kinds, H, W)``.
+            kinds: Those that are added; by default all.
+
+        Returns:
+            One map, of shape ``(N, H, W)``, at least 0.
         """
-        return (evidence * self.weights.to(evidence.dtype).view(1, -1, 1, 1)).sum(1).sqrt()
+        weights = self.weights[kinds].to(evidence.dtype).view(1, -1, 1, 1)
+        return (evidence[:, kinds] * weights).sum(1).sqrt()

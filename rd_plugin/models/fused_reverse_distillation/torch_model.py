@@ -3,6 +3,8 @@
 
 from typing import Any
 
+import torch
+from anomalib.data import InferenceBatch
 from torch import Tensor
 
 from rd_plugin.models.reverse_distillation import ReverseDistillationModel
@@ -13,9 +15,12 @@ from .light import Light
 
 __all__ = ["FusedReverseDistillationModel"]
 
+# Of the kinds of evidence the last one is that of the image as a whole.
+_OF_A_POSITION, _OF_THE_WHOLE = slice(0, -1), slice(-1, None)
+
 
 class FusedReverseDistillationModel(ReverseDistillationModel):
-    """Reverse distillation whose map is fused from the student's error and the teacher's own features.
+    """Reverse distillation whose map and score are fused from the student's error and the teacher's own features.
 
     Until it has learned from good images it is plain reverse distillation: the map is the cosine's, and images go
     through the networks as they are.
@@ -39,7 +44,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         return super().tiles(self.light(images))
 
     def deviations(self, images: Tensor) -> list[Tensor]:
-        """Return the fused evidence, of shape ``(N, H, W)``, as a single scale.
+        """Return the fused evidence of each position, of shape ``(N, H, W)``, as a single scale.
 
         Args:
             images: Images or tiles, as :meth:`tiles` gives them.
@@ -47,4 +52,32 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         teacher, student = self.distill(images)
         if not self.evidence.known:
             return self.deviation(teacher, student)
-        return [self.fusion(self.evidence(teacher, student))]
+        return [self.fusion(self.evidence(teacher, student), _OF_A_POSITION)]
+
+    def predict(self, images: Tensor) -> InferenceBatch:
+        """Return predictions for images that are known to be finite.
+
+        The map shows the evidence of positions. That of the image as a whole has no place, and joins them in the score:
+        squares add up here, too.
+
+        Args:
+            images: As :meth:`~rd_plugin.models.distillation.DistillationModel.predict` takes them.
+
+        Returns:
+            Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``.
+
+        Raises:
+            TypeError: As that method.
+            ValueError: Likewise, or if images are of another size than those that were learned from.
+        """
+        if not self.evidence.known:
+            return super().predict(images)
+        self.check(images)
+        size = images.shape[-2:]
+        evidence = self.evidence(*self.distill(self.tiles(images)))
+        anomaly_map = self.anomaly_map([self.fusion(evidence, _OF_A_POSITION)], size)
+        # It is the same at each position; of the tiles of an image the highest counts.
+        whole = self.fusion(evidence[..., :1, :1], _OF_THE_WHOLE).flatten()
+        whole = whole.unflatten(0, (-1, 1 if self.tiler is None else self.tiler.count(size))).amax(1, keepdim=True)
+        score = torch.linalg.vector_norm(torch.cat([self.image_score(anomaly_map), whole], dim=1), dim=1, keepdim=True)
+        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)

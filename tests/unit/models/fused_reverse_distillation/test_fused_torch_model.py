@@ -18,7 +18,7 @@ def taught(images: Tensor, **arguments: object) -> FusedReverseDistillationModel
         model.light.learn(model.light.levels(images))
         model.light.strength.fill_(1)
         features = model.distill(model.tiles(images))
-        model.evidence.update(*features, held_back(range(len(images))))
+        model.evidence.update(*features, held_back(range(len(features[0][0]))))
         model.evidence.finish()
         model.fusion.learn(model.evidence(*features)[3::4])
         model.evidence.include_held_back()
@@ -60,13 +60,30 @@ def test_map_is_that_of_the_evidence_and_survives_a_checkpoint() -> None:
     assert [part.mean.shape for part in model.evidence.gaussians.values()] == [(16, 1, 256), (16, 1, 256), (1, 1, 256)]
     evidence = model.evidence(teacher, student)
     assert evidence.shape == (2, 4, 4, 4)
-    expected = torch.einsum("k,nkhw->nhw", model.fusion.weights, evidence).sqrt()
-    torch.testing.assert_close(model.deviations(model.tiles(images)), [expected])
+    weighted = model.fusion.weights.view(4, 1, 1) * evidence
+    torch.testing.assert_close(model.deviations(model.tiles(images)), [weighted[:, :3].sum(1).sqrt()])
+    # The image as a whole has no place in the map, and joins it in the score.
+    found = model(images)
+    expected = (found.anomaly_map.amax((1, 2, 3)).square() + weighted[:, 3, 0, 0]).sqrt()
+    torch.testing.assert_close(found.pred_score[:, 0], expected)
     other = FusedReverseDistillationModel("resnet18", pre_trained=False).eval()
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(other(images).anomaly_map, model(images).anomaly_map)
     with pytest.raises(ValueError, match="images must have one size"):
         model(torch.randn(1, 3, 96, 96))
+
+
+@torch.no_grad()
+def test_of_tiles_the_most_unusual_as_a_whole_counts() -> None:
+    torch.manual_seed(0)
+    model = taught(torch.randn(8, 3, 64, 96), tile_size=64, tile_overlap=32)
+    model.light.strength.fill_(0)
+    images = torch.randn(3, 3, 64, 96)
+    tiles = model.tiles(images)
+    assert tiles.shape == (6, 3, 64, 64)
+    whole = model.fusion.weights[3] * model.evidence(*model.distill(tiles))[:, 3, 0, 0].view(3, 2).amax(1)
+    found = model(images)
+    torch.testing.assert_close(found.pred_score[:, 0], (found.anomaly_map.amax((1, 2, 3)).square() + whole).sqrt())
 
 
 @torch.no_grad()
