@@ -2,7 +2,6 @@
 """Fixtures that unit and integration tests share."""
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,6 @@ TEST_IMAGES = 4
 torch.set_num_threads(1)
 # So are those of the programs that tests start, one beside the other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-_START = time.monotonic()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option by which slow tests fit into the time that a machine has."""
-    parser.addoption("--minutes", type=float, help="skip tests whose turn comes later than that after the start")
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose turn comes too late."""
-    minutes = item.config.getoption("--minutes")
-    if minutes is not None and time.monotonic() - _START > 60 * minutes:
-        pytest.skip(f"its turn came later than {minutes:g} minutes after the start")
 
 
 @pytest.fixture(autouse=True)
