@@ -47,9 +47,14 @@ def _shift(images: Tensor) -> Tensor:
     )
 
 
-def _noise(images: Tensor) -> Tensor:
-    # The same in all channels, as a grey camera's.
+def _grey_noise(images: Tensor) -> Tensor:
+    # The same in all channels.
     return images + _uniform(images, 0, _NOISE) * torch.randn(len(images), 1, *images.shape[-2:]).to(images)
+
+
+def _colour_noise(images: Tensor) -> Tensor:
+    # In each channel its own: to networks that were trained on photographs that is quite another thing.
+    return images + _uniform(images, 0, _NOISE) * torch.randn(images.shape).to(images)
 
 
 def _jpeg(images: Tensor) -> Tensor:
@@ -66,7 +71,7 @@ def _uniform(images: Tensor, low: float, high: float) -> Tensor:
     return torch.empty(len(images), 1, 1, 1).uniform_(low, high).to(images)
 
 
-_CONDITIONS = (_gain, _gamma, _blur, _shift, _noise, _jpeg)
+_CONDITIONS = (_gain, _gamma, _blur, _shift, _grey_noise, _colour_noise, _jpeg)
 
 
 def in_other_light(images: Tensor) -> Tensor:
@@ -78,17 +83,17 @@ def in_other_conditions(images: Tensor) -> Tensor:
     """Return images as they might have been taken in other conditions, one kind of change at a time.
 
     Light (gain up to 1.18, exponent up to 1.25, either way), focus (blur up to 1 pixel), place (shift up to a 64th of
-    the side), sensor (noise up to 5 of 255) and file (JPEG of quality 50 to 95), each by a random amount. Random
-    numbers come from torch's global generator.
+    the side), sensor (noise up to 5 of 255, of a grey camera and in each channel its own) and file (JPEG of quality 50
+    to 95), each by a random amount. Random numbers come from torch's global generator.
 
     Args:
         images: Images of shape ``(N, 3, H, W)`` in [0, 1].
 
     Returns:
-        Images of shape ``(6 N, 3, H, W)`` in [0, 1], cut there as a sensor does: all images in each condition.
+        Images of shape ``(7 N, 3, H, W)`` in [0, 1], cut there as a sensor does: all images in each condition.
 
     Example:
         >>> in_other_conditions(torch.rand(2, 3, 64, 64)).shape
-        torch.Size([12, 3, 64, 64])
+        torch.Size([14, 3, 64, 64])
     """
     return torch.cat([change(images) for change in _CONDITIONS]).clamp(0, 1)

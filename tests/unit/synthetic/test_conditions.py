@@ -13,7 +13,7 @@ def parts() -> torch.Tensor:
 
 def test_each_condition_changes_each_image_a_little() -> None:
     images = parts()
-    changed = in_other_conditions(images).unflatten(0, (6, 8))
+    changed = in_other_conditions(images).unflatten(0, (7, 8))
     assert changed.amin() >= 0
     assert changed.amax() <= 1
     error = (changed - images).abs().mean((2, 3, 4))
@@ -40,9 +40,11 @@ def test_shift_keeps_the_image_but_for_its_place() -> None:
     assert set(rows.tolist()) == {29, 30, 31}
 
 
-def test_sensor_noise_is_grey() -> None:
-    noise = in_other_conditions(parts())[32:40] - parts()
-    torch.testing.assert_close(noise[:, :1].expand_as(noise), noise, atol=1e-6, rtol=0)
+def test_noise_is_that_of_a_grey_camera_and_of_one_for_colours() -> None:
+    grey, coloured = (in_other_conditions(parts())[32:48] - parts().repeat(2, 1, 1, 1)).split(8)
+    torch.testing.assert_close(grey[:, :1].expand_as(grey), grey, atol=1e-6, rtol=0)
+    for noise in coloured:
+        assert torch.corrcoef(noise.flatten(1)).triu(1).abs().max() < 0.1
 
 
 def test_the_same_seed_gives_the_same_changes_at_any_size() -> None:
