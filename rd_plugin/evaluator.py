@@ -45,6 +45,9 @@ class DistillationEvaluator(Evaluator):
         """Forget an earlier run."""
         del trainer, pl_module
         self._seen = {}
+        # Lightning resets those that are logged, not those that were left out.
+        for metric in self.test_metrics:
+            metric.reset()
 
     def on_test_batch_end(
         self,

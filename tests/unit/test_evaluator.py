@@ -118,6 +118,8 @@ class Seen(Callback):
 
 
 def test_auroc_is_that_of_the_models_scores(model: ReverseDistillation, tmp_path: Path) -> None:
+    # What metrics that are left out have seen is forgotten.
+    measure(model, [batch(masks=True, labels=(True,) * 4)] * 2, tmp_path)
     seen = Seen()
     metrics = measure(model, [batch(masks=True) for _ in range(4)], tmp_path, callbacks=[seen])
     labels, scores, masks, maps = (
