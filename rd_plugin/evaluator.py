@@ -2,7 +2,7 @@
 """Evaluation that leaves out what the data cannot answer."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import torch
 from anomalib.data import Batch
@@ -10,6 +10,7 @@ from anomalib.metrics import AUPRO, AUROC, Evaluator, F1Score
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import nn
+from torchmetrics import Metric
 
 __all__ = ["DistillationEvaluator"]
 
@@ -47,7 +48,7 @@ class DistillationEvaluator(Evaluator):
         self._seen = {}
         # Lightning resets those that are logged, not those that were left out.
         for metric in self.test_metrics:
-            metric.reset()
+            cast("Metric", metric).reset()
 
     def on_test_batch_end(
         self,
