@@ -114,7 +114,8 @@ def test_what_is_done_to_images_makes_other_cells(mvtec_root: Path, tmp_path: Pa
     assert content["image_cpu_ms"] > 0
     assert list(content["figures"]) == ["", *DISTURBANCES]
     # Disturbed images were judged anew, by the same model.
-    assert len({figures["map_mean_AUROC"] for figures in content["figures"].values()}) > 1
+    judged = [tuple(figures.items())[:3] for figures in content["figures"].values()]
+    assert len(set(judged)) > len(DISTURBANCES) / 2
     assert ["pixel_AUROC" in figures for figures in content["figures"].values()] == [True] + len(DISTURBANCES) * [False]
     table = pd.read_csv(tmp_path / "folder" / "table.csv").set_index(["model", "images"])["runs"]
     name, images = "anomalib.Padim(n_features=8)", "turned, black corners, 5 to train on"
