@@ -77,6 +77,8 @@ def mvtec_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+# Before pytest-xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests that share a trained model, or a file's fixtures, to one worker, so that each is made once."""
     for item in items:
