@@ -22,6 +22,7 @@ from .conftest import (
     Method,
     Trained,
     data_config,
+    export_as_on_the_card,
     one_method,
     run_cli,
     small_model,
@@ -51,23 +52,17 @@ def test_train_as_on_the_design_card(method: Method, tmp_path: Path, mvtec_root:
     assert "has random weights" in output
 
 
-def _export(trained: Trained, folder: Path, export_type: str) -> Path:
-    """The folder of an export by the design card's command."""
-    arguments = ("--ckpt_path", trained.checkpoint, "--export_type", export_type)
-    run_cli(folder, "export", "--model", f"rd_plugin.{trained.method.__name__}", *arguments)
-    return folder / "results" / "weights" / export_type
-
-
-def test_export_as_on_the_design_card(trained: Trained, tmp_path: Path) -> None:
+def test_export_as_on_the_design_card(exported: Path) -> None:
     """The model's own arguments need not be repeated, and no weights are downloaded: the checkpoint has them all."""
-    model = openvino.Core().read_model(_export(trained, tmp_path, "openvino") / "model.xml")
-    assert model.inputs[0].partial_shape[0].is_dynamic
+    assert openvino.Core().read_model(exported).inputs[0].partial_shape[0].is_dynamic
 
 
 @one_method
-@pytest.mark.parametrize(("export_type", "suffix"), [("onnx", "onnx"), ("torch", "pt")])
+@pytest.mark.parametrize(
+    ("export_type", "suffix"), [("torch", "pt"), pytest.param("onnx", "onnx", marks=pytest.mark.slow)]
+)
 def test_other_exports(trained: Trained, tmp_path: Path, export_type: str, suffix: str) -> None:
-    assert (_export(trained, tmp_path, export_type) / f"model.{suffix}").is_file()
+    assert (export_as_on_the_card(trained, tmp_path, export_type) / f"model.{suffix}").is_file()
 
 
 @pytest.mark.parametrize("subcommand", ["fit", "validate", "test"])

@@ -132,7 +132,10 @@ def test_disk_that_is_full_of_pictures(mvtec_root: Path, tmp_path: Path) -> None
     assert not list(tmp_path.rglob("*.partial"))
 
 
-@pytest.mark.parametrize("kind", list(ExportType))
+# OpenVINO's goes through ONNX.
+@pytest.mark.parametrize(
+    "kind", [ExportType.TORCH, ExportType.OPENVINO, pytest.param(ExportType.ONNX, marks=pytest.mark.slow)]
+)
 def test_disk_that_is_full_at_an_export_leaves_the_old_one(kind: ExportType, tmp_path: Path) -> None:
     model = _model()
     file = _engine(tmp_path).export(model, kind, export_root=tmp_path)

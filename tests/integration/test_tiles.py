@@ -13,23 +13,28 @@ from rd_plugin import MVTec
 from rd_plugin.components import Tiles
 
 from .conftest import BACKBONE, METHODS, WEIGHTS, Method
-from .test_agreement import MODEL, _check, _run_onnx, _run_openvino, _run_torch, _verdict
+from .test_agreement import MODEL, Run, _check, _run_onnx, _run_openvino, _run_torch, _verdict
 
 # Tiles that do not end with the image, and overlap in one direction.
 TILES = {"tile_size": (32, 40), "tile_overlap": (8, 0)}
 
 
+RUNTIMES = ((ExportType.TORCH, _run_torch), (ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, _run_openvino))
+
+
 @pytest.mark.parametrize(
-    ("method", "deviation"),
+    ("method", "deviation", "runtimes"),
     [
-        (METHODS[0], "mahalanobis"),
-        pytest.param(METHODS[1], "cosine", marks=pytest.mark.slow),
-        pytest.param(METHODS[2], "cosine", marks=pytest.mark.slow),
+        (METHODS[0], "mahalanobis", RUNTIMES[-1:]),
+        pytest.param(METHODS[0], "mahalanobis", RUNTIMES[:-1], marks=pytest.mark.slow),
+        pytest.param(METHODS[1], "cosine", RUNTIMES, marks=pytest.mark.slow),
+        pytest.param(METHODS[2], "cosine", RUNTIMES, marks=pytest.mark.slow),
     ],
 )
 def test_exports_judge_as_the_engine(
     method: Method,
     deviation: str,
+    runtimes: tuple[tuple[ExportType, Run], ...],
     mvtec_root: Path,
     files: list[Path],
     tmp_path: Path,
@@ -49,10 +54,6 @@ def test_exports_judge_as_the_engine(
     assert np.std([verdict.score for verdict in expected]) > 0.01
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     monkeypatch.chdir(tmp_path)  # OpenVINO's inferencer leaves a cache where it runs
-    for kind, run in (
-        (ExportType.TORCH, _run_torch),
-        (ExportType.ONNX, _run_onnx),
-        (ExportType.OPENVINO, _run_openvino),
-    ):
+    for kind, run in runtimes:
         path = engine.export(model, kind, export_root=tmp_path)
         _check(run(path, judged), expected)

@@ -70,6 +70,7 @@ def test_maps_of_a_wide_resnet_are_theirs(wide, monkeypatch, mode):
     check_maps(theirs, ours)
 
 
+@pytest.mark.slow
 def test_silent_channels_of_a_wide_resnet_learn_nothing(wide):
     _, ours = wide
     block = ours.model.bottleneck.embedding[1]
