@@ -109,7 +109,8 @@ class PredictionVisualizer(ImageVisualizer):
                 place = self._place(item.image_path) or f"{dataloader_idx}_{batch_idx:05}_{index:03}.png"
                 path = Path(self.output_dir) / place
                 path.parent.mkdir(parents=True, exist_ok=True)
-                picture.save(path)
+                # Three times as fast as Pillow's default, for files that are two fifths larger.
+                picture.save(path, compress_level=1)
 
     def _place(self, file: str | None) -> Path | None:
         """Where the picture of a file goes, below the folder of pictures."""

@@ -32,7 +32,8 @@ from torch.export import Dim
 from torchvision.transforms.v2 import Resize, Transform
 from torchvision.transforms.v2.functional import resize
 
-from rd_plugin import ExactPreProcessor, ReverseDistillation, SolarCells
+from benchmarks.common.trained import load_trained
+from rd_plugin import ExactPreProcessor, SolarCells
 from rd_plugin.export import exportable
 
 SIDES = (300, 512, 1024)
@@ -209,7 +210,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--ours", type=Path, help="checkpoint of rd_plugin's ReverseDistillation")
+    parser.add_argument("--ours", type=Path, help="checkpoint of one of the package's models")
     parser.add_argument("--theirs", type=Path, help="checkpoint of anomalib's ReverseDistillation")
     parser.add_argument(
         "--count", type=int, default=100, help="images, spread over the test set (default: %(default)s)"
@@ -229,8 +230,8 @@ def main(options: Sequence[str] | None = None) -> None:
     ]
     models: dict[str, AnomalibModule] = {}
     if arguments.ours:
-        models["ours"] = ReverseDistillation.load_from_checkpoint(arguments.ours, visualizer=False)
-        spoiled = ReverseDistillation.load_from_checkpoint(arguments.ours, visualizer=False)
+        models["ours"] = load_trained(arguments.ours, visualizer=False)
+        spoiled = load_trained(arguments.ours, visualizer=False)
         spoiled.pre_processor = AnomalibPreProcessor(models["ours"].pre_processor.transform)
         models["ours, anomalib's resize"] = spoiled
     if arguments.theirs:

@@ -25,7 +25,7 @@ from benchmarks.common import command
 from benchmarks.common.grid import Cell
 from benchmarks.common.records import Record
 from benchmarks.common.tables import group, markdown
-from rd_plugin import ReverseDistillation
+from benchmarks.common.trained import load_trained
 
 from .deployed import compile_for_latency, export
 from .timing import CIRCUMSTANCES, circumstances, describe, take_turns
@@ -44,13 +44,7 @@ def compute(checkpoint: Path, data: str) -> dict[str, Any]:
     datamodule.setup()
     with tempfile.TemporaryDirectory() as folder:
         paths = {
-            name: export(
-                ReverseDistillation(pre_trained=False),
-                Path(folder) / name,
-                compression,
-                datamodule,
-                ckpt_path=checkpoint,
-            )
+            name: export(load_trained(checkpoint), Path(folder) / name, compression, datamodule)
             for name, compression in COMPRESSIONS.items()
         }
         sizes = {name: path.with_suffix(".bin").stat().st_size / 2**20 for name, path in paths.items()}

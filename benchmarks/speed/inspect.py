@@ -32,7 +32,8 @@ from benchmarks.common import command
 from benchmarks.common.grid import Cell
 from benchmarks.common.records import Record
 from benchmarks.common.tables import group, markdown
-from rd_plugin import Inspector, ReverseDistillation, SolarCells
+from benchmarks.common.trained import load_trained
+from rd_plugin import Inspector, SolarCells
 from rd_plugin.inspection import CSVFile, Row, Source
 from rd_plugin.inspection.pipeline import in_order
 
@@ -93,9 +94,7 @@ def throughput(checkpoint: Path, side: int, threads: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = _files(folder, side, _IMAGES)
-        model = export(
-            ReverseDistillation(pre_trained=False), folder, None, SolarCells(num_workers=0), ckpt_path=checkpoint
-        )
+        model = export(load_trained(checkpoint), folder, None, SolarCells(num_workers=0))
         inspector = Inspector(model, threads=threads, workers=threads)
         arrays = [np.asarray(Image.open(file).convert("RGB")) for file in files]
         workers = threads + inspector.judge_of_images.parallel
@@ -171,9 +170,7 @@ def memory(checkpoint: Path, count: int, threads: int) -> dict[str, Any]:
         good = _files(folder, 300, _BAD - 1)
         bad = folder / "bad.png"
         bad.write_bytes(good[0].read_bytes()[:1000])
-        model = export(
-            ReverseDistillation(pre_trained=False), folder, None, SolarCells(num_workers=0), ckpt_path=checkpoint
-        )
+        model = export(load_trained(checkpoint), folder, None, SolarCells(num_workers=0))
         inspector = Inspector(model, threads=threads, workers=threads)
         table = CSVFile(folder / "verdicts.csv")
         sources = (Source(str(file)) for file in islice(cycle([*good, bad]), count))
@@ -232,7 +229,7 @@ def table(records: list[Record]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a run has failed."""
     parser = command.build_parser("benchmarks.speed.inspect", __doc__, ["throughput", "memory"], device="cpu")
-    parser.add_argument("--checkpoint", type=Path, help="of ReverseDistillation")
+    parser.add_argument("--checkpoint", type=Path, help="of one of the package's models")
     parser.add_argument("--sides", type=int, nargs="+", default=[300, 512, 1024], help="(default: %(default)s)")
     parser.add_argument("--images", type=int, default=10000, help="for memory (default: %(default)s)")
     return command.run(parser, parser.parse_args(arguments), grid, table)

@@ -20,7 +20,7 @@ exit status:
      `rd-plugin SUBCOMMAND ... --traceback` shows where they came from, -v what other libraries say
   3  something else failed; a traceback is shown"""
 
-_CHECKPOINT = "results/ReverseDistillation/my_parts/latest/weights/lightning/model.ckpt"
+_CHECKPOINT = "results/FusedReverseDistillation/my_parts/latest/weights/lightning/model.ckpt"
 _DATA = "--model rd_plugin.ReverseDistillation --data PartsFolder --data.root my_parts"
 
 # One for each subcommand.
