@@ -3,8 +3,10 @@
 
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from anomalib.data import ImageBatch, ImageItem, NumpyImageBatch, NumpyImageItem
 from anomalib.visualization import ImageVisualizer
@@ -103,14 +105,18 @@ class PredictionVisualizer(ImageVisualizer):
         del pl_module, outputs
         if self.output_dir is None:
             self.output_dir = Path(trainer.default_root_dir) / "images"
-        for index, item in enumerate(batch):
-            picture = self._draw(item)
-            if picture is not None:
-                place = self._place(item.image_path) or f"{dataloader_idx}_{batch_idx:05}_{index:03}.png"
-                path = Path(self.output_dir) / place
-                path.parent.mkdir(parents=True, exist_ok=True)
-                # Three times as fast as Pillow's default, for files that are two fifths larger.
-                picture.save(path, compress_level=1)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            # Lists, so that what fails in a thread fails here.
+            list(threads.map(self._write, batch, (f"{dataloader_idx}_{batch_idx:05}_{i:03}.png" for i in count())))
+
+    def _write(self, item: Any, name: str) -> None:
+        """Draw and write the picture of an image, which has this name if it did not come from a file."""
+        picture = self._draw(item)
+        if picture is not None:
+            path = cast("Path", self.output_dir) / (self._place(item.image_path) or name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Three times as fast as Pillow's default, for files that are two fifths larger.
+            picture.save(path, compress_level=1)
 
     def _place(self, file: str | None) -> Path | None:
         """Where the picture of a file goes, below the folder of pictures."""
