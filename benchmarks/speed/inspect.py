@@ -81,7 +81,10 @@ def _benchmark_app(model: Path, side: int, threads: int, seconds: float, folder:
         msg = "there is no benchmark_app beside Python; it comes with the package openvino."
         raise RuntimeError(msg)
     shape = f"[1,3,{side},{side}]"
-    options = ["-hint", "throughput", "-infer_precision", "f32", "-nthreads", threads, "-t", int(seconds)]
+    # It takes -nthreads only without a hint.
+    settings = folder / "settings.json"
+    settings.write_text(json.dumps({"CPU": {"INFERENCE_NUM_THREADS": str(threads)}}))
+    options = ["-hint", "throughput", "-infer_precision", "f32", "-load_config", settings, "-t", int(seconds)]
     report = ["-json_stats", "-report_type", "no_counters", "-report_folder", folder]
     arguments = [program, "-m", model, "-d", "CPU", "-data_shape", shape, *options, *report]
     subprocess.run([str(word) for word in arguments], check=True, capture_output=True, text=True)
