@@ -5,6 +5,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from .judge import Judge, Precision, Prediction, to_prediction
@@ -53,8 +54,7 @@ class OpenVINOJudge(Judge):
         if len(sides) == 2:
             self.image_size = (sides[0], sides[1])
         steps = ov.preprocess.PrePostProcessor(model)
-        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-        steps.input().model().set_layout(ov.Layout("NCHW"))
+        steps.input().tensor().set_element_type(ov.Type.u8)
         steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
         hints = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": mode.upper()}
         if threads is not None:
@@ -69,7 +69,9 @@ class OpenVINOJudge(Judge):
 
     def judge(self, image: np.ndarray) -> Prediction:
         """Judge an image, beside those of other threads."""
-        batch = np.ascontiguousarray(image)[None]
+        batch = np.empty((1, image.shape[2], *image.shape[:2]), np.uint8)
+        # OpenVINO would take a quarter of its time for this, at 1,024 pixels.
+        cv2.split(np.ascontiguousarray(image), list(batch[0]))
         request = self._idle.get()
         try:
             request.start_async(batch, share_inputs=True)

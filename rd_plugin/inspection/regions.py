@@ -54,7 +54,7 @@ def find_regions(mask: np.ndarray, anomaly_map: np.ndarray | None, size: tuple[i
     peaks: list[float | None] = [None] * count
     if anomaly_map is not None:
         highest = np.full(count, -np.inf)
-        np.maximum.at(highest, labels.ravel().astype(np.intp), anomaly_map.ravel())
+        np.maximum.at(highest, labels[mask], anomaly_map[mask])
         peaks = [round(float(peak), 6) for peak in highest]
     down, across = size[0] / mask.shape[0], size[1] / mask.shape[1]
     regions = []
