@@ -61,7 +61,7 @@ def test_from_a_folder_to_verdicts_from_any_directory(parts: Path) -> None:
     arguments = ("train", "--config", "folder", "--data.root", parts.name, *SMALL)
     trained = run_cli(folder, *arguments, program="rd-plugin")
     assert "12 good images, 4 defects, no masks" in trained
-    checkpoint = "results/ReverseDistillation/Prüfteile 2024/v0/weights/lightning/model.ckpt"
+    checkpoint = "results/FusedReverseDistillation/Prüfteile 2024/v0/weights/lightning/model.ckpt"
     assert f"rd-plugin inspect '{checkpoint}' FOLDER" in trained
     judged = run_cli(folder, "inspect", checkpoint, f"{parts.name}/defect", program="rd-plugin")
     assert judged.count("Prüfteile 2024/defect/stain/00") == 4
