@@ -83,7 +83,8 @@ def learn_statistics(model: "ov.Model", images: Iterable[np.ndarray]) -> None:
     for (centring, product), scale in zip(found, scales, strict=True):
         mean, whitening = scale.finish()
         _replace(centring, _SIGNS[centring.get_type_name()] * mean)
-        _replace(product, whitening)
+        # As OpenVINO holds a matrix that is the same for all positions.
+        _replace(product, whitening.mT if product.get_attributes()["transpose_b"] else whitening)
 
 
 class _Residuals:
@@ -132,4 +133,4 @@ def _replace(operation: "ov.Node", constant: torch.Tensor) -> None:
     """Give an operation another constant as its second input."""
     import openvino as ov
 
-    operation.input(1).replace_source_output(ov.op.Constant(constant.numpy()).output(0))
+    operation.input(1).replace_source_output(ov.op.Constant(constant.contiguous().numpy()).output(0))

@@ -60,6 +60,8 @@ class OpenVINOJudge(Judge):
         if threads is not None:
             hints["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = core.compile_model(steps.build(), "CPU", hints)
+        # OpenVINO looks numpy up at the first array; two threads that do so at once wait for each other for ever.
+        ov.Tensor(np.zeros(1, np.uint8))
         self._names = [output.get_any_name() for output in compiled.outputs]
         self.parallel = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         # Not OpenVINO's AsyncInferQueue: a request that fails there calls nobody back, and blocks all others.

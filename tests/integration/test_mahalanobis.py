@@ -85,7 +85,10 @@ def test_int8_keeps_the_order_of_scores(
     mvtec_root: Path,
     tmp_path: Path,
     compression: CompressionType,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Statistics of twelve images, learned anew, take scores out of the range that normalization cuts them off at.
+    monkeypatch.setattr(model.post_processor, "enable_normalization", False)
     arguments = {"compression_type": compression, "datamodule": _data(mvtec_root)}
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)
     if compression == CompressionType.INT8_PTQ:
@@ -98,7 +101,9 @@ def test_int8_keeps_the_order_of_scores(
     with torch.inference_mode():
         expected = model(images).pred_score.flatten()
     labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
-    assert float(binary_auroc(scores, labels)) == pytest.approx(float(binary_auroc(expected, labels)), abs=0.05)
+    # torchmetrics takes what is beyond 1 for logits.
+    found, wanted = (float(binary_auroc(judged / judged.max(), labels)) for judged in (scores, expected))
+    assert found == pytest.approx(wanted, abs=0.05)
 
 
 def test_run_without_validation_leaves_a_checkpoint_that_predicts(tmp_path: Path, mvtec_root: Path) -> None:

@@ -60,6 +60,32 @@ def test_statistics_are_replaced_by_those_of_the_images_given(model: ReverseDist
     assert np.abs(before / expected - 1).max() > 0.1
 
 
+def of_vectors(transposed: bool) -> openvino.Model:
+    """A model that compares three numbers of an image with statistics, as the fused one does of the image as a whole."""
+    ops = openvino.opset13
+    images = ops.parameter([1, 3, SIDE, SIDE], name="images")
+    spread = ops.reduce_mean(ops.multiply(images, images), np.array([2, 3]), keep_dims=False)
+    centred = ops.add(ops.unsqueeze(spread, np.array(0)), np.zeros((1, 1, 3), np.float32))
+    product = ops.matmul(centred, np.eye(3, dtype=np.float32)[None], transpose_a=False, transpose_b=transposed)
+    return openvino.Model([product], [images])
+
+
+def test_matrices_that_are_held_transposed_do_the_same() -> None:
+    seen = images(40, seed=1)
+    # So that numbers go together, and matrices are not their own transposes.
+    seen[:, 1] = 0.7 * seen[:, 0] + 0.3 * seen[:, 1]
+    seen *= torch.linspace(0.5, 1, len(seen))[:, None, None, None]
+    results = []
+    for transposed in (False, True):
+        model = of_vectors(transposed)
+        learn_statistics(model, (image[None].numpy() for image in seen))
+        compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        results.append(np.concatenate([compiled(image[None].numpy())[0] for image in seen]))
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
+    # What is usual is about one.
+    assert 0.1 < np.square(results[0]).mean() < 1.5
+
+
 def test_model_with_another_deviation_is_left_as_it_is() -> None:
     inputs = openvino.opset13.parameter([1, 3, 8, 8])
     product = openvino.opset13.matmul(inputs, np.ones((8, 8), dtype=np.float32), transpose_a=False, transpose_b=False)
