@@ -61,7 +61,7 @@ def test_statistics_are_replaced_by_those_of_the_images_given(model: ReverseDist
 
 
 def of_vectors(transposed: bool) -> openvino.Model:
-    """A model that compares three numbers of an image with statistics, as the fused one does with those of all of it."""
+    """A model that compares three numbers of an image with statistics, as the fused one does."""
     ops = openvino.opset13
     images = ops.parameter([1, 3, SIDE, SIDE], name="images")
     spread = ops.reduce_mean(ops.multiply(images, images), np.array([2, 3]), keep_dims=False)
