@@ -195,8 +195,8 @@ def test_exports_of_one_size_judge_as_the_engine(
             _check(run(export(export_type=kind, input_size=size), files[size]), expected[size])
 
 
-# Statistics of twelve images magnify each rounding, so that distances would tell nothing of the resize. What is expected
-# sets the range of scores.
+# Statistics of twelve images magnify each rounding, so that distances would tell nothing of the resize. What is
+# expected sets the range of scores.
 @pytest.mark.slow
 @pytest.mark.usefixtures("expected")
 @pytest.mark.parametrize(
