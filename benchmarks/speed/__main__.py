@@ -13,18 +13,14 @@ the package, torch or the machine has changed, or with ``--retry all``.
 """
 
 import argparse
-import gc
 import multiprocessing
-import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-import torch
 from anomalib.deploy import CompressionType
 
 from benchmarks.common import command
@@ -35,6 +31,7 @@ from benchmarks.common.tables import group, markdown
 from .deployed import latency, weight_size
 from .sides import SIDE, anomaly_map, build_model, inference, map_difference, training_step
 from .timing import CIRCUMSTANCES, circumstances, describe
+from .worker import work
 
 # What a comparison is called, what its figures hang on, and what measures it.
 Comparison = tuple[str, dict[str, Any], Callable[[], dict[str, Any]]]
@@ -45,23 +42,6 @@ def _row(unit: str, ours: float, theirs: float, ratio: float | None = None) -> d
     return {"unit": unit, "ours": ours, "theirs": theirs, "ratio": theirs / ours if ratio is None else ratio}
 
 
-def _worker(connection: Connection, make: Callable[[], Callable[[], None]], warm_up: int, threads: int) -> None:
-    """Run turns as they are asked for; the answer is seconds, and in the end the peak memory in MiB."""
-    torch.set_num_threads(threads)
-    run = make()
-    for _ in range(warm_up):
-        run()
-    connection.send(None)
-    while repeats := connection.recv():
-        gc.collect()
-        start = time.perf_counter()
-        for _ in range(repeats):
-            run()
-        connection.send((time.perf_counter() - start) / repeats)
-    on_device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else 0
-    connection.send(on_device or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
 def compare(what: str, task: Task, turns: int, repeats: int, how: dict[str, Any], machine: Machine) -> dict[str, Any]:
     """Let both sides take turns at a task; return a row for time and one for peak memory."""
     context = multiprocessing.get_context("spawn")
@@ -69,7 +49,7 @@ def compare(what: str, task: Task, turns: int, repeats: int, how: dict[str, Any]
     for side in ("ours", "theirs"):
         here, there = context.Pipe()
         make = partial(task, side, device=machine.device, **how)
-        process = context.Process(target=_worker, args=(there, make, 2, machine.threads))
+        process = context.Process(target=work, args=(there, make, 2, machine.threads))
         process.start()
         here.recv()
         sides[side] = (process, here)

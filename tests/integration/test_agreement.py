@@ -17,7 +17,7 @@ from anomalib.engine import Engine
 from PIL import Image
 from torchvision.transforms.v2.functional import resize
 
-from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, MVTec, ReverseDistillation
+from rd_plugin import FusedReverseDistillation, MVTec
 from rd_plugin.models.distillation import Distillation
 
 from .conftest import BACKBONE, METHODS, WEIGHTS, Method, run_openvino
@@ -195,16 +195,7 @@ def test_exports_of_one_size_judge_as_the_engine(
             _check(run(export(export_type=kind, input_size=size), files[size]), expected[size])
 
 
-# Statistics of twelve images magnify each rounding, so that distances would tell nothing of the resize. What is
-# expected sets the range of scores.
 @pytest.mark.slow
-@pytest.mark.usefixtures("expected")
-@pytest.mark.parametrize(
-    "model",
-    [(ReverseDistillation, "cosine"), (ExpertReverseDistillation, "cosine")],
-    indirect=True,
-    ids=lambda parameters: parameters[0].__name__,
-)
 def test_int8_exports_resize_as_the_engine(
     export: Callable[..., Path], files: dict[tuple[int, int], list[Path]], mvtec_root: Path
 ) -> None:
