@@ -1,17 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reverse distillation for anomalib: RD4AD (CVPR 2022) and RD with Expert (AAAI 2025) as anomalib models."""
+"""Reverse distillation for anomalib: RD4AD (CVPR 2022) and RD with Expert (AAAI 2025) as anomalib models.
 
+Names are loaded when the first is asked for; until then, an import of the package takes no time.
+"""
+
+import importlib
 import warnings
+from typing import TYPE_CHECKING, Any
 
-with warnings.catch_warnings():
-    # Of anomalib and timm, about how they import one another; nobody here can do anything about it.
-    warnings.simplefilter("ignore", FutureWarning)
-    from rd_plugin.configurations import configuration
-    from rd_plugin.data import MVTec, OneClass, PartsFolder, SolarCells
-    from rd_plugin.export import ExactPreProcessor
-    from rd_plugin.inspection import Inspector
-    from rd_plugin.models import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
-    from rd_plugin.registration import prepare_command_line, register
+from wrapt import when_imported
+
+from rd_plugin.registration import prepare_command_line, register
+
+if TYPE_CHECKING:
+    from rd_plugin.interface import (
+        ExactPreProcessor,
+        ExpertReverseDistillation,
+        FusedReverseDistillation,
+        Inspector,
+        MVTec,
+        OneClass,
+        PartsFolder,
+        ReverseDistillation,
+        SolarCells,
+        configuration,
+    )
 
 __all__ = [
     "ExactPreProcessor",
@@ -26,5 +39,24 @@ __all__ = [
     "configuration",
 ]
 
-register()
-prepare_command_line()
+when_imported("anomalib.models")(register)
+when_imported("anomalib.cli.cli")(prepare_command_line)
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public names, and with them the rooms of the package."""
+    if not name.startswith("_"):
+        with warnings.catch_warnings():
+            # Of anomalib and timm, about how they import one another; nobody here can do anything about it.
+            warnings.simplefilter("ignore", FutureWarning)
+            interface = importlib.import_module("rd_plugin.interface")
+        globals().update({public: getattr(interface, public) for public in __all__})
+        if name in globals():
+            return globals()[name]
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

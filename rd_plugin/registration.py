@@ -2,120 +2,51 @@
 """What importing the package changes in anomalib; nothing else does.
 
 jsonargparse, and with it ``anomalib train``, finds a class by its import path with nothing done. ``get_model`` and
-``anomalib benchmark`` import only from modules on anomalib's list; this package is added there. And anomalib 2.7's
-command line takes ``--seed_everything`` without ever reading it, meets a results folder that it cannot make with a bare
-error of the system's, and exports or tests models that were never trained; in a process that runs it, these are looked
-at, and a schedule of validations that is given but is Lightning's default is told from one that is not given.
+``anomalib benchmark`` import only from modules on anomalib's list; this package is added there. anomalib's command line
+heeds arguments that it does not look at, and knows the package's classes by name.
+
+Each is called when anomalib itself is imported: that takes seconds, which the tool's help does without.
 """
 
 import functools
+import importlib
 import sys
-from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
-from anomalib.models import ALLOWED_MODULES
-from lightning import seed_everything
-
-from rd_plugin.storage import check_folder
-
-__all__ = ["heed_arguments", "prepare_command_line", "register"]
-
-_SCHEDULE = {"--trainer.check_val_every_n_epoch", "--trainer.val_check_interval"}
-# These would go on with random weights, and write results that look like any others.
-_OF_TRAINED_MODELS = {"validate", "test", "predict", "export"}
+__all__ = ["prepare_command_line", "register"]
 
 
-def register() -> None:
-    """Allow ``get_model({"class_path": "rd_plugin.<Model>"})``; doing it twice changes nothing."""
-    ALLOWED_MODULES.update({"rd_plugin", "rd_plugin.models"})
-
-
-def _heed_schedule(arguments: Any, given: Sequence[str]) -> None:
-    """Leave it to the trainer when to validate, if the command line says so, though in Lightning's own default.
-
-    A trainer does not tell an argument that was given from one that was not. The model's ``validations`` becomes
-    ``None``, in the configuration that anomalib writes beside the run, too, unless it is given itself.
+def register(models: ModuleType) -> None:
+    """Allow ``get_model({"class_path": "rd_plugin.<Model>"})``; doing it twice changes nothing.
 
     Args:
-        arguments: Those of a subcommand, as parsed.
-        given: The words of the command line.
+        models: The module ``anomalib.models``.
     """
-    model = arguments.get("model")
-    names = {word.partition("=")[0] for word in given}
-    own = model is not None and str(model.get("class_path", "")).startswith("rd_plugin.")
-    if own and names & _SCHEDULE and "--model.validations" not in names and "validations" in model["init_args"]:
-        model["init_args"]["validations"] = None
+    models.ALLOWED_MODULES.update({"rd_plugin", "rd_plugin.models"})
 
 
-def _heed_tiler(arguments: Any) -> None:
-    """Check what anomalib's tiler would meet with an error of its own.
+def prepare_command_line(cli: ModuleType) -> None:
+    """Let ``anomalib <subcommand>`` know the package's classes, and heed what ``unread_arguments`` names.
+
+    Doing it twice changes nothing.
 
     Args:
-        arguments: Those of a subcommand, as parsed.
-
-    Raises:
-        ValueError: If it has no stride.
+        cli: The module ``anomalib.cli.cli``, which a pipeline in Python does not import.
     """
-    callbacks = (arguments.get("trainer") or {}).get("callbacks") or []
-    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
-        name = str(callback.get("class_path", "")).rpartition(".")[2]
-        settings = callback.get("init_args") or {}
-        if name == "TilerConfigurationCallback" and settings.get("enable") and settings.get("stride") is None:
-            msg = (
-                "trainer.callbacks: anomalib's TilerConfigurationCallback needs stride beside tile_size; the package's "
-                "own models take model.tile_size and model.tile_overlap in its place."
-            )
-            raise ValueError(msg)
-
-
-def heed_arguments(subcommand: str, arguments: Any, given: Sequence[str] = ()) -> None:
-    """Act on what anomalib's command line takes and does not look at, before anything is built.
-
-    The seed does what its help says: ``True``, anomalib's default, draws one and logs it; ``False`` seeds nothing. The
-    seed that was used replaces the argument in the configuration that anomalib writes beside the run, as in Lightning's
-    own command line.
-
-    Args:
-        subcommand: Such as ``"train"``.
-        arguments: Its arguments, as parsed.
-        given: The words of the command line, which tell what was given from what is a default.
-
-    Raises:
-        OSError: If the results folder cannot be written to; names the argument.
-        ValueError: If one of the package's models is to be tested, used or exported without a checkpoint, or anomalib's
-            tiler has no stride.
-    """
-    arguments = arguments or {}
-    folder = arguments.get("default_root_dir")
-    # An export with a folder of its own writes nothing there.
-    if folder is not None and "://" not in str(folder) and arguments.get("export_root") is None:
-        check_folder(folder, 0, "default_root_dir")
-    _heed_tiler(arguments)
-    model = arguments.get("model")
-    ours = model is not None and str(model.get("class_path", "")).startswith("rd_plugin.")
-    if subcommand in _OF_TRAINED_MODELS and ours and arguments.get("ckpt_path") is None:
-        msg = f"ckpt_path is missing: without a checkpoint {subcommand} would take a model that has not been trained."
-        raise ValueError(msg)
-    seed = arguments.get("seed_everything", False)
-    if seed is not False:
-        arguments["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)
-    _heed_schedule(arguments, given)
-
-
-def prepare_command_line() -> None:
-    """Let ``anomalib <subcommand>`` heed the arguments that :func:`heed_arguments` names.
-
-    Nothing is changed in a process that is not that command; ``rd-plugin`` needs no preparation.
-    """
-    # Not imported: a pipeline in Python has no command line.
-    module = sys.modules.get("anomalib.cli.cli")
-    if module is None or hasattr(module.AnomalibCLI.before_instantiate_classes, "__wrapped__"):
+    importlib.import_module("rd_plugin.interface")
+    if hasattr(cli.AnomalibCLI.before_instantiate_classes, "__wrapped__"):
         return
-    unprepared = module.AnomalibCLI.before_instantiate_classes
+    unprepared = cli.AnomalibCLI.before_instantiate_classes
 
     @functools.wraps(unprepared)
-    def prepared(cli: Any) -> None:
-        unprepared(cli)
-        heed_arguments(cli.config["subcommand"], cli.config[cli.config["subcommand"]], sys.argv)
+    def prepared(self: Any) -> None:
+        from rd_plugin.unread_arguments import heed_arguments
 
-    module.AnomalibCLI.before_instantiate_classes = prepared
+        unprepared(self)
+        # The tool's command line does so itself, when it has completed its arguments.
+        if not type(self).__module__.startswith("rd_plugin."):
+            subcommand = self.config["subcommand"]
+            heed_arguments(subcommand, self.config[subcommand], sys.argv)
+
+    cli.AnomalibCLI.before_instantiate_classes = prepared

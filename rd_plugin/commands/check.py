@@ -10,9 +10,7 @@ from jsonargparse.typing import PositiveInt
 from rd_plugin.data.check import MAX_PIXELS, SPLITS, allow_pixels, check_datamodule, set_up
 from rd_plugin.data.check.callback import listing
 
-__all__ = ["DESCRIPTION", "add_arguments", "run"]
-
-DESCRIPTION = "Look at every image and mask of a data module, and at how they are split."
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -9,15 +9,15 @@ from typing import Any
 from anomalib import __version__
 from anomalib.cli import AnomalibCLI
 from anomalib.data.errors import MisMatchError
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-import rd_plugin  # noqa: F401  # its models and data modules are known by name from the start
-from rd_plugin.registration import heed_arguments
+import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
+from rd_plugin.unread_arguments import heed_arguments
 
 from . import check, convert, inspect, report
 from .export_place import beside_checkpoint
-from .help_text import EXAMPLES, EXIT_STATUSES, HelpAll, ShortHelp
+from .help_text import SUBCOMMANDS, describe, describe_subcommand, new_parser
 from .recorded_model import check_is_there, with_recorded_model
 from .sections import accept_sections
 from .sentences import sentence
@@ -29,12 +29,7 @@ __all__ = ["CommandLine", "WrongInput"]
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only when a trainer is built and a model's weights are read.
 _ON_DATA = {"fit", "train", "validate", "test"}
-_OWN = {
-    "check": check.DESCRIPTION,
-    "convert": convert.DESCRIPTION,
-    "inspect": inspect.DESCRIPTION,
-    "report": report.DESCRIPTION,
-}
+_OWN = ("check", "convert", "inspect", "report")
 
 
 class WrongInput(Exception):  # noqa: N818  # no error of the program's
@@ -78,36 +73,20 @@ class CommandLine(AnomalibCLI):
     def init_parser(**kwargs: Any) -> ArgumentParser:
         """Return a parser that raises its errors."""
         kwargs.setdefault("dump_header", [f"anomalib=={__version__}"])
-        parser = ArgumentParser(prog="rd-plugin", exit_on_error=False, formatter_class=ShortHelp, **kwargs)
-        parser.add_argument("--help_all", action=HelpAll, help="Show all arguments, Lightning's trainer's included.")
-        parser.add_argument(
-            "-c",
-            "--config",
-            action=ActionConfigFile,
-            help="Configuration: a file, or the name of one of the package's own, such as quickstart.",
-        )
-        return parser
+        return new_parser(**kwargs)
 
     @staticmethod
     def anomalib_subcommands() -> dict[str, dict[str, str]]:
         """Return the subcommands that are not Lightning's, with their descriptions."""
-        own = {name: {"description": description} for name, description in _OWN.items()}
+        own = {name: {"description": SUBCOMMANDS[name].summary} for name in _OWN}
         return {**AnomalibCLI.anomalib_subcommands(), **own}
 
     def add_subcommands(self, **kwargs: Any) -> None:
         """Add all subcommands, each with an example."""
         super().add_subcommands(**kwargs)
-        self.parser.add_argument("-v", "--verbose", action="store_true", help="Show what other libraries say, too.")
-        self.parser.add_argument("--traceback", action="store_true", help="Show where an error came from.")
-        self.parser.description = (
-            "Reverse distillation for anomalib: train on images of good parts, and judge others.\n"
-            "`rd-plugin SUBCOMMAND --help` has an example of each."
-        )
-        self.parser.epilog = EXIT_STATUSES
+        describe(self.parser)
         for name, parser in self.subcommand_parsers.items():
-            parser.formatter_class = ShortHelp
-            parser.epilog = f"example:\n  {EXAMPLES[name]}\n\n{EXIT_STATUSES}"
-            parser.description = self.anomalib_subcommands().get(name, {}).get("description", parser.description)
+            describe_subcommand(name, parser)
 
     def add_predict_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments of ``predict``, which takes a training's configuration, too."""

@@ -10,9 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_urd
 
-__all__ = ["DESCRIPTION", "add_arguments", "run"]
-
-DESCRIPTION = "Turn a checkpoint of another reverse-distillation program into one of rd_plugin."
+__all__ = ["add_arguments", "run"]
 
 _PROGRAMS: dict[str, tuple[Callable[..., None], str]] = {
     "rd4ad": (convert_rd4ad, "the RD4AD authors' program: {'bn': ..., 'decoder': ...}"),

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the tool's help looks: short, with an example, and whole when asked for."""
+"""How the tool's help looks: short, with an example, and whole when asked for.
+
+anomalib is not imported here: it takes seconds, and the help that lists the subcommands is to be there at once.
+"""
 
 import argparse
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from jsonargparse import DefaultHelpFormatter
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
-__all__ = ["EXAMPLES", "EXIT_STATUSES", "FullHelp", "HelpAll", "ShortHelp"]
+__all__ = ["SUBCOMMANDS", "Subcommand", "describe", "describe_subcommand", "new_parser", "print_help"]
 
-EXIT_STATUSES = """\
+_EXIT_STATUSES = """\
 exit status:
   0  done
   1  done, but there is data that cannot be used (check, inspect)
@@ -23,31 +26,80 @@ exit status:
 _CHECKPOINT = "results/FusedReverseDistillation/my_parts/latest/weights/lightning/model.ckpt"
 _DATA = "--model rd_plugin.ReverseDistillation --data PartsFolder --data.root my_parts"
 
-# One for each subcommand.
-EXAMPLES = {
-    "train": "rd-plugin train --config folder --data.root my_parts",
-    "fit": f"rd-plugin fit {_DATA}",
-    "validate": f"rd-plugin validate --config folder --data.root my_parts --ckpt_path {_CHECKPOINT}",
-    "test": f"rd-plugin test --config folder --data.root my_parts --ckpt_path {_CHECKPOINT}",
-    "predict": f"rd-plugin predict --data new_parts --ckpt_path {_CHECKPOINT}",
-    "export": f"rd-plugin export --export_type openvino --ckpt_path {_CHECKPOINT}",
-    "check": "rd-plugin check --config folder --data.root my_parts",
-    "convert": "rd-plugin convert rd4ad AUTHORS.pth --backbone wide_resnet50_2.tv_in1k --output OURS.ckpt",
-    "inspect": f"rd-plugin inspect {_CHECKPOINT} new_parts --csv verdicts.csv",
-    "report": "rd-plugin report verdicts.csv --good good --output report.html",
-    "benchmark": "rd-plugin benchmark --config benchmark.yaml",
-    "install": "rd-plugin install --option openvino",
+
+class Subcommand(NamedTuple):
+    """What the help says of a subcommand.
+
+    Args:
+        summary: What it does, in a sentence.
+        example: How it is called.
+    """
+
+    summary: str
+    example: str
+
+
+# In the order in which people need them.
+SUBCOMMANDS = {
+    "check": Subcommand(
+        "Look at every image and mask of a data module, and at how they are split.",
+        "rd-plugin check --config folder --data.root my_parts",
+    ),
+    "train": Subcommand(
+        "Train a model, set its threshold and test it.",
+        "rd-plugin train --config folder --data.root my_parts",
+    ),
+    "inspect": Subcommand(
+        "Judge images by a trained model, each as normal or anomalous with a score.",
+        f"rd-plugin inspect {_CHECKPOINT} new_parts --csv verdicts.csv",
+    ),
+    "report": Subcommand(
+        "Make one HTML page of verdicts that inspect has written: pictures, histogram, threshold, mistakes.",
+        "rd-plugin report verdicts.csv --good good --output report.html",
+    ),
+    "export": Subcommand(
+        "Write a trained model as OpenVINO, ONNX or torch.",
+        f"rd-plugin export --export_type openvino --ckpt_path {_CHECKPOINT}",
+    ),
+    "fit": Subcommand(
+        "Train a model and set its threshold, without a test.",
+        f"rd-plugin fit {_DATA}",
+    ),
+    "validate": Subcommand(
+        "Measure a trained model on the validation images.",
+        f"rd-plugin validate --config folder --data.root my_parts --ckpt_path {_CHECKPOINT}",
+    ),
+    "test": Subcommand(
+        "Measure a trained model on the test images.",
+        f"rd-plugin test --config folder --data.root my_parts --ckpt_path {_CHECKPOINT}",
+    ),
+    "predict": Subcommand(
+        "Draw a picture of each image with its score, through anomalib's engine.",
+        f"rd-plugin predict --data new_parts --ckpt_path {_CHECKPOINT}",
+    ),
+    "convert": Subcommand(
+        "Turn a checkpoint of another reverse-distillation program into one of rd_plugin.",
+        "rd-plugin convert rd4ad AUTHORS.pth --backbone wide_resnet50_2.tv_in1k --output OURS.ckpt",
+    ),
+    "benchmark": Subcommand(
+        "Compare models on several sets of data, by anomalib's pipeline.",
+        "rd-plugin benchmark --config benchmark.yaml",
+    ),
+    "install": Subcommand(
+        "Install what anomalib needs for an option, such as OpenVINO.",
+        "rd-plugin install --option openvino",
+    ),
 }
 
 # Lightning's and OpenVINO's arguments: some two hundred, which would hide the others.
 _LONG = ("trainer", "optimizer", "lr_scheduler", "ov_kwargs", "ov_args", "onnx_kwargs", "metric", "logging")
 
 
-class FullHelp(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+class _FullHelp(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Help with every argument."""
 
 
-class ShortHelp(FullHelp):
+class _ShortHelp(_FullHelp):
     """Help without the arguments that Lightning's trainer and OpenVINO's converter take."""
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], *args: Any, **kwargs: Any) -> None:
@@ -75,7 +127,7 @@ def _is_long(action: argparse.Action) -> bool:
     return action.dest.startswith(_LONG)
 
 
-class HelpAll(argparse.Action):
+class _HelpAll(argparse.Action):
     """Print the help with every argument, and exit."""
 
     def __init__(self, **arguments: Any) -> None:
@@ -84,6 +136,60 @@ class HelpAll(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
         """Print it."""
         del args, kwargs
-        parser.formatter_class = FullHelp
+        parser.formatter_class = _FullHelp
         parser.print_help()
         parser.exit()
+
+
+def new_parser(**kwargs: Any) -> ArgumentParser:
+    """Return a parser of the tool's, for all or for a subcommand, which raises its errors.
+
+    Args:
+        **kwargs: Those of jsonargparse's parser.
+    """
+    parser = ArgumentParser(prog="rd-plugin", exit_on_error=False, formatter_class=_ShortHelp, **kwargs)
+    parser.add_argument("--help_all", action=_HelpAll, help="Show all arguments, Lightning's trainer's included.")
+    parser.add_argument(
+        "-c",
+        "--config",
+        action=ActionConfigFile,
+        help="Configuration: a file, or the name of one of the package's own, such as quickstart.",
+    )
+    return parser
+
+
+def describe(parser: ArgumentParser) -> None:
+    """Give the parser of all subcommands its own arguments and its words.
+
+    Args:
+        parser: The parser, with its subcommands.
+    """
+    parser.add_argument("-v", "--verbose", action="store_true", help="Show what other libraries say, too.")
+    parser.add_argument("--traceback", action="store_true", help="Show where an error came from.")
+    parser.description = (
+        "Reverse distillation for anomalib: train on images of good parts, and judge others.\n"
+        "`rd-plugin SUBCOMMAND --help` has an example of each."
+    )
+    parser.epilog = _EXIT_STATUSES
+
+
+def describe_subcommand(name: str, parser: ArgumentParser) -> None:
+    """Give the parser of a subcommand its words.
+
+    Args:
+        name: Name of the subcommand.
+        parser: Its parser.
+    """
+    parser.formatter_class = _ShortHelp
+    parser.description = SUBCOMMANDS[name].summary
+    parser.epilog = f"example:\n  {SUBCOMMANDS[name].example}\n\n{_EXIT_STATUSES}"
+
+
+def print_help() -> None:
+    """Print the help that lists the subcommands."""
+    parser = new_parser()
+    subcommands = parser.add_subcommands()
+    for name, subcommand in SUBCOMMANDS.items():
+        subcommands.add_subcommand(name, new_parser(), help=subcommand.summary)
+    describe(parser)
+    parser.print_help()

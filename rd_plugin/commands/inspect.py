@@ -34,11 +34,9 @@ from rd_plugin.inspection import (
 )
 from rd_plugin.report import report_verdicts
 
-__all__ = ["DESCRIPTION", "add_arguments", "run"]
+__all__ = ["add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
-
-DESCRIPTION = "Judge images by a trained model, each as normal or anomalous with a score."
 
 # Parts of an exit status, which may come together; 2 and 3 are those of errors.
 _NOT_JUDGED, _ANOMALOUS, _DRIFTED = 1, 4, 8

@@ -12,9 +12,7 @@ from rd_plugin.report import report_verdicts
 
 from .names import nearest_file
 
-__all__ = ["DESCRIPTION", "add_arguments", "run"]
-
-DESCRIPTION = "Make one HTML page of verdicts that inspect has written: pictures, histogram, threshold, mistakes."
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -7,12 +7,12 @@ from itertools import islice
 
 from rd_plugin.configurations import configuration
 
-from .command_line import CommandLine, WrongInput
-from .help_text import EXAMPLES
+from .help_text import SUBCOMMANDS, print_help
 from .loudness import set_loudness
 
 __all__ = ["main"]
 
+_HELP = {"-h", "--help", "--help_all"}
 _OF_ALL = ("-v", "--verbose", "--traceback")
 
 
@@ -41,7 +41,7 @@ def with_configurations(arguments: Sequence[str]) -> list[str]:
     """
     configurations: list[str] = []
     others: list[str] = []
-    place = next((index for index, word in enumerate(arguments, start=1) if word in EXAMPLES), len(arguments))
+    place = next((index for index, word in enumerate(arguments, start=1) if word in SUBCOMMANDS), len(arguments))
     words = iter(arguments[place:])
     for word in words:
         option, equals, value = word.partition("=")
@@ -67,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # They stand before the subcommand for the parser, and anywhere for people.
     given = [*(word for word in words if word in _OF_ALL), *(word for word in words if word not in _OF_ALL)]
     set_loudness(verbose=bool({"-v", "--verbose"} & set(given)))
+    if _HELP.issuperset(given) and given:
+        print_help()
+        return
+    # This imports anomalib, which takes seconds.
+    from .command_line import CommandLine, WrongInput
+
     try:
         CommandLine(with_configurations(given))
     except WrongInput as error:

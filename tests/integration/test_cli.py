@@ -14,8 +14,7 @@ from anomalib.cli import AnomalibCLI
 from PIL import Image
 
 import rd_plugin
-from rd_plugin import ReverseDistillation
-from rd_plugin.registration import prepare_command_line
+from rd_plugin import ReverseDistillation, interface
 
 from .conftest import (
     BACKBONE,
@@ -151,7 +150,10 @@ def test_resolved_configuration_is_plain(trained: Trained) -> None:
 
 
 def test_public_names() -> None:
+    assert rd_plugin.__all__ == interface.__all__
     assert all(hasattr(rd_plugin, name) for name in rd_plugin.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        rd_plugin.Nothing  # noqa: B018
 
 
 @pytest.mark.slow
@@ -162,8 +164,6 @@ def test_seed_decides_the_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two runs with one seed give the same weights, bit for bit; another seed gives others."""
-    monkeypatch.setattr(AnomalibCLI, "before_instantiate_classes", AnomalibCLI.before_instantiate_classes)
-    prepare_command_line()
     weights = []
     for run, seed in enumerate((1, 1, 2)):
         (tmp_path / str(run)).mkdir()
@@ -180,8 +180,6 @@ def test_results_folder_that_cannot_be_made_is_named(
     tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is built or read for a command whose results have no place; an export elsewhere needs none."""
-    monkeypatch.setattr(AnomalibCLI, "before_instantiate_classes", AnomalibCLI.before_instantiate_classes)
-    prepare_command_line()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     sections = {"model": small_model(ReverseDistillation), "data": data_config(mvtec_root)}

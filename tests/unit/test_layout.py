@@ -32,11 +32,12 @@ ROOMS = (
     "models",
     "convert",
     "inspection",
+    "unread_arguments",
     "registration",
     "commands",
 )
 # Doors of the house, which lead to every room.
-DOORS = {"", "__main__"}
+DOORS = {"", "__main__", "interface"}
 
 
 def _room(module: str) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tool as a whole: its help, its exit statuses, and the package's configurations by name."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,29 +9,56 @@ import pytest
 
 from rd_plugin.commands import command_line
 from rd_plugin.commands.command_line import CommandLine, WrongInput
-from rd_plugin.commands.help_text import EXAMPLES
+from rd_plugin.commands.help_text import SUBCOMMANDS
 from rd_plugin.commands.tool import with_configurations
 from rd_plugin.configurations import configuration_names
 
 from .conftest import Tool
 
+# What is imported by the help that lists the subcommands.
+HELP = """
+import sys
+from rd_plugin.commands.tool import main
+
+main(["--help"])
+print("loaded:", {"anomalib", "lightning", "torch"} & sys.modules.keys() or "nothing slow")
+"""
+
 
 @pytest.fixture(scope="module")
-def parsers() -> dict:
-    return CommandLine(["inspect", "model.xml", "a.png"], run=False).subcommand_parsers
+def whole() -> CommandLine:
+    return CommandLine(["inspect", "model.xml", "a.png"], run=False)
+
+
+@pytest.fixture(scope="module")
+def parsers(whole: CommandLine) -> dict:
+    return whole.subcommand_parsers
 
 
 def test_help_has_a_line_for_each_subcommand(tool: Tool, parsers: dict) -> None:
     status, output, _ = tool("--help")
     assert status == 0
-    assert parsers.keys() == EXAMPLES.keys()
+    # The help that lists them is made without their parsers.
+    assert parsers.keys() == SUBCOMMANDS.keys()
     for name in parsers:
         (line,) = [line for line in output.splitlines() if line.startswith(f"    {name} ")]
         assert len(line.split()) > 2
     assert "exit status:\n  0  done\n" in output
 
 
-@pytest.mark.parametrize("subcommand", sorted(EXAMPLES))
+def test_help_that_lists_the_subcommands_has_the_options_of_the_whole_parser(tool: Tool, whole: CommandLine) -> None:
+    _, output, _ = tool("--help")
+    options = {option for action in whole.parser._actions for option in action.option_strings}
+    assert "--traceback" in options
+    assert {option for option in options if option not in output} == set()
+
+
+def test_help_waits_for_nothing_slow() -> None:
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    assert "loaded: nothing slow" in done.stdout
+
+
+@pytest.mark.parametrize("subcommand", sorted(SUBCOMMANDS))
 def test_help_of_each_has_an_example_and_the_exit_statuses(tool: Tool, subcommand: str) -> None:
     status, output, _ = tool(subcommand, "--help")
     assert status == 0
@@ -47,7 +75,7 @@ def test_help_with_everything(tool: Tool) -> None:
 
 def test_examples_name_arguments_that_exist(parsers: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, example in EXAMPLES.items():
+    for name, (_, example) in SUBCOMMANDS.items():
         known = {option for action in parsers[name]._actions for option in action.option_strings}
         for word in example.split()[2:]:
             if word.startswith("--") and name != "convert":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rd_plugin.registration import heed_arguments
+from rd_plugin.unread_arguments import heed_arguments
 
 OURS = {"class_path": "rd_plugin.ReverseDistillation"}
 

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package's public names, which its front page loads when the first of them is asked for."""
+
+from rd_plugin.configurations import configuration
+from rd_plugin.data import MVTec, OneClass, PartsFolder, SolarCells
+from rd_plugin.export import ExactPreProcessor
+from rd_plugin.inspection import Inspector
+from rd_plugin.models import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
+
+__all__ = [
+    "ExactPreProcessor",
+    "ExpertReverseDistillation",
+    "FusedReverseDistillation",
+    "Inspector",
+    "MVTec",
+    "OneClass",
+    "PartsFolder",
+    "ReverseDistillation",
+    "SolarCells",
+    "configuration",
+]
