@@ -4,15 +4,20 @@
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import torch
 from anomalib.data import ImageBatch, ImageItem, NumpyImageBatch, NumpyImageItem
 from anomalib.visualization import ImageVisualizer
 from anomalib.visualization.image.item_visualizer import visualize_image_item
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
+
+from rd_plugin.data.crop import crop_steps, on_whole_image
 
 __all__ = ["PredictionVisualizer"]
 
@@ -42,6 +47,7 @@ class PredictionVisualizer(ImageVisualizer):
         super().__init__(**arguments)
         self.longest_side = longest_side
         self._root: Path | None = None
+        self._crop: list[list[Any]] = []
 
     def visualize(
         self, predictions: ImageItem | NumpyImageItem | ImageBatch | NumpyImageBatch
@@ -61,6 +67,7 @@ class PredictionVisualizer(ImageVisualizer):
 
     def _draw(self, item: Any) -> Image.Image | None:
         width, height = _size(item)
+        item = _on_whole_image(item, (height, width), self._crop)
         scale = self.longest_side / max(width, height)
         picture = visualize_image_item(
             item,
@@ -74,14 +81,16 @@ class PredictionVisualizer(ImageVisualizer):
         return None if picture is None else _with_verdict(picture, item)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the folder that all images have in common."""
-        del pl_module
-        self._root = _common_folder(trainer.test_dataloaders)
+        """Find the folder that all images have in common, and what the model sees of each."""
+        self._begin(pl_module, trainer.test_dataloaders)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the folder that all images have in common."""
-        del pl_module
-        self._root = _common_folder(trainer.predict_dataloaders)
+        """Find the folder that all images have in common, and what the model sees of each."""
+        self._begin(pl_module, trainer.predict_dataloaders)
+
+    def _begin(self, model: LightningModule, loaders: Any) -> None:
+        self._root = _common_folder(loaders)
+        self._crop = crop_steps(getattr(getattr(model, "pre_processor", None), "transform", None))
 
     def on_test_batch_end(
         self,
@@ -106,7 +115,7 @@ class PredictionVisualizer(ImageVisualizer):
         if self.output_dir is None:
             self.output_dir = Path(trainer.default_root_dir) / "images"
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            # Lists, so that what fails in a thread fails here.
+            # A list, so that what fails in a thread fails here.
             list(threads.map(self._write, batch, (f"{dataloader_idx}_{batch_idx:05}_{i:03}.png" for i in count())))
 
     def _write(self, item: Any, name: str) -> None:
@@ -138,6 +147,20 @@ def _size(item: Any) -> tuple[int, int]:
     shape = item.image.shape
     height, width = shape[-2:] if isinstance(item, ImageItem) else shape[:2]
     return width, height
+
+
+def _on_whole_image(item: Any, size: tuple[int, int], steps: list[list[Any]]) -> Any:
+    """An image that comes from a file, with its maps and masks of the whole file where the pre-processor crops."""
+    if not steps or not item.image_path:
+        return item
+    planes = {name: getattr(item, name) for name in ("anomaly_map", "pred_mask", "gt_mask")}
+    made = torch.from_numpy if isinstance(item, ImageItem) else np.asarray
+    whole = {
+        name: made(on_whole_image(np.asarray(plane).squeeze(), size, steps))
+        for name, plane in planes.items()
+        if plane is not None
+    }
+    return replace(item, **whole)
 
 
 def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from rd_plugin.data.check import MAX_PIXELS, allow_pixels, check_image, read_file
+from rd_plugin.data.crop import on_whole_image
 from rd_plugin.drift import DriftMonitor, image_statistics
 
 from .judge import Judge, Precision
@@ -176,15 +177,19 @@ class Inspector:
         if not math.isfinite(found.score):
             return self._not_judged(path, "the model gives no score that is a number.")
         size = (pixels.shape[0], pixels.shape[1])
+        anomaly_map, mask = (
+            None if plane is None else on_whole_image(plane, size, judge.record.get("crop", ()))
+            for plane in (found.anomaly_map, found.mask)
+        )
         return Row(
             path,
             "anomalous" if found.anomalous else "normal",
             round(found.score, 6),
             judge.threshold,
-            () if found.mask is None else find_regions(found.mask, found.anomaly_map, size),
+            () if mask is None else find_regions(mask, anomaly_map, size),
             round(reading + found.milliseconds, 1),
             judge.record_id,
-            picture=Picture(pixels, found.anomaly_map, found.mask),
+            picture=Picture(pixels, anomaly_map, mask),
             statistics=statistics,
         )
 

@@ -22,7 +22,8 @@ class Picture:
 
     Args:
         image: 8-bit RGB pixels of shape ``(H, W, 3)``, in the file's own size.
-        anomaly_map: Of shape ``(h, w)``, in the model's size; ``None`` if it gives none.
+        anomaly_map: Of shape ``(h, w)``, at the model's scale; ``None`` if it gives none. Where the model's
+            pre-processor crops, what it does not see is zero.
         mask: Booleans of the same shape: where the map is beyond the model's pixel threshold; ``None`` likewise.
     """
 

@@ -87,8 +87,10 @@ class CheckpointJudge(_TorchJudge):
         if is_untrained(content[RECORD_KEY]):
             msg = f"model {str(path)!r} has not been trained (0 steps in its record)."
             raise ValueError(msg)
-        super().__init__(method.load_from_checkpoint(path, map_location="cpu"), threads)
-        self.record, self.record_id = record.plain(), record.id
+        model = method.load_from_checkpoint(path, map_location="cpu")
+        super().__init__(model, threads)
+        # Records of before do not say how the pre-processor crops.
+        self.record, self.record_id = {**record.plain(), "crop": model.describe().crop}, record.id
         self.reference = Reference.of(record.reference)
 
 

@@ -13,6 +13,7 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import Tensor, nn
 
+from rd_plugin.data.crop import crop_steps
 from rd_plugin.storage import check_checkpoint, read_plain
 
 from .record import RECORD_KEY, Provenance, installed_versions, now
@@ -96,6 +97,7 @@ class RecordedModule(AnomalibModule):
             method=self.name,
             arguments=self.described_arguments(),
             input_size=self.resized_to,
+            crop=crop_steps(getattr(self.pre_processor, "transform", None)),
             learned=self.learned_settings(),
             # A trainer that only tests has taken no step.
             steps=self.global_step or known.steps,

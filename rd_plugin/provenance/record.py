@@ -49,6 +49,8 @@ class Provenance:
         method: Name of the model's class.
         arguments: What the model was built with; ``layers`` by name, also where they were left to the default.
         input_size: Height and width in pixels that its pre-processor resizes to; ``None`` if it does not resize.
+        crop: Resizes and centre crops of a pre-processor that crops, see :func:`~rd_plugin.data.crop.crop_steps`; empty
+            for one that does not.
         steps: Optimizer steps taken.
         seed: Lightning's global seed; ``None`` if the run was not seeded.
         teacher: Hash of the teacher's pre-trained weights, of those stages that are used.
@@ -65,6 +67,7 @@ class Provenance:
     method: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     input_size: list[int] | None = None
+    crop: list[list[Any]] = field(default_factory=list)
     steps: int = 0
     seed: int | None = None
     teacher: str | None = None

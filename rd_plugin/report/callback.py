@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
 from rd_plugin.data.check import DataCheck
+from rd_plugin.data.crop import crop_steps, on_whole_image
 from rd_plugin.provenance import RecordedModule
 
 from .judged import JudgedImage, Judgement
@@ -67,6 +68,7 @@ class ReportWriter(Callback):
         # Without a threshold anomalib hands scores on as labels.
         labels = None if _threshold(pl_module, "image") is None else batch.pred_label
         threshold = _threshold(pl_module, "pixel") or 0.5
+        maps, steps = batch.anomaly_map, crop_steps(getattr(pl_module.pre_processor, "transform", None))
         paths = batch.image_path or [f"image {len(self._images) + index}" for index in range(batch.batch_size)]
         for index, path in enumerate(paths):
             score = float(batch.pred_score.flatten()[index])
@@ -75,17 +77,19 @@ class ReportWriter(Callback):
                 score=score if math.isfinite(score) else None,
                 anomalous=None if labels is None else bool(labels.flatten()[index]),
                 defective=None if batch.gt_label is None else bool(batch.gt_label.flatten()[index]),
-                picture=self._picture(path, batch.anomaly_map, index, threshold),
+                picture=self._picture(path, None if maps is None else maps[index], steps, threshold),
             )
 
     def _picture(
-        self, path: str | Path, anomaly_maps: torch.Tensor | None, index: int, threshold: float
+        self, path: str | Path, anomaly_map: torch.Tensor | None, steps: list[list[Any]], threshold: float
     ) -> Picture | None:
         """An image made small; ``None`` if it did not come from a file."""
         try:
             with Image.open(path) as image:
-                anomaly_map = None if anomaly_maps is None else anomaly_maps[index].squeeze().float().cpu().numpy()
-                return self._pictures.put(*self._pictures.shrink(image, anomaly_map, threshold))
+                values = None if anomaly_map is None else anomaly_map.squeeze().float().cpu().numpy()
+                if values is not None:
+                    values = on_whole_image(values, (image.height, image.width), steps)
+                return self._pictures.put(*self._pictures.shrink(image, values, threshold))
         except OSError:
             return None
 

@@ -10,6 +10,7 @@ import torch
 from anomalib.data import ImageBatch, PredictDataset
 from PIL import Image
 from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 
 from rd_plugin.visualizer import PredictionVisualizer
 
@@ -103,6 +104,20 @@ def test_file_of_a_kind_that_cannot_be_written(tmp_path: Path) -> None:
     batch = _batch([str(other)])
     visualizer.on_test_batch_end(SimpleNamespace(), None, batch, batch, 0)
     assert [path.name for path in (tmp_path / "pictures").rglob("*.png")] == ["frame.0001.png"]
+
+
+def test_masks_lie_where_they_were_found_when_the_model_crops(tmp_path: Path) -> None:
+    """A mask of all that the model sees, which is the middle of the image, marks no more than that."""
+    file = _image(tmp_path / "a.png", (200, 200))
+    visualizer = PredictionVisualizer(200, fields=["pred_mask"], overlay_fields=[], text_config={"enable": False})
+    model = SimpleNamespace(pre_processor=SimpleNamespace(transform=Compose([Resize((32, 32)), CenterCrop(16)])))
+    visualizer.on_test_start(SimpleNamespace(test_dataloaders=[torch.zeros(1)]), model)
+    mask = torch.ones(1, 16, 16, dtype=torch.bool)
+    picture = visualizer.visualize(ImageBatch(image=torch.rand(1, 3, 16, 16), pred_mask=mask, image_path=[file]))
+    drawn = np.asarray(picture.convert("RGB"))[-200:, :200].astype(int)
+    marked = abs(drawn - drawn[0, 0]).sum(-1) > 0
+    assert marked[60:140, 60:140].all()
+    assert marked.mean() == pytest.approx(0.25, abs=0.05)
 
 
 def test_side_out_of_range() -> None:

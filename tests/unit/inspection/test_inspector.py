@@ -60,6 +60,24 @@ def test_what_is_no_frame(frame: object, error: type[Exception], expected: str) 
         Inspector(Brightest()).judge(frame)
 
 
+def test_boxes_are_in_the_files_pixels_where_the_model_crops() -> None:
+    """The model sees the middle of the image alone, at half its size."""
+
+    class Middle(Brightest):
+        def judge(self, image: np.ndarray) -> Prediction:
+            return super().judge(image[10:30:2, 20:60:2])
+
+    model = Middle()
+    model.record = {"crop": [["resize", [20, 40], None], ["crop", [10, 20]]]}
+    pixels = np.full((40, 80, 3), 40, np.uint8)
+    pixels[14:20, 40:50] = 255
+    row = Inspector(model).judge(pixels)
+    assert row.boxes == (Region(40, 14, 10, 6, 60, 1.0),)
+    assert row.picture is not None
+    assert row.picture.anomaly_map is not None
+    assert row.picture.anomaly_map.shape == (20, 40)
+
+
 def test_frames_of_a_size_that_the_model_does_not_take(pixels: np.ndarray) -> None:
     model = Brightest()
     model.image_size = (8, 6)

@@ -14,10 +14,11 @@ import torch
 from anomalib.deploy import CompressionType
 from anomalib.pre_processing import PreProcessor
 from torch import nn
-from torchvision.transforms.v2 import Compose, GaussianBlur, Resize
+from torchvision.transforms.v2 import CenterCrop, Compose, GaussianBlur, Resize
 
 from rd_plugin import ExactPreProcessor, ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.convert.files import write_checkpoint
+from rd_plugin.inspection import load_judge
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY
 
@@ -62,6 +63,21 @@ def test_record_of_a_model_that_was_not_trained(tmp_path: Path, method: Method) 
     assert record["steps"] == 0
     assert record["seed"] is record["teacher"] is record["data"] is None
     assert record == json.loads(path.with_suffix(".json").read_text())
+
+
+def test_record_says_how_images_are_cropped(tmp_path: Path) -> None:
+    """A checkpoint's, an export's, and that of a checkpoint of before, which does not say so."""
+    steps = [["resize", [72, 72], None], ["crop", [64, 64]]]
+    path = save(tmp_path, pre_processor=ExactPreProcessor(Compose([Resize((72, 72)), CenterCrop(64)])))
+    assert json.loads(path.with_suffix(".json").read_text())["crop"] == steps
+    model = ReverseDistillation.load_from_checkpoint(path)
+    exported = model.to_onnx(tmp_path / "exported")
+    assert json.loads(exported.with_suffix(".json").read_text())["crop"] == steps
+    assert load_judge(exported).record["crop"] == steps
+    content = torch.load(path, weights_only=True)
+    del content[RECORD_KEY]["crop"]
+    torch.save(content, tmp_path / "before.ckpt")
+    assert load_judge(tmp_path / "before.ckpt").record["crop"] == steps
 
 
 @pytest.mark.parametrize(
