@@ -22,7 +22,9 @@ from torchvision.tv_tensors import Mask
 
 from benchmarks.common.grid import Cell, Machine
 from benchmarks.common.training import fit
+from rd_plugin import FusedReverseDistillation
 from rd_plugin.models.distillation import Distillation
+from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 
 from . import methods
 from .conditions import DISTURBANCES, Evened, Turned, describe, take
@@ -60,10 +62,13 @@ def build_cell(settings: dict[str, Any], build_data: BuildData, machine: Machine
 
 
 def _predictions(model: AnomalibModule, images: Tensor, scales: str) -> Iterator[tuple[str, Tensor, Tensor | None]]:
-    """Name, scores and maps, if any, of a batch: the model's own, or those of every subset of its scales."""
+    """Name, scores and maps, if any, of a batch: the model's own, or those of subsets of its scales or evidence."""
     if scales == "all":
         found = model.model(images)
         yield "", found.pred_score, found.anomaly_map
+        return
+    if scales == "evidence":
+        yield from _ablated(model, images)
         return
     if not isinstance(model, Distillation):
         msg = "Subsets of scales exist for our models only."
@@ -73,6 +78,21 @@ def _predictions(model: AnomalibModule, images: Tensor, scales: str) -> Iterator
         for subset in combinations(range(len(deviations)), count):
             maps = model.model.anomaly_map_generator([deviations[index] for index in subset], images.shape[-2:])
             yield "+".join(f"M{index + 1}" for index in subset), model.model.image_score(maps), maps
+
+
+def _ablated(model: AnomalibModule, images: Tensor) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    """The same of the fused model with all its evidence, without each kind, and with each alone."""
+    if not isinstance(model, FusedReverseDistillation):
+        msg = "Kinds of evidence exist for FusedReverseDistillation only."
+        raise TypeError(msg)
+    network = model.model
+    evidence = network.evidence(*network.distill(network.tiles(images)))
+    kept = {"all": torch.ones(len(EVIDENCE))}
+    for name, kind in zip(EVIDENCE, torch.eye(len(EVIDENCE)), strict=True):
+        kept |= {f"without {name}": 1 - kind, f"{name} alone": kind}
+    for name, kinds in kept.items():
+        found = network.fuse(evidence * kinds.to(evidence).view(1, -1, 1, 1), images.shape[-2:])
+        yield name, found.pred_score, found.anomaly_map
 
 
 @torch.inference_mode()

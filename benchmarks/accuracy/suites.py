@@ -20,7 +20,7 @@ BuildData = Callable[..., AnomalibDataModule]
 # Name of the data set, name of the category, and what builds its data module.
 Category = tuple[str, str, BuildData]
 DATA = ("mvtec", "visa", "one_class", "solar", "folder")
-ABLATIONS = ("ablation_bottleneck", "ablation_scales", "ablation_backbone")
+ABLATIONS = ("ablation_bottleneck", "ablation_scales", "ablation_evidence", "ablation_backbone")
 # Those of torchvision, with ten classes each.
 _ONE_CLASS = ("CIFAR10", "MNIST", "FashionMNIST")
 
@@ -95,6 +95,8 @@ def variants(suite: str, backbones: dict[str, bool | str]) -> list[dict[str, Any
         return [{"arguments": {"bottleneck": bottleneck}} for bottleneck in ("none", "oce", "mff_oce")]
     if suite == "ablation_scales":
         return [{"scales": "subsets"}]
+    if suite == "ablation_evidence":
+        return [{"scales": "evidence"}]
     if suite == "ablation_backbone":
         return [{"backbone": name, "pre_trained": weights} for name, weights in backbones.items()]
     return [{}]

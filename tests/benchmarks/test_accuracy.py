@@ -20,6 +20,7 @@ from benchmarks.accuracy.conditions import DISTURBANCES
 from benchmarks.common.grid import Cell
 from benchmarks.common.training import TEACHER
 from rd_plugin.components import Teacher
+from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 
 CHECKOUT = Path(__file__).parents[2]
 BACKBONE, WEIGHTS = TEACHER["backbone"], TEACHER["pre_trained"]
@@ -97,6 +98,19 @@ def test_all_scales_together_are_the_model(mvtec_root: Path, tmp_path: Path) -> 
     scales = figures["ablation_scales"]
     assert list(scales) == ["M1", "M2", "M3", "M1+M2", "M1+M3", "M2+M3", "M1+M2+M3"]
     assert scales["M1+M2+M3"] == pytest.approx(figures["folder"][""])
+
+
+def test_all_evidence_together_is_the_model(mvtec_root: Path, tmp_path: Path) -> None:
+    fused = ["--steps", 1, "--models", "FusedReverseDistillation"]
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, *fused)) == 0
+    assert accuracy.main(_arguments(mvtec_root, tmp_path, *fused, "--data", "folder", suite="ablation_evidence")) == 0
+    figures = {path.parents[2].name: json.loads(text)["figures"] for path, (_, text) in _records(tmp_path).items()}
+    kinds = figures["ablation_evidence"]
+    assert kinds["all"] == pytest.approx(figures["folder"][""])
+    assert len(kinds) == 1 + 2 * len(EVIDENCE)
+    # The map shows nothing of the image as a whole.
+    assert kinds["without image"]["map_mean_AUROC"] == kinds["all"]["map_mean_AUROC"]
+    assert kinds["image alone"]["map_mean_AUROC"] == 0.5
 
 
 def test_what_is_done_to_images_makes_other_cells(mvtec_root: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fused reverse distillation as a torch module."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -73,8 +74,18 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         if not self.evidence.known:
             return super().predict(images)
         self.check(images)
-        size = images.shape[-2:]
-        evidence = self.evidence(*self.distill(self.tiles(images)))
+        return self.fuse(self.evidence(*self.distill(self.tiles(images))), images.shape[-2:])
+
+    def fuse(self, evidence: Tensor, size: Sequence[int]) -> InferenceBatch:
+        """Return predictions from evidence.
+
+        Args:
+            evidence: Of images, or of their tiles, of shape ``(N, kinds, H, W)``.
+            size: Height and width of the images, in pixels.
+
+        Returns:
+            Anomaly maps of shape ``(N, 1, *size)`` and scores of shape ``(N, 1)``.
+        """
         anomaly_map = self.anomaly_map([self.fusion(evidence, _OF_A_POSITION)], size)
         # It is the same at each position; of the tiles of an image the highest counts.
         whole = self.fusion(evidence[..., :1, :1], _OF_THE_WHOLE).flatten()
