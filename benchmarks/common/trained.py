@@ -4,10 +4,8 @@
 from pathlib import Path
 from typing import Any
 
-import rd_plugin.models
 from rd_plugin.models.distillation import Distillation
-from rd_plugin.provenance import Provenance
-from rd_plugin.storage import read_plain
+from rd_plugin.models.recorded import read_recorded
 
 __all__ = ["load_trained"]
 
@@ -22,9 +20,8 @@ def load_trained(checkpoint: Path, **arguments: Any) -> Distillation:
     Raises:
         ValueError: If the checkpoint does not say which of the package's models it is of.
     """
-    record = Provenance.of(read_plain(checkpoint, Distillation.checkpoint_safe_globals()))
-    if record is None or record.method not in rd_plugin.models.__all__:
+    found = read_recorded(checkpoint)
+    if found is None:
         msg = f"checkpoint {checkpoint} does not say which of the package's models it is of."
         raise ValueError(msg)
-    method: type[Distillation] = getattr(rd_plugin.models, record.method)
-    return method.load_from_checkpoint(checkpoint, **arguments)
+    return found.method.load_from_checkpoint(checkpoint, **arguments)

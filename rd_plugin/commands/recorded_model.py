@@ -5,10 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import rd_plugin.models
-from rd_plugin.models.distillation import Distillation
-from rd_plugin.provenance import Provenance
-from rd_plugin.storage import read_plain
+from rd_plugin.models.recorded import read_recorded
 
 from .names import nearest_file
 
@@ -61,15 +58,14 @@ def with_recorded_model(arguments: Sequence[str]) -> list[str]:
     if place is None or checkpoint is None or _is_lightnings(checkpoint):
         return list(arguments)
     check_is_there(checkpoint)
-    content = read_plain(checkpoint, Distillation.checkpoint_safe_globals())
-    record = Provenance.of(content) if isinstance(content, dict) else None
-    if record is None or record.method not in rd_plugin.models.__all__:
+    found = read_recorded(checkpoint)
+    if found is None:
         if not {word.partition("=")[0] for word in arguments} & {"--model", *_CONFIGURATIONS}:
             msg = f"model is missing: {checkpoint!r} does not say which of the package's models it is of; give --model."
             raise ValueError(msg)
         return list(arguments)
-    known = {name: value for name, value in record.arguments.items() if name not in _COMPONENTS}
-    model = json.dumps({"class_path": f"rd_plugin.{record.method}", "init_args": known})
+    known = {name: value for name, value in found.record.arguments.items() if name not in _COMPONENTS}
+    model = json.dumps({"class_path": f"rd_plugin.{found.record.method}", "init_args": known})
     start = place + 1
     while start < len(arguments) and arguments[start].partition("=")[0] in _CONFIGURATIONS:
         start += 1 if "=" in arguments[start] else 2

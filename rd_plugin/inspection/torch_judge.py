@@ -2,21 +2,19 @@
 """Checkpoints and torch exports, run by torch."""
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
-import rd_plugin.models
 from rd_plugin.drift import Reference
 from rd_plugin.models.distillation import Distillation
-from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained
-from rd_plugin.storage import read_plain
+from rd_plugin.models.recorded import read_recorded
+from rd_plugin.provenance import is_untrained
 
 from .judge import Judge, Prediction, to_prediction
 
@@ -74,24 +72,21 @@ class CheckpointJudge(_TorchJudge):
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         try:
-            content = read_plain(path, Distillation.checkpoint_safe_globals())
+            found = read_recorded(path)
         except ValueError as error:
             msg = f"model {error}"
             raise ValueError(msg) from error
-        record = Provenance.of(content if isinstance(content, dict) else {})
-        methods: Sequence[Any] = [getattr(rd_plugin.models, name) for name in rd_plugin.models.__all__]
-        method = next((kind for kind in methods if record is not None and kind.__name__ == record.method), None)
-        if record is None or method is None:
+        if found is None:
             msg = f"model {str(path)!r} is no checkpoint of one of the package's models."
             raise ValueError(msg)
-        if is_untrained(content[RECORD_KEY]):
+        if is_untrained(found.plain):
             msg = f"model {str(path)!r} has not been trained (0 steps in its record)."
             raise ValueError(msg)
-        model = method.load_from_checkpoint(path, map_location="cpu")
+        model = cast("Distillation", found.method.load_from_checkpoint(path, map_location="cpu"))
         super().__init__(model, threads)
         # Records of before do not say how the pre-processor crops.
-        self.record, self.record_id = {**record.plain(), "crop": model.describe().crop}, record.id
-        self.reference = Reference.of(record.reference)
+        self.record, self.record_id = {**found.record.plain(), "crop": model.describe().crop}, found.record.id
+        self.reference = Reference.of(found.record.reference)
 
 
 class TorchExportJudge(_TorchJudge):
