@@ -2,7 +2,7 @@
 """Exports judge image files as the engine does, whatever the files' size."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -159,11 +159,24 @@ def expected(
     return predict()
 
 
-@pytest.fixture
-def export(model: Distillation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+@pytest.fixture(scope="module")
+def export(model: Distillation, expected: object, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Export the model, once for each set of arguments, when its range and thresholds are set."""
+    del expected
+    folder = tmp_path_factory.mktemp("exports")
+    engine = Engine(default_root_dir=folder)
+
+    @cache
+    def once(**arguments: Any) -> Path:
+        return engine.export(model, export_root=folder / str(once.cache_info().currsize), **arguments)
+
+    return once
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     monkeypatch.chdir(tmp_path)  # OpenVINO's inferencer leaves a cache where it runs
-    return partial(Engine(default_root_dir=tmp_path).export, model, export_root=tmp_path)
 
 
 @pytest.mark.parametrize(
