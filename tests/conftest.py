@@ -2,6 +2,7 @@
 """Fixtures that unit and integration tests share."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from PIL import Image
 SIDE = 96
 TRAIN_IMAGES = 12
 TEST_IMAGES = 4
+_PAGES = Path(__file__).parent / "docs"
+# When no more tests begin, in seconds since the epoch.
+_END = "RD_PLUGIN_TESTS_END"
 
 # The networks here are so small that threads wait for each other longer than they compute.
 torch.set_num_threads(1)
@@ -77,13 +81,37 @@ def mvtec_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run have a limit, which the slow tests need where a machine is slow, too."""
+    parser.addoption("--minutes", type=float, help="skip tests that would begin later than this")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set the time at which no more tests begin, for all workers."""
+    if (minutes := config.getoption("--minutes")) is not None:
+        os.environ.setdefault(_END, str(time.time() + 60 * minutes))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test for which there is no time."""
+    if time.time() > float(os.environ.get(_END, "inf")):
+        pytest.skip(f"{item.config.getoption('--minutes'):g} minutes have passed")
+
+
 # Before pytest-xdist reads the groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that share a trained model, or a file's fixtures, to one worker, so that each is made once."""
+    """Give tests that share a trained model, or a file's fixtures, to one worker, so that each is made once.
+
+    The pages of the documentation come last: each takes minutes.
+    """
+    items.sort(key=lambda item: item.path.is_relative_to(_PAGES))
     for item in items:
         parameters = getattr(item, "callspec", None)
         method = None if parameters is None else parameters.params.get("method")
         shared = {"trained", "exported"} & set(getattr(item, "fixturenames", ()))
         group = method.__name__ if shared and method is not None else str(item.path)
+        if parameters is not None and "model" in parameters.params:
+            group += f" {parameters.params['model']}"
         item.add_marker(pytest.mark.xdist_group(group))
