@@ -28,11 +28,12 @@ from .measures import METRICS, area_under_roc
 from .report import long_table, summarize
 from .suites import ABLATIONS
 
-__all__ = ["ablation", "classes", "costs", "disturbed", "images", "kinds", "main", "regions", "tables"]
+__all__ = ["ablation", "classes", "costs", "disturbed", "evidence", "images", "kinds", "main", "regions", "tables"]
 
 _AS_THEY_ARE = describe({})
 _TURNED = describe({"turned": "black"})
 _FEW = describe({"train_images": 20})
+_TURNS = {_AS_THEY_ARE: "", _TURNED: ", turned"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ _COLUMNS = (
     ),
 )
 # What every table tells its rows apart by.
-_KNOWN = ("data", "category", "model", "images", "size", "length", "seed", "draw", "failure", "record")
+_KNOWN = ("data", "category", "model", "part", "images", "size", "length", "seed", "draw", "failure", "record")
 _REGIONS = ("pixel_AUROC", "pixel_AUPRO", "pixel_AUPRO_per_image")
 
 
@@ -242,6 +243,23 @@ def ablation(records: Path, suite: str) -> str:
     )
 
 
+def evidence(records: Path) -> str:
+    """Return the table of what each kind of evidence adds to the fused model: a row for each that is left out."""
+    table = _table(records / "ablation_evidence")
+    titles = {(data, images): f"{title}{more}" for title, _, data in _DATA for images, more in _TURNS.items()}
+    columns = {
+        (title, metric): table[(table["category"] == data) & (table["images"] == images)].set_index("part")[metric]
+        for metric in ("image_AUROC", "pixel_AUPRO")
+        for (data, images), title in titles.items()
+    }
+    columns = {key: figures.dropna() for key, figures in columns.items() if figures.notna().any()}
+    parts = list(dict.fromkeys(part for figures in columns.values() for part in figures.index))
+    return markdown(
+        ["evidence", *(title if metric == "image_AUROC" else f"{title}: PRO, pooled" for title, metric in columns)],
+        [[part, *(f"{figures[part]:.3f}" for figures in columns.values())] for part in parts],
+    )
+
+
 def draw(records: Path) -> Path | None:
     """Draw image AUROC against the cost of an image and of a training; return the picture's file."""
     summaries = _summaries(records)
@@ -294,7 +312,8 @@ _EVENED = ", light evened"
 def tables(records: Path) -> list[str]:
     """Return all tables of the page, in its order."""
     found = [table(records) for table in (images, regions, kinds, disturbed, costs, classes)]
-    return [*found, *(ablation(records, suite) for suite in ABLATIONS)]
+    others = (ablation(records, suite) for suite in ABLATIONS if suite != "ablation_evidence")
+    return [*found, evidence(records), *others]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -118,3 +118,28 @@ def test_costs_are_of_the_runs_that_were_timed(tmp_path: Path) -> None:
     _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}}, image_cpu_ms=9.4, train_cpu_seconds=60.0)
     _record(tmp_path, "poly", {"": {"image_AUROC": 0.9}})
     assert _rows(comparison.costs(tmp_path)) == [["ReverseDistillation", "9, 60", "", ""]]
+
+
+def test_what_evidence_adds(tmp_path: Path) -> None:
+    """Turned cells have a column of their own, and only tiles have figures by region."""
+    kinds = {"all": 0.9, "without image": 0.8}
+    for images in ({}, {"turned": "black"}):
+        _record(
+            tmp_path,
+            "mono",
+            {kind: {"image_AUROC": value - 0.1 * len(images)} for kind, value in kinds.items()},
+            **images,
+        )
+    _record(
+        tmp_path, "magnetic_tile", {kind: {"image_AUROC": value, "pixel_AUPRO": 0.7} for kind, value in kinds.items()}
+    )
+    for suite in ("solar", "folder"):
+        for file in (tmp_path / suite).glob("*.json"):
+            (tmp_path / "ablation_evidence").mkdir(exist_ok=True)
+            file.rename(tmp_path / "ablation_evidence" / f"{suite}_{file.name}")
+    table = comparison.evidence(tmp_path)
+    assert table.splitlines()[0] == "| evidence | mono | mono, turned | tiles | tiles: PRO, pooled |"
+    assert _rows(table) == [
+        ["all", "0.900", "0.800", "0.900", "0.700"],
+        ["without image", "0.800", "0.700", "0.800", "0.700"],
+    ]
