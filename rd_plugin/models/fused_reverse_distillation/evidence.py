@@ -2,7 +2,6 @@
 """What teacher and student have to say about an image: four kinds of evidence on one grid."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +44,9 @@ class Evidence(nn.Module):
 
     ``teacher``: squared Mahalanobis distance of the teacher's features, all scales joined with their cross-covariances
     (Defard et al., ICPR 2021). ``residual``: that of the teacher's directions less the student's, likewise joined.
-    ``cosine``: that of one minus their cosine at each scale (Deng and Li, equation 1). ``image``: that of the means and
-    standard deviations of the teacher's features over all positions (after Rippel, Mertens and Merhof, ICPR 2020), the
-    same at each position; it knows nothing of where a part lies.
+    ``cosine``: one minus their cosine, summed over the scales (Deng and Li, equation 1). ``image``: squared Mahalanobis
+    distance of the means and standard deviations of the teacher's features over all positions (after Rippel, Mertens
+    and Merhof, ICPR 2020), the same at each position; it knows nothing of where a part lies.
 
     Args:
         channels: Channels of each scale's features, fine to coarse.
@@ -57,18 +56,17 @@ class Evidence(nn.Module):
         super().__init__()
         self.teacher = PositionGaussians(sum(channels))
         self.residual = PositionGaussians(sum(channels))
-        self.cosine = PositionGaussians(len(channels))
         self.image = PositionGaussians(2 * sum(channels))
 
     @property
     def gaussians(self) -> dict[str, PositionGaussians]:
-        """The statistics of each kind."""
-        return {"teacher": self.teacher, "residual": self.residual, "cosine": self.cosine, "image": self.image}
+        """The kinds that have statistics."""
+        return {"teacher": self.teacher, "residual": self.residual, "image": self.image}
 
     @property
     def known(self) -> bool:
-        """Whether good images were seen; until then there is nothing to compare with."""
-        return self.teacher.known
+        """Whether good images were seen; until then there is the cosine alone."""
+        return all(part.known for part in self.gaussians.values())
 
     def _vectors(
         self, teacher: Sequence[Tensor], student: Sequence[Tensor]
@@ -77,7 +75,6 @@ class Evidence(nn.Module):
         directions = [F.normalize(t.float()) - F.normalize(s.float()) for t, s in zip(teacher, student, strict=True)]
         yield self.teacher, _join(teacher)
         yield self.residual, _join(directions)
-        yield self.cosine, _join([cosine_deviation(t, s)[:, None] for t, s in zip(teacher, student, strict=True)])
         yield self.image, _summary(teacher)
 
     def reset(self) -> None:
@@ -121,6 +118,12 @@ class Evidence(nn.Module):
         for part in self.gaussians.values():
             part.include_held_back()
 
+    @staticmethod
+    def cosine(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
+        """Return the cosine evidence alone, of shape ``(N, H, W)``, which needs no statistics."""
+        deviations = [cosine_deviation(t, s).unsqueeze(1) for t, s in zip(teacher, student, strict=True)]
+        return _join(deviations).sum(1)
+
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
         """Return the evidence.
 
@@ -134,15 +137,7 @@ class Evidence(nn.Module):
         Raises:
             ValueError: If no good images were seen, or they were of another size.
         """
-        found = [
-            # Models of before the cosine had statistics sum it over the scales.
-            part(vectors) if part.known or part is not self.cosine else vectors.sum(1)
-            for part, vectors in self._vectors(teacher, student)
-        ]
-        return torch.stack([kind.expand_as(found[0]) for kind in found], dim=1)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Load statistics; a checkpoint of before the cosine had any leaves it without."""
-        for name, buffer in self.cosine.state_dict(prefix=f"{prefix}cosine.").items():
-            state_dict.setdefault(name, buffer)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        of_teacher, of_residual, of_image = (part(features) for part, features in self._vectors(teacher, student))
+        return torch.stack(
+            [of_teacher, of_residual, self.cosine(teacher, student), of_image.expand_as(of_teacher)], dim=1
+        )
