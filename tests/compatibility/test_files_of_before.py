@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that version 0.1 wrote (1c7e97d; a tiny teacher, two steps, 32 x 32 pixels) still say the same."""
+"""Files of before (1c7e97d, version 0.1; of the fused model 62b6b61) still say the same.
+
+A tiny teacher, two steps, 32 x 32 pixels.
+"""
 
 import sys
 from pathlib import Path
@@ -9,12 +12,13 @@ import pytest
 import torch
 from anomalib.deploy import OpenVINOInferencer
 
-from rd_plugin import ExpertReverseDistillation, Inspector, ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, Inspector, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
 FILES = Path(__file__).parent / "files"
 IMAGE = torch.linspace(0, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
-METHODS = {"reverse_distillation": ReverseDistillation, "expert_reverse_distillation": ExpertReverseDistillation}
+OLDEST = {"reverse_distillation": ReverseDistillation, "expert_reverse_distillation": ExpertReverseDistillation}
+METHODS = {**OLDEST, "fused_reverse_distillation": FusedReverseDistillation}
 
 
 def _check(model: Distillation, folder: Path) -> None:
@@ -33,7 +37,7 @@ def test_checkpoint(method: str) -> None:
     assert model.describe().steps == 2
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OLDEST)
 def test_torch_export(method: str) -> None:
     for name in [name for name in sys.modules if name.startswith("rd_plugin.models.components")]:
         del sys.modules[name]
@@ -41,6 +45,11 @@ def test_torch_export(method: str) -> None:
         content = torch.load(FILES / method / "model.pt", weights_only=False)
     assert isinstance(content["model"], METHODS[method])
     _check(content["model"], FILES / method)
+
+
+def test_torch_export_of_before_there_were_regions() -> None:
+    folder = FILES / "fused_reverse_distillation"
+    _check(torch.load(folder / "model.pt", weights_only=False)["model"], folder)
 
 
 def test_openvino_export() -> None:

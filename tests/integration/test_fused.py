@@ -29,8 +29,8 @@ def test_command_line_logs_and_records_what_was_learned(trained: Trained) -> Non
     checkpoint = torch.load(trained.checkpoint, weights_only=False)
     learned = Provenance.of(checkpoint).learned
     assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)
-    assert set(learned["shares"]) == {"teacher", "residual"}
-    assert set(learned["weights"]) == {"teacher", "residual", "cosine", "image"}
+    assert set(learned["shares"]) == {"teacher", "region", "residual"}
+    assert set(learned["weights"]) == {"teacher", "region", "residual", "cosine", "image"}
     model = FusedReverseDistillation.load_from_checkpoint(trained.checkpoint, visualizer=False)
     assert model.learned_settings() == learned
 

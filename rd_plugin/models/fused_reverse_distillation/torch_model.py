@@ -8,6 +8,7 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor
 
+from rd_plugin.components import PositionGaussians
 from rd_plugin.models.reverse_distillation import ReverseDistillationModel
 
 from .evidence import EVIDENCE, Evidence
@@ -39,6 +40,14 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         self.light = Light()
         self.evidence = Evidence([stage.channels for stage in self.teacher.pyramid.targets])
         self.fusion = Fusion(list(EVIDENCE.values()))
+        self.register_load_state_dict_pre_hook(_without_regions)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take on the state of a pickled module, which in a torch export may be of before there were regions."""
+        super().__setstate__(state)
+        if not hasattr(self.evidence, "region"):
+            self.evidence.region = PositionGaussians(sum(stage.channels for stage in self.teacher.pyramid.targets))
+            self.fusion.weights = _no_weight_for_regions(self.fusion.weights)
 
     def tiles(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: evened images, or their tiles."""
@@ -92,3 +101,17 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         whole = whole.unflatten(0, (-1, 1 if self.tiler is None else self.tiler.count(size))).amax(1, keepdim=True)
         score = torch.linalg.vector_norm(torch.cat([self.image_score(anomaly_map), whole], dim=1), dim=1, keepdim=True)
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+
+
+def _without_regions(model: FusedReverseDistillationModel, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a checkpoint of before there were regions say that it knows nothing of them."""
+    weights, regions = f"{prefix}fusion.weights", f"{prefix}evidence.region."
+    if weights in state and f"{regions}mean" not in state:
+        state[weights] = _no_weight_for_regions(state[weights])
+        channels = sum(stage.channels for stage in model.teacher.pyramid.targets)
+        state.update(PositionGaussians(channels).state_dict(prefix=regions))
+
+
+def _no_weight_for_regions(weights: Tensor) -> Tensor:
+    place = list(EVIDENCE).index("region")
+    return torch.cat([weights[:place], weights.new_zeros(1), weights[place:]])

@@ -62,7 +62,7 @@ def test_settings_are_logged_and_recorded(tmp_path: Path, caplog: pytest.LogCapt
     model = fit(tmp_path, good(), *validation, light=0.25)
     learned = model.describe().plain()["learned"]
     assert learned["light_strength"] == 0.25
-    assert set(learned["weights"]) == {"teacher", "residual", "cosine", "image"}
+    assert set(learned["weights"]) == {"teacher", "region", "residual", "cosine", "image"}
     assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)
     assert str(learned) in caplog.text
     assert FusedReverseDistillation(**SMALL).describe().learned == {}

@@ -57,14 +57,15 @@ def test_map_is_that_of_the_evidence_and_survives_a_checkpoint() -> None:
     images = torch.randn(2, 3, 64, 64)
     teacher, student = model.distill(model.tiles(images))
     # 448 channels, projected.
-    assert [part.mean.shape for part in model.evidence.gaussians.values()] == [(16, 1, 256), (16, 1, 256), (1, 1, 256)]
+    shapes = {"teacher": (16, 1, 256), "region": (4, 1, 256), "residual": (16, 1, 256), "image": (1, 1, 256)}
+    assert {name: part.mean.shape for name, part in model.evidence.gaussians.items()} == shapes
     evidence = model.evidence(teacher, student)
-    assert evidence.shape == (2, 4, 4, 4)
-    weighted = model.fusion.weights.view(4, 1, 1) * evidence
-    torch.testing.assert_close(model.deviations(model.tiles(images)), [weighted[:, :3].sum(1).sqrt()])
+    assert evidence.shape == (2, 5, 4, 4)
+    weighted = model.fusion.weights.view(5, 1, 1) * evidence
+    torch.testing.assert_close(model.deviations(model.tiles(images)), [weighted[:, :4].sum(1).sqrt()])
     # The image as a whole has no place in the map, and joins it in the score.
     found = model(images)
-    expected = (found.anomaly_map.amax((1, 2, 3)).square() + weighted[:, 3, 0, 0]).sqrt()
+    expected = (found.anomaly_map.amax((1, 2, 3)).square() + weighted[:, 4, 0, 0]).sqrt()
     torch.testing.assert_close(found.pred_score[:, 0], expected)
     other = FusedReverseDistillationModel("resnet18", pre_trained=False).eval()
     other.load_state_dict(model.state_dict())
@@ -81,7 +82,7 @@ def test_of_tiles_the_most_unusual_as_a_whole_counts() -> None:
     images = torch.randn(3, 3, 64, 96)
     tiles = model.tiles(images)
     assert tiles.shape == (6, 3, 64, 64)
-    whole = model.fusion.weights[3] * model.evidence(*model.distill(tiles))[:, 3, 0, 0].view(3, 2).amax(1)
+    whole = model.fusion.weights[-1] * model.evidence(*model.distill(tiles))[:, -1, 0, 0].view(3, 2).amax(1)
     found = model(images)
     torch.testing.assert_close(found.pred_score[:, 0], (found.anomaly_map.amax((1, 2, 3)).square() + whole).sqrt())
 
@@ -106,10 +107,37 @@ def test_image_evidence_knows_nothing_of_where_a_part_lies() -> None:
     model = taught(torch.randn(8, 3, 64, 64))
     scales = [torch.randn(2, channels, side, side) for channels, side in ((64, 16), (128, 8), (256, 4))]
     turned = [scale.rot90(1, (2, 3)).flip(2) for scale in scales]
-    found, anyhow = (model.evidence(part, part)[:, 3] for part in (scales, turned))
+    found, anyhow = (model.evidence(part, part)[:, -1] for part in (scales, turned))
     torch.testing.assert_close(found, anyhow)
     assert (found == found[:, :1, :1]).all()
     assert found[0, 0, 0] != found[1, 0, 0]
+
+
+@torch.no_grad()
+def test_faint_defects_larger_than_a_position_stand_out_in_their_region() -> None:
+    torch.manual_seed(0)
+    good = [torch.randn(200, 8, 8, 8)]
+    evidence = Evidence([8])
+    evidence.update(good, good, held_back(range(200)))
+    evidence.finish()
+    evidence.include_held_back()
+    faint = [torch.randn(100, 8, 8, 8)]
+    faint[0][:, :, 4:, 4:] += 1
+    teacher, region = evidence(faint, faint)[:, :2].mean(0)
+    within, without = (slice(6, None), slice(6, None)), (slice(2), slice(2))
+    assert region[within].mean() / region[without].mean() > 1.5 * teacher[within].mean() / teacher[without].mean()
+    # Between the centres of regions it falls off.
+    assert region[7, 5] > region[7, 4] > region[7, 3] > region[7, 2]
+
+
+@torch.no_grad()
+def test_grids_of_an_odd_number_of_positions_have_regions_too() -> None:
+    features = [torch.randn(8, 8, 7, 1)]
+    evidence = Evidence([8])
+    evidence.update(features, features, held_back(range(8)))
+    evidence.finish()
+    assert evidence.region.mean.shape == (4, 1, 8)
+    assert evidence(features, features).shape == (8, 5, 7, 1)
 
 
 @torch.no_grad()
@@ -128,5 +156,5 @@ def test_conditions_that_were_shown_are_usual() -> None:
         evidence.finish()
         evidence.include_held_back()
     before, after = (unknown(moved, student), known(moved, student))
-    for kind in (0, 3):
+    for kind in (0, 1, 4):
         assert after[:, kind].mean() < before[:, kind].mean() / 2
