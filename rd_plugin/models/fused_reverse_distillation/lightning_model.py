@@ -21,12 +21,12 @@ _DECIDED = {"deviation": "cosine", "anomaly_map_mode": "add"}
 class FusedReverseDistillation(ReverseDistillation):
     """Reverse distillation, fused with what else the same forward pass tells.
 
-    A student learns as in :class:`~rd_plugin.models.ReverseDistillation`, in few steps. An anomaly is where its error,
-    or the teacher's features themselves, are unlikely among good images: squared Mahalanobis distances over all scales
-    joined, from statistics that are each position's own as far as held-back good images bear out, at positions, in
-    regions of them, and of the image as a whole. Each kind of evidence weighs by how little it varies among held-back good images. Other light, focus, place,
-    noise and JPEG are taught to be usual. Nothing is ever learned from a label or a test image. Images must have one
-    size.
+    A student learns as in :class:`~rd_plugin.models.ReverseDistillation`, in few steps. An anomaly is where its
+    error, or the teacher's features themselves, are unlikely among good images: squared Mahalanobis distances over
+    all scales joined, from statistics that are each position's own as far as held-back good images bear out, at
+    positions, in regions of them, and of the image as a whole. Each kind of evidence weighs by how little it varies
+    among held-back good images. Other light, focus, place, noise and JPEG are taught to be usual. Nothing is ever
+    learned from a label or a test image. Images must have one size.
 
     Args:
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position.
