@@ -51,8 +51,6 @@ html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True, "navbar_per
 _REFERENCE = Path(__file__).parent / "reference" / "rooms"
 # Modules that stand at the package's top belong to no room.
 _TOP = "rd_plugin"
-# Former places of modules, which warn when they are imported.
-_DEPRECATED = {"rd_plugin.models.components"}
 
 
 def _modules() -> dict[str, list[str]]:
@@ -60,7 +58,7 @@ def _modules() -> dict[str, list[str]]:
     rooms = defaultdict(list)
     for module in pkgutil.walk_packages(rd_plugin.__path__, "rd_plugin."):
         # A package's own names are those of its modules.
-        if module.ispkg or module.name.endswith("__main__") or module.name in _DEPRECATED:
+        if module.ispkg or module.name.endswith("__main__"):
             continue
         folders = module.name.split(".")[1:-1]
         depth = 2 if folders[:1] == ["models"] else 1

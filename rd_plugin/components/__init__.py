@@ -6,7 +6,7 @@ from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
 from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
 from .gaussians import PositionGaussians, held_back
-from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, withhold, within
+from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, in_range, mask_invalid
 from .pyramid import Pyramid, Residual, Stage
 from .resampling import BlurBorder, resampling_matrix
 from .student import Student
@@ -40,8 +40,8 @@ __all__ = [
     "cosine_deviation",
     "flattened_deviation",
     "held_back",
+    "in_range",
+    "mask_invalid",
     "resampling_matrix",
     "tiles_of",
-    "withhold",
-    "within",
 ]

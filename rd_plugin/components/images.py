@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What images a model takes, and what it says of those that it cannot judge."""
+"""Which images a model accepts, and how predictions for invalid ones are masked."""
+
+from typing import TYPE_CHECKING
 
 import torch
-from anomalib.data import InferenceBatch
 from torch import Tensor
 
-__all__ = ["FINITE_RANGE", "RAW_RANGE", "check_images", "check_range", "withhold", "within"]
+if TYPE_CHECKING:
+    from anomalib.data import InferenceBatch
+
+__all__ = ["FINITE_RANGE", "RAW_RANGE", "check_images", "check_range", "in_range", "mask_invalid"]
 
 # Of images as anomalib's readers give them.
 RAW_RANGE = (0.0, 1.0)
@@ -65,8 +69,8 @@ def check_range(images: Tensor, bounds: tuple[float, float]) -> None:
         raise ValueError(msg)
 
 
-def within(images: Tensor, bounds: tuple[float, float]) -> Tensor:
-    """Tell for each image whether all its values are numbers within ``bounds``.
+def in_range(images: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """Return for each image whether all its values are numbers within ``bounds``.
 
     Comparisons alone, since runtimes may lose NaN in any other operation.
 
@@ -78,27 +82,27 @@ def within(images: Tensor, bounds: tuple[float, float]) -> Tensor:
         Booleans of shape ``(N, 1)``, as scores have.
 
     Example:
-        >>> within(torch.tensor([0.5, 2.0, torch.nan]).reshape(3, 1, 1, 1).expand(3, 3, 8, 8), RAW_RANGE).flatten()
+        >>> in_range(torch.tensor([0.5, 2.0, torch.nan]).reshape(3, 1, 1, 1).expand(3, 3, 8, 8), RAW_RANGE).flatten()
         tensor([ True, False, False])
     """
     inside = (images >= bounds[0] - _ROUNDING) & (images <= bounds[1] + _ROUNDING)
     return inside.flatten(1).all(dim=1, keepdim=True)
 
 
-def withhold(predictions: InferenceBatch, judged: Tensor) -> InferenceBatch:
-    """Take the predictions back for images that could not be judged.
+def mask_invalid(predictions: "InferenceBatch", valid: Tensor) -> "InferenceBatch":
+    """Replace the predictions for invalid images by NaN and "anomalous".
 
     Args:
         predictions: Predictions for ``N`` images, each field of shape ``(N, 1)``, ``(N, 1, H, W)`` or ``None``.
-        judged: Booleans of shape ``(N, 1)``: which images could be judged.
+        valid: Booleans of shape ``(N, 1)``: which images are valid.
 
     Returns:
-        The predictions; for all other images scores and maps are NaN, labels and masks are true, which is anomalous.
+        The predictions; for invalid images scores and maps are NaN, labels and masks are true, which is anomalous.
     """
-    fields, unknown = {}, ~judged
+    fields, invalid = {}, ~valid
     for name, value in predictions._asdict().items():
         if value is not None:
-            where = unknown if value.ndim == unknown.ndim else unknown[..., None, None]
+            where = invalid if value.ndim == invalid.ndim else invalid[..., None, None]
             # ONNX Runtime has no torch.where for booleans.
             fields[name] = value | where if value.dtype == torch.bool else torch.where(where, torch.nan, value)
-    return InferenceBatch(**fields)
+    return predictions._replace(**fields)

@@ -8,7 +8,7 @@ __all__ = ["Pyramid", "Residual", "Stage"]
 
 @dataclass(frozen=True)
 class Residual:
-    """Make of the residual blocks in one stage.
+    """Block spec: the residual blocks of one stage.
 
     Args:
         depth: Number of blocks.
@@ -31,7 +31,7 @@ class Stage:
         stride: Input pixels per output position, along each axis.
         residual: Its residual blocks.
         rectified: Whether its output went through a ReLU last. A student whose last activation is a ReLU can only
-            imitate such features; all others need a linear head.
+            reconstruct such features; all others need a linear head.
     """
 
     name: str

@@ -88,12 +88,12 @@ def residual_stage(in_channels: int, stage: Stage, resample: Resample) -> nn.Seq
 
     Args:
         in_channels: Channels of the input.
-        stage: Channels, number and make of the blocks.
+        stage: Channels and block spec.
         resample: What the first block does to the resolution.
     """
-    make = stage.residual
-    blocks = [ResidualBlock(in_channels, stage.channels, make.width, make.groups, resample)]
-    blocks += [ResidualBlock(stage.channels, stage.channels, make.width, make.groups) for _ in range(make.depth - 1)]
+    spec = stage.residual
+    blocks = [ResidualBlock(in_channels, stage.channels, spec.width, spec.groups, resample)]
+    blocks += [ResidualBlock(stage.channels, stage.channels, spec.width, spec.groups) for _ in range(spec.depth - 1)]
     return nn.Sequential(*blocks)
 
 

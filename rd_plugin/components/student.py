@@ -17,7 +17,7 @@ __all__ = ["Student"]
 class Student(nn.Module):
     """Decoder with a residual up-stage for every stage of the teacher, coarse to fine.
 
-    Each stage has the channels and make of the teacher's stage that it mirrors, and its first block doubles the
+    Each stage has the channels and blocks of the teacher's stage that it mirrors, and its first block doubles the
     resolution. The numbers of blocks are the teacher's list read in the student's own order, as in the authors'
     program: with a ResNet-50, 3 at the coarsest stage, then 4, then 6. A stage whose teacher features are not rectified
     gets a linear 1x1 head, because the up-stages end in a ReLU and could not give negative values.
@@ -37,8 +37,8 @@ class Student(nn.Module):
         self.injections = nn.ModuleList()
         channels = pyramid.embedding.channels
         for stage, counted in zip(reversed(pyramid.stages), pyramid.stages, strict=True):
-            make = replace(stage.residual, depth=counted.residual.depth)
-            self.stages.append(residual_stage(channels, replace(stage, residual=make), "up"))
+            spec = replace(stage.residual, depth=counted.residual.depth)
+            self.stages.append(residual_stage(channels, replace(stage, residual=spec), "up"))
             channels = stage.channels
             linear = stage.name in pyramid.distilled and not stage.rectified
             self.heads.append(nn.Conv2d(channels, channels, 1) if linear else nn.Identity())

@@ -86,17 +86,17 @@ def _residual_of(module: nn.Module | None, info: dict[str, Any]) -> tuple[Residu
 
 
 def _embedding_after(coarsest: Stage, infos: Sequence[dict[str, Any]]) -> Stage:
-    """The stage that the bottleneck ends in: the backbone's next one, made as its family makes it."""
+    """The stage that the bottleneck ends in: the backbone's next one, with the blocks of its family."""
     stride = 2 * coarsest.stride
-    make = coarsest.residual
+    spec = coarsest.residual
     if coarsest.rectified:
         # A ResNet's next stage doubles all widths; the authors give it 2 basic or 3 bottleneck blocks.
-        width = make.width and 2 * make.width
+        width = spec.width and 2 * spec.width
         depth = 2 if width is None else 3
-        return Stage("embedding", 2 * coarsest.channels, stride, Residual(depth, width, make.groups), rectified=True)
+        return Stage("embedding", 2 * coarsest.channels, stride, Residual(depth, width, spec.groups), rectified=True)
     channels = next((info["num_chs"] for info in infos if info["reduction"] == stride), 2 * coarsest.channels)
-    width = make.width and channels // resnet.Bottleneck.expansion
-    return Stage("embedding", channels, stride, Residual(make.depth, width))
+    width = spec.width and channels // resnet.Bottleneck.expansion
+    return Stage("embedding", channels, stride, Residual(spec.depth, width))
 
 
 class Teacher(nn.Module):

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an image becomes a score and a verdict: checked, prepared, looked at, compared with the thresholds."""
+"""How an image becomes a score and a label: check, pre-processor, network, post-processor."""
 
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
-from rd_plugin.components import FINITE_RANGE, RAW_RANGE, check_range, withhold, within
+from rd_plugin.components import FINITE_RANGE, RAW_RANGE, check_range, in_range, mask_invalid
 
 from .torch_model import DistillationModel
 
-__all__ = ["judge"]
+__all__ = ["predict"]
 
 
-def judge(
+def predict(
     images: Tensor, pre_processor: nn.Module | None, network: DistillationModel, post_processor: nn.Module | None
 ) -> InferenceBatch:
     """Predict images; an export computes this, too.
@@ -37,4 +37,4 @@ def judge(
     if post_processor:
         predictions = post_processor(predictions)
     # Not before the post-processor, in whose clamp OpenVINO makes 0 of NaN, which is normal.
-    return withhold(predictions, within(images, bounds))
+    return mask_invalid(predictions, in_range(images, bounds))

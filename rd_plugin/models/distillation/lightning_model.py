@@ -41,7 +41,7 @@ from rd_plugin.visualizer import PredictionVisualizer
 from .default_length import set_default_length
 from .feature_cache import FeatureCache, FeatureCacheType
 from .finite_loss import finite_sum
-from .inference import judge
+from .inference import predict
 from .torch_model import DistillationModel
 
 __all__ = ["Distillation"]
@@ -328,7 +328,7 @@ class Distillation(ExportedModule):
             ValueError: If they are of another shape or range.
         """
         del args, kwargs
-        return judge(batch, self.pre_processor, self.model, self.post_processor)
+        return predict(batch, self.pre_processor, self.model, self.post_processor)
 
     def validation_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Add predictions to a batch; the post-processor sets its thresholds by them.

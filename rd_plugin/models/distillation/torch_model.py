@@ -21,9 +21,9 @@ from rd_plugin.components import (
     Tiles,
     build_deviation,
     check_images,
+    in_range,
+    mask_invalid,
     tiles_of,
-    withhold,
-    within,
 )
 
 __all__ = ["DistillationModel"]
@@ -73,9 +73,6 @@ class DistillationModel(nn.Module):
         # The teacher's inputs come in this layout; convolutions would bring weights into it in every call.
         self.to(memory_format=torch.channels_last)
 
-    # Where a torch export of an earlier version has none.
-    _tiler: Tiles | None = None
-
     @property
     def tiler(self) -> Tiles | None:
         """How images are cut into tiles; ``None`` if they are not."""
@@ -108,7 +105,7 @@ class DistillationModel(nn.Module):
         """Return what goes through the networks: the tiles of ``images`` if there is a tiler, else themselves."""
         return images if self.tiler is None else self.tiler.cut(images)
 
-    def imitate(self, features: list[Tensor]) -> list[Tensor]:
+    def reconstruct(self, features: list[Tensor]) -> list[Tensor]:
         """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""
         return self.student(self.bottleneck(features), features[: len(self.teacher.pyramid.distilled)])
 
@@ -122,15 +119,11 @@ class DistillationModel(nn.Module):
 
     def distill_features(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the features of teacher and student as :meth:`distill` does, for what the teacher has returned."""
-        return features[: len(self.teacher.pyramid.distilled)], self.imitate(features)
+        return features[: len(self.teacher.pyramid.distilled)], self.reconstruct(features)
 
     def deviations(self, images: Tensor) -> list[Tensor]:
         """Return how far the student is from the teacher at each scale, of shapes ``(N, H_l, W_l)``, fine to coarse."""
         return self.deviation(*self.distill(images))
-
-    def scale_maps(self, images: Tensor) -> list[Tensor]:
-        """Return each scale's own map before the blur, of shape ``(N, 1, H, W)``, fine to coarse."""
-        return self.anomaly_map_generator.scale_maps(self.deviations(images), images.shape[-2:])
 
     def anomaly_map(self, deviations: list[Tensor], size: Sequence[int]) -> Tensor:
         """Return the anomaly map of images.
@@ -181,4 +174,4 @@ class DistillationModel(nn.Module):
         if self.training:
             self.check(images)
             return self.distill(self.tiles(images))
-        return withhold(self.predict(images), within(images, FINITE_RANGE))
+        return mask_invalid(self.predict(images), in_range(images, FINITE_RANGE))

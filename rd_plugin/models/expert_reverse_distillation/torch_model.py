@@ -82,7 +82,7 @@ class ExpertReverseDistillationModel(DistillationModel):
                 teacher, teacher_twins = features_of_both(self.teacher, images, twins)
             else:
                 teacher, teacher_twins = known, self.teacher(twins)
-        return teacher, self.imitate(teacher), self.imitate(teacher_twins)
+        return teacher, self.reconstruct(teacher), self.reconstruct(teacher_twins)
 
 
 def features_of_both(teacher: Teacher, images: Tensor, twins: Tensor) -> tuple[list[Tensor], list[Tensor]]:

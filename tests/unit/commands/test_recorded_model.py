@@ -15,7 +15,7 @@ from rd_plugin.commands.tool import with_configurations
 
 from .conftest import Tool
 
-FILES = Path(__file__).parents[2] / "compatibility" / "files"
+FILES = Path(__file__).parents[2] / "compatibility" / "files" / "0.2.0"
 CHECKPOINT = FILES / "reverse_distillation" / "model.ckpt"
 
 
@@ -45,9 +45,9 @@ def run_config(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "backbone"),
     [
-        (("test",), "test_resnet"),
-        (("validate", "--model", "rd_plugin.ReverseDistillation"), "test_resnet"),
-        (("predict", "--data", "parts"), "test_resnet"),
+        (("test",), "test_efficientnet"),
+        (("validate", "--model", "rd_plugin.ReverseDistillation"), "test_efficientnet"),
+        (("predict", "--data", "parts"), "test_efficientnet"),
         (("export", "--export_type", "onnx", "--model.backbone", "resnet34"), "resnet34"),
     ],
 )
@@ -55,7 +55,7 @@ def test_model_and_arguments(arguments: tuple[str, ...], backbone: str) -> None:
     parsed = _parsed(*arguments, "--ckpt_path", CHECKPOINT)
     assert parsed.model.class_path == "rd_plugin.ReverseDistillation"
     assert parsed.model.init_args.backbone == backbone
-    assert parsed.model.init_args.layers == ["layer1"]
+    assert parsed.model.init_args.layers == ["blocks.0"]
     assert parsed.model.init_args.on_bad_data == "off"
 
 
@@ -66,7 +66,7 @@ def test_configuration_of_a_run_in_any_order(subcommand: str, run_config: Path) 
     assert parsed.ckpt_path == str(CHECKPOINT)
     assert parsed.seed_everything == 3
     assert parsed.data.class_path == "rd_plugin.PartsFolder"
-    assert parsed.model.init_args.backbone == "test_resnet"
+    assert parsed.model.init_args.backbone == "test_efficientnet"
 
 
 def test_what_is_typed_overrules_the_configuration(run_config: Path) -> None:
@@ -113,4 +113,4 @@ def test_export_beside_its_checkpoint(tmp_path: Path, tool: Tool, monkeypatch: p
         Path("results/ReverseDistillation/parts/v0/weights/torch/model.pt"),
     ]
     assert sorted(Path().rglob("*.pt")) == expected
-    assert json.loads(expected[0].with_suffix(".json").read_text())["arguments"]["backbone"] == "test_resnet"
+    assert json.loads(expected[0].with_suffix(".json").read_text())["arguments"]["backbone"] == "test_efficientnet"

@@ -8,7 +8,7 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor
 
-from rd_plugin.components import FINITE_RANGE, RAW_RANGE, check_images, check_range, withhold, within
+from rd_plugin.components import FINITE_RANGE, RAW_RANGE, check_images, check_range, in_range, mask_invalid
 
 HALF = 0.5 / 255
 
@@ -53,8 +53,8 @@ def test_range(value: float, dtype: torch.dtype) -> None:
     images = torch.rand(3, 3, 4, 5, dtype=dtype)
     images[1, 2, 3, 4] = value
     inside = -HALF < value < 1 + HALF
-    assert within(images, RAW_RANGE).flatten().tolist() == [True, inside, True]
-    assert within(images, FINITE_RANGE).flatten().tolist() == [True, math.isfinite(value), True]
+    assert in_range(images, RAW_RANGE).flatten().tolist() == [True, inside, True]
+    assert in_range(images, FINITE_RANGE).flatten().tolist() == [True, math.isfinite(value), True]
     with nullcontext() if inside or math.isnan(value) else pytest.raises(ValueError, match=r"\[0, 1\], got .* to"):
         check_range(images, RAW_RANGE)
 
@@ -70,7 +70,7 @@ def test_nothing_is_checked_while_a_graph_is_traced() -> None:
         def forward(self, images: Tensor) -> Tensor:
             check_images(images, torch.float64)
             check_range(images, RAW_RANGE)
-            return images + within(images, RAW_RANGE)[..., None, None]
+            return images + in_range(images, RAW_RANGE)[..., None, None]
 
     program = torch.export.export(Checked(), (torch.full((2, 3, 8, 8), 7.0),))
     assert (program.module()(torch.full((2, 3, 8, 8), 0.5)) == 1.5).all()
@@ -78,10 +78,10 @@ def test_nothing_is_checked_while_a_graph_is_traced() -> None:
 
 def test_predictions_are_withheld_of_some_images_only() -> None:
     maps, scores = torch.rand(3, 1, 4, 5), torch.rand(3, 1)
-    judged = torch.tensor([True, False, True])
-    result = withhold(InferenceBatch(scores, scores > 2, maps, None), judged[:, None])
-    assert torch.equal(result.pred_score[judged], scores[judged])
-    assert torch.equal(result.anomaly_map[judged], maps[judged])
+    valid = torch.tensor([True, False, True])
+    result = mask_invalid(InferenceBatch(scores, scores > 2, maps, None), valid[:, None])
+    assert torch.equal(result.pred_score[valid], scores[valid])
+    assert torch.equal(result.anomaly_map[valid], maps[valid])
     assert result.pred_score[1].isnan().all()
     assert result.anomaly_map[1].isnan().all()
     assert result.pred_label.flatten().tolist() == [False, True, False]

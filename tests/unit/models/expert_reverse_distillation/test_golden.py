@@ -15,6 +15,7 @@ from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, Teach
 from rd_plugin.models.expert_reverse_distillation.torch_model import features_of_both
 
 from ....golden import fill
+from ..base import scale_maps
 
 CASE = "urd_wide_resnet50_2"
 SCALES = (0, 1, 2)
@@ -72,7 +73,7 @@ def results(
             names=set(model.state_dict()),
             features=features_of_both(model.teacher, images, twins),
             students=model.distill_twins(images, twins)[1:],
-            map=sum(model.scale_maps(images)),
+            map=sum(scale_maps(model, images)),
         )
 
 
