@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reverse distillation for anomalib: RD4AD (CVPR 2022) and RD with Expert (AAAI 2025) as anomalib models.
 
-Names are loaded when the first is asked for; until then, an import of the package takes no time.
+The public names stand in ``rd_plugin.interface``. They are loaded when the first is used (PEP 562), so that importing
+the package takes no time.
 """
 
 import importlib
@@ -13,44 +14,20 @@ from wrapt import when_imported
 from rd_plugin.registration import prepare_command_line, register
 
 if TYPE_CHECKING:
-    from rd_plugin.interface import (
-        ExactPreProcessor,
-        ExpertReverseDistillation,
-        FusedReverseDistillation,
-        Inspector,
-        MVTec,
-        OneClass,
-        PartsFolder,
-        ReverseDistillation,
-        SolarCells,
-        configuration,
-    )
-
-__all__ = [
-    "ExactPreProcessor",
-    "ExpertReverseDistillation",
-    "FusedReverseDistillation",
-    "Inspector",
-    "MVTec",
-    "OneClass",
-    "PartsFolder",
-    "ReverseDistillation",
-    "SolarCells",
-    "configuration",
-]
+    from rd_plugin.interface import *  # noqa: F403
 
 when_imported("anomalib.models")(register)
 when_imported("anomalib.cli.cli")(prepare_command_line)
 
 
 def __getattr__(name: str) -> Any:
-    """Load the public names, and with them the rooms of the package."""
-    if not name.startswith("_"):
+    """Load the public names and ``__all__``."""
+    if not name.startswith("_") or name == "__all__":
         with warnings.catch_warnings():
-            # Of anomalib and timm, about how they import one another; nobody here can do anything about it.
+            # anomalib and timm warn about their own imports.
             warnings.simplefilter("ignore", FutureWarning)
             interface = importlib.import_module("rd_plugin.interface")
-        globals().update({public: getattr(interface, public) for public in __all__})
+        globals().update({public: getattr(interface, public) for public in ("__all__", *interface.__all__)})
         if name in globals():
             return globals()[name]
     msg = f"module {__name__!r} has no attribute {name!r}"
@@ -59,4 +36,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__getattr__("__all__")})

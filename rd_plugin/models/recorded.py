@@ -7,16 +7,10 @@ from typing import Any, NamedTuple
 from rd_plugin.provenance import RECORD_KEY, Provenance
 from rd_plugin.storage import read_plain
 
+from . import METHODS
 from .distillation import Distillation
-from .expert_reverse_distillation import ExpertReverseDistillation
-from .fused_reverse_distillation import FusedReverseDistillation
-from .reverse_distillation import ReverseDistillation
 
-__all__ = ["METHODS", "Recorded", "read_recorded"]
-
-METHODS: dict[str, type[Distillation]] = {
-    method.__name__: method for method in (ReverseDistillation, ExpertReverseDistillation, FusedReverseDistillation)
-}
+__all__ = ["Recorded", "read_recorded"]
 
 
 class Recorded(NamedTuple):
@@ -48,6 +42,5 @@ def read_recorded(checkpoint: str | Path) -> Recorded | None:
     """
     content = read_plain(checkpoint, Distillation.checkpoint_safe_globals())
     record = Provenance.of(content) if isinstance(content, dict) else None
-    if record is None or record.method not in METHODS:
-        return None
-    return Recorded(METHODS[record.method], record, content[RECORD_KEY])
+    method = next((method for method in METHODS if record is not None and method.__name__ == record.method), None)
+    return None if record is None or method is None else Recorded(method, record, content[RECORD_KEY])

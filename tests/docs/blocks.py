@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# Not run as they stand: a network, a GPU, the reader's own files, or hours are needed.
-SKIPPED = {"network", "device", "data", "hours"}
+# Not run as they stand: a network, a GPU, the reader's own files, or hours are needed. A guide has its own test.
+SKIPPED = {"network", "device", "data", "hours", "guide"}
 # What the training commands of a block get in addition, so that a test ends.
 _FEW = "--trainer.max_steps 20 --data.num_workers 0"
 _SMALL = (

@@ -13,13 +13,12 @@ import torch
 import yaml
 from anomalib.data.utils import read_image
 
-from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
+from rd_plugin.models import METHODS
 from rd_plugin.models.distillation import Distillation
 
 from ..processes import run_function, run_program
 
 Method = type[Distillation]
-METHODS: tuple[Method, ...] = (ReverseDistillation, ExpertReverseDistillation, FusedReverseDistillation)
 
 # Real weights, from a package: what a model with them finds does not hang on a seed.
 BACKBONE = "tf_efficientnet_lite0"

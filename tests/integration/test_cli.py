@@ -13,8 +13,7 @@ import yaml
 from anomalib.cli import AnomalibCLI
 from PIL import Image
 
-import rd_plugin
-from rd_plugin import ReverseDistillation, interface
+from rd_plugin import ReverseDistillation
 
 from .conftest import (
     BACKBONE,
@@ -147,13 +146,6 @@ def test_resolved_configuration_is_plain(trained: Trained) -> None:
     assert config["model"]["class_path"] == f"rd_plugin.{trained.method.__name__}"
     assert config["data"]["class_path"] == "rd_plugin.MVTec"
     assert json.dumps(config["model"]["init_args"]["betas"]) == "[0.5, 0.999]"
-
-
-def test_public_names() -> None:
-    assert rd_plugin.__all__ == interface.__all__
-    assert all(hasattr(rd_plugin, name) for name in rd_plugin.__all__)
-    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
-        rd_plugin.Nothing  # noqa: B018
 
 
 @pytest.mark.slow

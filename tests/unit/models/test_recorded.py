@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from rd_plugin.convert.files import write_checkpoint
+from rd_plugin.models import METHODS
 from rd_plugin.models.distillation import Distillation
-from rd_plugin.models.recorded import METHODS, read_recorded
+from rd_plugin.models.recorded import read_recorded
 from rd_plugin.provenance import RECORD_KEY
 
 from .base import SMALL
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_checkpoint_says_its_model(method: type[Distillation], tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt"
     write_checkpoint(method(**SMALL), path, "RD4AD")

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import openvino
@@ -19,13 +20,13 @@ from torchvision.transforms.v2 import CenterCrop, Compose, GaussianBlur, Resize
 from rd_plugin import ExactPreProcessor, ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.convert.files import write_checkpoint
 from rd_plugin.inspection import load_judge
+from rd_plugin.models import METHODS
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY
 
 from ..models.base import SMALL, loader
 from ..trainers import quiet_trainer
 
-METHODS = (ReverseDistillation, ExpertReverseDistillation)
 Method = type[Distillation]
 
 
@@ -104,7 +105,7 @@ def test_checkpoint_of_another_structure(tmp_path: Path, method: Method, argumen
     assert all(map(torch.equal, model.parameters(), before))
 
 
-@pytest.mark.parametrize(("method", "other"), [METHODS, METHODS[::-1]])
+@pytest.mark.parametrize(("method", "other"), list(permutations(METHODS[:2])))
 def test_checkpoint_of_another_method(tmp_path: Path, method: Method, other: Method) -> None:
     message = f"method '{method.__name__}' in the checkpoint, '{other.__name__}' in the model"
     with pytest.raises(ValueError, match=message):

@@ -7,10 +7,9 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin import ReverseDistillation
+from rd_plugin.models import METHODS
 from rd_plugin.models.distillation import Distillation
-
-METHODS = (ReverseDistillation, ExpertReverseDistillation)
 
 
 @pytest.mark.parametrize("method", METHODS)
