@@ -1,20 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lightning callbacks around a training."""
+"""Lightning callbacks: all that happens beside training. ``order`` lists those of every model."""
 
+from .atomic_checkpoints import AtomicCheckpointIO, AtomicCheckpoints
+from .atomic_pictures import AtomicPictures
+from .data_check import DataCheck
 from .finite_weights import FiniteWeights
 from .memory_reuse import MemoryReuse
 from .normal_statistics import NormalStatistics, own_share, training_batches
+from .order import ordered_callbacks
+from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
+from .reference_writer import ReferenceWriter
+from .report_writer import ReportWriter
+from .results_folder import ResultsFolder
 from .run_summary import RunSummary
 from .twin_picture import TwinPicture
 from .validation_schedule import ValidationSchedule
 
 __all__ = [
+    "AtomicCheckpointIO",
+    "AtomicCheckpoints",
+    "AtomicPictures",
+    "DataCheck",
     "FiniteWeights",
     "MemoryReuse",
     "NormalStatistics",
+    "ProvenanceWriter",
+    "RecordedCheckpointIO",
+    "ReferenceWriter",
+    "ReportWriter",
+    "ResultsFolder",
     "RunSummary",
     "TwinPicture",
     "ValidationSchedule",
+    "ordered_callbacks",
     "own_share",
     "training_batches",
 ]

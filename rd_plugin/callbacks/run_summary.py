@@ -18,7 +18,7 @@ from anomalib.models.components import AnomalibModule
 from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rd_plugin.report import ReportWriter
+from .report_writer import ReportWriter
 
 __all__ = ["RunSummary"]
 

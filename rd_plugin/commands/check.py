@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS, SPLITS, allow_pixels, check_datamodule, set_up
-from rd_plugin.data.check.callback import listing
+from rd_plugin.data.check.actions import listing
 
 __all__ = ["add_arguments", "run"]
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, cast
 
 import torch
-from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from .buffers import DynamicBuffers
 from .cosine import cosine_deviation
 from .precision import full_precision, widened
 from .projection import random_directions
@@ -44,7 +44,7 @@ def _check_size(residual: Tensor, known: Tensor) -> None:
         raise ValueError(msg)
 
 
-class ResidualStatistics(DynamicBufferMixin):
+class ResidualStatistics(DynamicBuffers):
     """Mean and covariance of one scale's residuals at each position, and the squared Mahalanobis distance from them.
 
     A residual is the teacher's direction less the student's; half its squared length is one minus their cosine.

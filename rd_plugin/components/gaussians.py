@@ -6,9 +6,9 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import torch
-from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor
 
+from .buffers import DynamicBuffers
 from .precision import full_precision, widened
 from .projection import random_directions
 
@@ -56,7 +56,7 @@ class _Moments(NamedTuple):
         return _Moments(*(first + second for first, second in zip(self, other, strict=True)))
 
 
-class PositionGaussians(DynamicBufferMixin):
+class PositionGaussians(DynamicBuffers):
     r"""Mean and covariance of feature vectors at each position, and the squared Mahalanobis distance from them.
 
     Where parts lie alike in all images, a position's statistics are the sharpest; where they lie anyhow, they are

@@ -10,8 +10,9 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from rd_plugin.provenance import Provenance, RecordedCheckpointIO, RecordedModule
-from rd_plugin.storage import AtomicCheckpointIO, read_plain
+from rd_plugin.callbacks import AtomicCheckpointIO, RecordedCheckpointIO
+from rd_plugin.provenance import Provenance, RecordedModule
+from rd_plugin.storage import read_plain
 
 __all__ = ["check_output", "named_tensors", "read_checkpoint", "write_checkpoint"]
 

@@ -3,10 +3,10 @@
 
 ``statistics`` describes an image in a few numbers, ``reference`` is a sample of them and of scores that a model's
 record keeps, ``comparison`` tests whether two samples differ, ``monitor`` does so while images come in, at a
-false-alarm rate for the run as a whole; ``callback`` makes the reference in a training.
+false-alarm rate for the run as a whole.
+:class:`~rd_plugin.callbacks.ReferenceWriter` makes the reference in a training.
 """
 
-from .callback import ReferenceWriter
 from .comparison import energy_test, higher_scores_test
 from .monitor import FALSE_ALARM_RATE, DriftMonitor, Look
 from .reference import Reference
@@ -18,7 +18,6 @@ __all__ = [
     "DriftMonitor",
     "Look",
     "Reference",
-    "ReferenceWriter",
     "energy_test",
     "higher_scores_test",
     "image_statistics",

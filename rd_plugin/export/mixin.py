@@ -50,7 +50,7 @@ class ExportedModule(RecordedModule):
 
     Attributes:
         on_bad_data: What to do about images that would spoil a calibration, as in
-            :class:`~rd_plugin.data.check.DataCheck`.
+            :class:`~rd_plugin.callbacks.DataCheck`.
         max_pixels: Greatest number of pixels in one of them.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a model comes from: its record, the module that keeps it, and what writes it beside checkpoints."""
+"""Where a model comes from: its record, and the module that keeps it."""
 
 from .module import RecordedModule, resizing
 from .record import (
@@ -13,13 +13,10 @@ from .record import (
     record_file,
     write_record,
 )
-from .writer import ProvenanceWriter, RecordedCheckpointIO
 
 __all__ = [
     "RECORD_KEY",
     "Provenance",
-    "ProvenanceWriter",
-    "RecordedCheckpointIO",
     "RecordedModule",
     "hash_export",
     "hash_weights",

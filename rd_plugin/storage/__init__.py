@@ -2,17 +2,11 @@
 """What is on a disk: files that are whole or not there, and files of others that are read without trusting them."""
 
 from .atomic import atomic_export, atomic_file, move_files
-from .checkpoints import AtomicCheckpointIO, AtomicCheckpoints
-from .pictures import AtomicPictures
+from .folder import check_folder, state_size
 from .printable import printable
-from .results_folder import ResultsFolder, check_folder, state_size
 from .safe_reading import check_checkpoint, read_plain, short_refusal, why_refused
 
 __all__ = [
-    "AtomicCheckpointIO",
-    "AtomicCheckpoints",
-    "AtomicPictures",
-    "ResultsFolder",
     "atomic_export",
     "atomic_file",
     "check_checkpoint",

@@ -3,10 +3,11 @@
 
 ``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` tell what is wrong, ``datamodule``
 applies them to all splits; ``unread`` finds files that are left out, ``pairs`` masks that are missing, without which
-there are no splits. ``callback`` checks before a training, a test or a prediction.
+there are no splits. ``actions`` lists problems, stops or leaves files out. :class:`~rd_plugin.callbacks.DataCheck`
+does all this before a training, a test or a prediction.
 """
 
-from .callback import DataCheck, OnBadData, act_on, memory_file, set_up
+from .actions import OnBadData, act_on, memory_file, set_up
 from .datamodule import SPLITS, check_datamodule, check_datasets, datasets, drop_samples, fingerprint
 from .files import MAX_PIXELS, FileFacts, allow_pixels, inspect_file, read_file
 from .pairs import check_pairs
@@ -17,7 +18,6 @@ from .survey import inspect_files
 __all__ = [
     "MAX_PIXELS",
     "SPLITS",
-    "DataCheck",
     "FileFacts",
     "OnBadData",
     "Problem",

@@ -17,7 +17,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
 
-from rd_plugin.callbacks import FiniteWeights, MemoryReuse, NormalStatistics, RunSummary, ValidationSchedule
+from rd_plugin.callbacks import ordered_callbacks
 from rd_plugin.components import (
     AnomalyMapMode,
     BlurBorder,
@@ -28,14 +28,11 @@ from rd_plugin.components import (
     Tiles,
     tiles_of,
 )
-from rd_plugin.data.check import MAX_PIXELS, DataCheck, OnBadData, set_up
-from rd_plugin.drift import ReferenceWriter
+from rd_plugin.data.check import MAX_PIXELS, OnBadData, set_up
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
-from rd_plugin.provenance import Provenance, ProvenanceWriter
-from rd_plugin.report import ReportWriter
-from rd_plugin.storage import AtomicCheckpoints, AtomicPictures, ResultsFolder
+from rd_plugin.provenance import Provenance
 from rd_plugin.visualizer import PredictionVisualizer
 
 from .default_length import set_default_length
@@ -78,7 +75,7 @@ class Distillation(ExportedModule):
         learning_rate: Adam's learning rate for bottleneck and student.
         betas: Adam's decay rates.
         on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
-            ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.data.check.DataCheck`.
+            ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
         validations: At most how many validations there are on the way, besides the one at the end; ``None`` leaves it
             to the trainer's ``check_val_every_n_epoch`` and ``val_check_interval``, which go first if they are not
             Lightning's defaults or, on the command line, if they are given at all.
@@ -92,7 +89,7 @@ class Distillation(ExportedModule):
         evaluator: anomalib's evaluator, or whether to use :class:`~rd_plugin.evaluator.DistillationEvaluator`.
         visualizer: anomalib's visualizer, or whether to use :class:`~rd_plugin.visualizer.PredictionVisualizer`.
         report: Whether a test writes ``report.html`` into the run's folder; see
-            :class:`~rd_plugin.report.ReportWriter`.
+            :class:`~rd_plugin.callbacks.ReportWriter`.
 
     Attributes:
         model: The torch module.
@@ -217,25 +214,14 @@ class Distillation(ExportedModule):
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return anomalib's components that are callbacks, and the package's own."""
         callbacks = super().configure_callbacks()
-        # A folder that cannot be written to is found before the data is read, and the visualizer's pictures are moved
-        # after it has drawn them.
-        own = [
-            ResultsFolder(),
-            AtomicCheckpoints(),
-            AtomicPictures(),
-            *([ReportWriter()] if self.report else []),
-            RunSummary(),
-            FiniteWeights(),
-            DataCheck(self.on_bad_data, self.max_pixels),
-            MemoryReuse(),
-            ProvenanceWriter(fingerprint=self.on_bad_data != "off"),
-            ReferenceWriter(self.max_pixels),
-            LambdaCallback(on_exception=self._let_frozen_network_go),
-        ]
-        if self.validations is not None:
-            own.append(ValidationSchedule(self.validations))
-        if isinstance(self.model.deviation, MahalanobisDeviation):
-            own.append(NormalStatistics())
+        own = ordered_callbacks(
+            report=self.report,
+            on_bad_data=self.on_bad_data,
+            max_pixels=self.max_pixels,
+            validations=self.validations,
+            statistics=isinstance(self.model.deviation, MahalanobisDeviation),
+        )
+        own.append(LambdaCallback(on_exception=self._let_frozen_network_go))
         return [*(callbacks if isinstance(callbacks, Sequence) else [callbacks]), *own]
 
     @staticmethod

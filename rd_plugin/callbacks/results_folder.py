@@ -3,10 +3,8 @@
 
 import errno
 import logging
-import shutil
 import signal
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -14,47 +12,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-__all__ = ["ResultsFolder", "check_folder", "state_size"]
+from rd_plugin.storage import check_folder, state_size
+
+__all__ = ["ResultsFolder"]
 
 logger = logging.getLogger(__name__)
 
 # What a write meets when there is no more space: on the disk, within a process's limit, within a user's quota.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_MIB = 2**20
 # What a shell gives for a program that the signal has ended.
 _TERMINATED = 128 + signal.SIGTERM
-
-
-def state_size(module: LightningModule) -> int:
-    """Return the size of a model's weights and buffers as they are saved, in bytes."""
-    return sum(tensor.nbytes for tensor in module.state_dict().values())
-
-
-def check_folder(folder: str | Path, needed: int, argument: str) -> None:
-    """Make sure that files can be written into a folder, before any work is done for them.
-
-    Args:
-        folder: The folder; need not exist yet.
-        needed: How much is going to be written, in bytes.
-        argument: The argument that names the folder, for the message.
-
-    Raises:
-        OSError: If the folder cannot be made or written to, or its disk has less space than ``needed``.
-    """
-    folder = Path(folder).absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    try:
-        with TemporaryFile(dir=existing):
-            free = shutil.disk_usage(existing).free
-    except OSError as error:
-        msg = f"{str(folder)!r} cannot be written to: {error.strerror}. Give another folder as {argument}."
-        raise OSError(msg) from error
-    if free < needed:
-        msg = (
-            f"{str(folder)!r} needs {needed / _MIB:.0f} MiB of free space, {free / _MIB:.0f} MiB are free. "
-            f"Free some, or give another folder as {argument}."
-        )
-        raise OSError(msg)
 
 
 class ResultsFolder(Callback):

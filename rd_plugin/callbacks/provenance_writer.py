@@ -12,10 +12,15 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rd_plugin.data.check import fingerprint, memory_file
+from rd_plugin.provenance import (
+    Provenance,
+    RecordedModule,
+    hash_weights,
+    installed_versions,
+    record_file,
+    write_record,
+)
 from rd_plugin.storage import check_checkpoint, short_refusal
-
-from .module import RecordedModule
-from .record import Provenance, hash_weights, installed_versions, record_file, write_record
 
 __all__ = ["ProvenanceWriter", "RecordedCheckpointIO"]
 
@@ -85,7 +90,7 @@ class ProvenanceWriter(Callback):
 
     Args:
         fingerprint: Whether the record holds a fingerprint of the training images. It is made from what
-            :class:`~rd_plugin.data.check.DataCheck` has kept of them; without that every file would be read for it.
+            :class:`~rd_plugin.callbacks.DataCheck` has kept of them; without that every file would be read for it.
     """
 
     def __init__(self, fingerprint: bool = True) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 from rd_plugin import MVTec
-from rd_plugin.data.check import DataCheck
+from rd_plugin.callbacks import DataCheck
 
 
 class Means(LightningModule):

@@ -16,10 +16,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from rd_plugin.data.check import MAX_PIXELS, read_file
+from rd_plugin.drift import STATISTICS, Reference, image_statistics
+from rd_plugin.drift.reference import sample
 from rd_plugin.provenance import Provenance, RecordedModule
-
-from .reference import Reference, sample
-from .statistics import STATISTICS, image_statistics
 
 __all__ = ["ReferenceWriter"]
 
@@ -32,7 +31,7 @@ class ReferenceWriter(Callback):
     files are not known, and there is no reference. With several processes, scores are those that the first has seen.
 
     For a :class:`~rd_plugin.provenance.RecordedModule`; must stand behind
-    :class:`~rd_plugin.provenance.ProvenanceWriter` and the post-processor among the callbacks.
+    :class:`~rd_plugin.callbacks.ProvenanceWriter` and the post-processor among the callbacks.
 
     Args:
         max_pixels: Greatest number of pixels in an image; larger ones are left out.

@@ -15,10 +15,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.callbacks import AtomicCheckpointIO, ProvenanceWriter, RecordedCheckpointIO
 from rd_plugin.components import Teacher
 from rd_plugin.models.distillation import Distillation
-from rd_plugin.provenance import RECORD_KEY, Provenance, ProvenanceWriter, RecordedCheckpointIO, hash_weights
-from rd_plugin.storage import AtomicCheckpointIO
+from rd_plugin.provenance import RECORD_KEY, Provenance, hash_weights
 
 SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
 
@@ -122,7 +122,7 @@ def test_teacher_that_is_taught_is_recorded_as_it_was_before(
 def test_training_that_goes_on_with_other_images(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, before: str | None, said: bool
 ) -> None:
-    monkeypatch.setattr("rd_plugin.provenance.writer._describe_data", lambda *_, **__: {"fingerprint": "new"})
+    monkeypatch.setattr("rd_plugin.callbacks.provenance_writer._describe_data", lambda *_, **__: {"fingerprint": "new"})
     model = ReverseDistillation(**SMALL)
     model.provenance = Provenance(data=before and {"fingerprint": before})
     ProvenanceWriter().on_train_start(SimpleNamespace(is_global_zero=True), model)
@@ -145,7 +145,7 @@ def test_old_record_does_not_outlive_its_checkpoint(tmp_path: Path, monkeypatch:
     model = ReverseDistillation(**SMALL)
     trainer = fit(model, tmp_path)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
-    monkeypatch.setattr("rd_plugin.provenance.writer.write_record", fail)
+    monkeypatch.setattr("rd_plugin.callbacks.provenance_writer.write_record", fail)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["model.ckpt"]
 

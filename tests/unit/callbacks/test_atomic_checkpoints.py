@@ -15,8 +15,7 @@ import torch
 from anomalib.engine.plugins.checkpoint_io import AnomalibCheckpointIO
 from lightning.pytorch.plugins import AsyncCheckpointIO, CheckpointIO, TorchCheckpointIO
 
-from rd_plugin import ReverseDistillation
-from rd_plugin.storage import AtomicCheckpointIO, AtomicCheckpoints
+from rd_plugin.callbacks import AtomicCheckpointIO, AtomicCheckpoints
 
 OLD, NEW = ({"state_dict": {"weight": torch.full((50_000,), value)}} for value in (0.0, 1.0))
 
@@ -120,11 +119,3 @@ def test_types_that_the_model_allows_can_be_loaded(tmp_path: Path) -> None:
 def _saved(folder: Path) -> Path:
     AtomicCheckpointIO().save_checkpoint({"own": SimpleNamespace(answer=42)}, folder / "model.ckpt")
     return folder / "model.ckpt"
-
-
-def test_models_bring_it_along_before_what_wraps_it() -> None:
-    callbacks = ReverseDistillation("resnet18", pre_trained=False).configure_callbacks()
-    names = [type(callback).__name__ for callback in callbacks]
-    assert names.index("AtomicCheckpoints") < names.index("ProvenanceWriter")
-    assert names.index("PredictionVisualizer") < names.index("AtomicPictures")
-    assert names.index("ResultsFolder") < names.index("DataCheck")

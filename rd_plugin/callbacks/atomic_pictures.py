@@ -9,7 +9,7 @@ from typing import Any
 from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from .atomic import move_files
+from rd_plugin.storage import move_files
 
 __all__ = ["AtomicPictures"]
 

@@ -2,45 +2,34 @@
 """Check the data before it is used."""
 
 import logging
-import re
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Collection
+from typing import Any
 
 from anomalib.data import AnomalibDataModule
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import CombinedLoader
 
-from rd_plugin.storage import printable
+from rd_plugin.data.check import (
+    MAX_PIXELS,
+    SPLITS,
+    OnBadData,
+    Problem,
+    act_on,
+    allow_pixels,
+    check_datamodule,
+    check_datasets,
+    datasets,
+    memory_file,
+)
+from rd_plugin.data.check.datamodule import ImageDataset
 
-from .datamodule import SPLITS, ImageDataset, check_datamodule, check_datasets, datasets, drop_samples
-from .files import MAX_PIXELS, allow_pixels
-from .pairs import check_pairs
-from .problem import Problem
-
-__all__ = ["DataCheck", "OnBadData", "act_on", "listing", "memory_file", "set_up"]
+__all__ = ["DataCheck"]
 
 logger = logging.getLogger(__name__)
-
-OnBadData = Literal["error", "skip", "warn", "off"]
 
 # Before training, everything: an error in the test set is better known now than after a night.
 # What a data module gives to predict is its test set.
 _SPLITS: dict[str, Collection[str]] = {"fit": SPLITS, "validate": ("val",), "test": ("test",), "predict": ("test",)}
-_MEMORY = "data_check.json"
-_VERSION = re.compile(r"v\d+")
-_LISTED = 20
-
-
-def listing(problems: Collection[Problem]) -> str:
-    """Return the problems as a table, and how many more there are than are shown."""
-    found = ((printable(problem.subject), printable(problem.message)) for problem in problems)
-    rows = [("file or set", "finding"), *found][: _LISTED + 1]
-    width = max(len(subject) for subject, _ in rows)
-    lines = [f"  {subject:<{width}} | {finding}" for subject, finding in rows]
-    lines.insert(1, f"  {'-' * width}-+-{'-' * max(len(finding) for _, finding in rows)}")
-    more = [f"  ... and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-    return "\n".join(lines + more)
 
 
 class DataCheck(Callback):
@@ -114,59 +103,3 @@ def _given(trainer: Trainer, stage: str) -> dict[str, ImageDataset]:
                 kind = type(loader if dataset is None else dataset).__name__
                 logger.warning("Data check: the files of %s are not known, and are not looked at.", kind)
     return found
-
-
-def memory_file(trainer: Trainer) -> Path:
-    """Return the file beside the run's folder that keeps what the data's files hold."""
-    folder = Path(trainer.default_root_dir)
-    return (folder.parent if _VERSION.fullmatch(folder.name) else folder) / _MEMORY
-
-
-def set_up(datamodule: AnomalibDataModule) -> None:
-    """Set a data module up, and say which files are in the way if that fails.
-
-    Raises:
-        ValueError: If masks and images do not pair up; with their list.
-    """
-    try:
-        datamodule.setup()
-    except Exception as error:
-        # anomalib's data modules of this layout join root and category; others have neither, or no such folders.
-        root = Path(getattr(datamodule, "root", None) or ".") / (getattr(datamodule, "category", None) or "")
-        problems = check_pairs(root)
-        if not problems:
-            raise
-        msg = f"Data check: {len(problems)} problems in the data.\n{listing(problems)}"
-        raise ValueError(msg) from error
-
-
-def act_on(problems: Collection[Problem], on_bad_data: OnBadData, checked: Mapping[str, ImageDataset]) -> None:
-    """List problems, and stop or leave files out because of them.
-
-    Args:
-        problems: What was found.
-        on_bad_data: See :class:`DataCheck`.
-        checked: The data sets that they were found in, by name.
-
-    Raises:
-        ValueError: If there are errors and ``on_bad_data`` says so, or what is wrong is not a file to be left out, or
-            nothing is left.
-    """
-    errors = [problem for problem in problems if problem.severity == "error"]
-    notes = [problem for problem in problems if problem.severity == "note"]
-    if notes:
-        logger.warning("Data check: %d notes.\n%s", len(notes), listing(notes))
-    if not errors:
-        return
-    msg = f"Data check: {len(errors)} problems in the data.\n{listing(errors)}"
-    if on_bad_data == "skip":
-        dropped = drop_samples(checked.values(), {problem.subject for problem in errors})
-        errors = [problem for problem in errors if problem.subject in checked]
-        emptied = [name for name, dataset in checked.items() if len(dataset) == 0] if dropped else []
-        errors += [Problem(name, "no image is left.") for name in emptied]
-        logger.warning("%s\n%d images are left out.", msg, dropped)
-        msg = f"Data check: {len(errors)} problems in the data.\n{listing(errors)}"
-    if on_bad_data == "error" or (on_bad_data == "skip" and errors):
-        raise ValueError(msg)
-    if on_bad_data == "warn":
-        logger.warning(msg)

@@ -10,7 +10,7 @@ from anomalib.engine.plugins.checkpoint_io import AnomalibCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins import TorchCheckpointIO
 
-from .atomic import atomic_file
+from rd_plugin.storage import atomic_file
 
 __all__ = ["AtomicCheckpointIO", "AtomicCheckpoints"]
 

@@ -16,13 +16,12 @@ from anomalib.post_processing import PostProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
-from rd_plugin.data.check import DataCheck
 from rd_plugin.data.crop import crop_steps, on_whole_image
 from rd_plugin.provenance import RecordedModule
+from rd_plugin.report import JudgedImage, Judgement, PictureStore, write_report
+from rd_plugin.report.pictures import Picture
 
-from .judged import JudgedImage, Judgement
-from .page import write_report
-from .pictures import Picture, PictureStore
+from .data_check import DataCheck
 
 __all__ = ["ReportWriter"]
 

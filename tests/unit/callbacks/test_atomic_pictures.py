@@ -10,7 +10,7 @@ from anomalib.data import ImageBatch
 from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import LightningModule
 
-from rd_plugin.storage import AtomicPictures
+from rd_plugin.callbacks import AtomicPictures
 
 
 class _Model(LightningModule):

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which callbacks every model has, in which order, and why in this order."""
+
+from lightning.pytorch import Callback
+
+from rd_plugin.data.check import OnBadData
+
+from .atomic_checkpoints import AtomicCheckpoints
+from .atomic_pictures import AtomicPictures
+from .data_check import DataCheck
+from .finite_weights import FiniteWeights
+from .memory_reuse import MemoryReuse
+from .normal_statistics import NormalStatistics
+from .provenance_writer import ProvenanceWriter
+from .reference_writer import ReferenceWriter
+from .report_writer import ReportWriter
+from .results_folder import ResultsFolder
+from .run_summary import RunSummary
+from .validation_schedule import ValidationSchedule
+
+__all__ = ["ordered_callbacks"]
+
+
+def ordered_callbacks(
+    *, report: bool, on_bad_data: OnBadData, max_pixels: int, validations: int | None, statistics: bool
+) -> list[Callback]:
+    """Return the callbacks of a model, to stand behind anomalib's pre-processor, post-processor and visualizer.
+
+    Lightning calls each hook in this order, but it calls checkpoint callbacks last.
+
+    Args:
+        report: Whether a test writes a report.
+        on_bad_data: What to do about images and masks that would spoil the result.
+        max_pixels: Greatest number of pixels in an image file.
+        validations: At most how many validations there are besides the last one; ``None`` for the trainer's schedule.
+        statistics: Whether the model needs statistics of training images.
+    """
+    return [
+        # A folder that cannot be written to stops the run before the data check reads every file.
+        ResultsFolder(),
+        # ProvenanceWriter wraps what reads and writes checkpoints, so it must find the final plugin.
+        AtomicCheckpoints(),
+        # Moves pictures, which the visualizer has drawn by then.
+        AtomicPictures(),
+        # Needs the labels of the post-processor, and comes before the summary, which names the report.
+        *([ReportWriter()] if report else []),
+        RunSummary(),
+        FiniteWeights(),
+        # Before all that read the data, and before ProvenanceWriter, which makes its fingerprint from what this keeps.
+        DataCheck(on_bad_data, max_pixels),
+        MemoryReuse(),
+        ProvenanceWriter(fingerprint=on_bad_data != "off"),
+        # Adds to the record that ProvenanceWriter begins.
+        ReferenceWriter(max_pixels),
+        *([] if validations is None else [ValidationSchedule(validations)]),
+        # Before a validation, whose thresholds depend on the statistics. A method's own callbacks follow.
+        *([NormalStatistics()] if statistics else []),
+    ]

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of a model's callbacks."""
+
+import pytest
+
+from rd_plugin.callbacks import ordered_callbacks
+from rd_plugin.models import METHODS
+from rd_plugin.models.distillation import Distillation
+
+# Each must come before the next in its row.
+ORDERS = (
+    ("ResultsFolder", "DataCheck", "ProvenanceWriter", "ReferenceWriter"),
+    ("AtomicCheckpoints", "ProvenanceWriter"),
+    ("DistillationPostProcessor", "ReportWriter", "RunSummary"),
+    ("PredictionVisualizer", "AtomicPictures"),
+)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_order(method: type[Distillation]) -> None:
+    names = [type(callback).__name__ for callback in method("resnet18", pre_trained=False).configure_callbacks()]
+    for order in ORDERS:
+        assert [name for name in names if name in order] == list(order)
+
+
+def test_what_is_left_out() -> None:
+    arguments = {"on_bad_data": "error", "max_pixels": 10}
+    most = ordered_callbacks(report=True, validations=1, statistics=True, **arguments)
+    least = ordered_callbacks(report=False, validations=None, statistics=False, **arguments)
+    missing = {type(callback).__name__ for callback in most} - {type(callback).__name__ for callback in least}
+    assert missing == {"ReportWriter", "ValidationSchedule", "NormalStatistics"}
