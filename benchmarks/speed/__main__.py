@@ -6,8 +6,8 @@
 
 Same architecture, image size, batch and threads. anomalib builds the bottleneck of a wide ResNet half as wide inside
 its blocks as the paper's authors do; rows that say "narrow embedding" compare with ours made so, the others with ours
-as it is. Each side runs in a process of its own, set up as its package sets up a run (ours keeps freed memory, see
-rd_plugin.callbacks.MemoryReuse), and the two take turns, so that a slow moment of the machine meets both. A figure is
+as it is. Each side runs in a process of its own, set up as its package sets up a run, and the two take turns, so that a
+slow moment of the machine meets both. A figure is
 the median of the turns; a ratio above 1 is in our favour. Every comparison leaves a record, and is repeated only if
 the package, torch or the machine has changed, or with ``--retry all``.
 """

@@ -22,7 +22,6 @@ from benchmarks.common.records import Record
 from benchmarks.common.tables import group, markdown
 from benchmarks.common.training import TEACHER
 from rd_plugin import ReverseDistillation
-from rd_plugin.callbacks.memory_reuse import keep_freed_memory
 from rd_plugin.models.distillation.feature_cache import FeatureCache, FeatureCacheType
 
 from .timing import CIRCUMSTANCES, circumstances, describe, take_turns
@@ -61,7 +60,6 @@ def inference(model: ReverseDistillation, images: torch.Tensor) -> Callable[[], 
 
 def compute(sizes: list[int]) -> dict[str, Any]:
     """Return milliseconds of each task, and the numbers that an image's features consist of, by size."""
-    keep_freed_memory()
     tasks: dict[tuple[int, str], Callable[[], None]] = {}
     numbers = {}
     for size in sizes:

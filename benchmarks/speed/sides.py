@@ -11,7 +11,6 @@ from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGen
 from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGenerator as TheirGenerator
 
 from rd_plugin import ReverseDistillation as Ours
-from rd_plugin.callbacks.memory_reuse import keep_freed_memory
 from rd_plugin.components import AnomalyMapGenerator, build_bottleneck, cosine_deviation
 from rd_plugin.models import ReverseDistillationModel
 from rd_plugin.models.distillation.feature_cache import FeatureCache
@@ -72,8 +71,6 @@ def training_step(
         tf32: Whether a GPU's float32 convolutions may round their factors to TF32, as torch lets them.
     """
     torch.backends.cudnn.allow_tf32 = tf32
-    if side == "ours" and device == "cpu":
-        keep_freed_memory()
     module = build_model(side, backbone, narrow).to(device).train()
     optimizer = module.configure_optimizers()
     images = torch.randn(batch, 3, SIDE, SIDE, device=device)

@@ -5,7 +5,6 @@ from .atomic_checkpoints import AtomicCheckpointIO, AtomicCheckpoints
 from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .finite_weights import FiniteWeights
-from .memory_reuse import MemoryReuse
 from .normal_statistics import NormalStatistics, own_share, training_batches
 from .order import ordered_callbacks
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
@@ -22,7 +21,6 @@ __all__ = [
     "AtomicPictures",
     "DataCheck",
     "FiniteWeights",
-    "MemoryReuse",
     "NormalStatistics",
     "ProvenanceWriter",
     "RecordedCheckpointIO",

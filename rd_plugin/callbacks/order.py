@@ -9,7 +9,6 @@ from .atomic_checkpoints import AtomicCheckpoints
 from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .finite_weights import FiniteWeights
-from .memory_reuse import MemoryReuse
 from .normal_statistics import NormalStatistics
 from .provenance_writer import ProvenanceWriter
 from .reference_writer import ReferenceWriter
@@ -48,7 +47,6 @@ def ordered_callbacks(
         FiniteWeights(),
         # Before all that read the data, and before ProvenanceWriter, which makes its fingerprint from what this keeps.
         DataCheck(on_bad_data, max_pixels),
-        MemoryReuse(),
         ProvenanceWriter(fingerprint=on_bad_data != "off"),
         # Adds to the record that ProvenanceWriter begins.
         ReferenceWriter(max_pixels),

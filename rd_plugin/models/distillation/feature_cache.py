@@ -22,8 +22,8 @@ FeatureCacheType = Literal["off", "memory", "disk", "auto"]
 # Half precision keeps 11 bits of each feature, which changes a loss in its fifth digit, if none is out of range.
 _FULL, _HALF = torch.float32, torch.float16
 _HIGHEST = torch.finfo(_HALF).max
-# Share of a disk's free space that may be taken unasked.
-_DISK_SHARE = 0.5
+# Most bytes and largest share of the free space that "auto" may take on a disk.
+_DISK_BYTES, _DISK_SHARE = 10 * 10**9, 0.5
 
 
 @functools.lru_cache(maxsize=2)
@@ -52,8 +52,8 @@ class FeatureCache:
             shapes ``(N, C_l, H_l, W_l)``.
         kind: ``"off"``; ``"memory"``, on the images' device, in half precision if the budget allows no more;
             ``"disk"``, a temporary file in half precision that is gone with the process, however it ends; ``"auto"``,
-            memory if the budget allows, else disk if that takes no more than half of what is free there and the images
-            are on a CPU: a GPU computes features sooner than it is given them.
+            memory if the budget allows, else disk if that takes at most 10 GB and half of what is free there and the
+            images are on a CPU: a GPU computes features sooner than it is given them.
         budget: Most bytes to take in memory.
         images: Number of training images; if it is not known, 0, and nothing is kept.
 
@@ -157,19 +157,25 @@ class FeatureCache:
         if not in_memory:
             folder = tempfile.gettempdir()
             free = shutil.disk_usage(folder).free
-            if needed > free * (1 if self.kind == "disk" else _DISK_SHARE):
-                self._switch_off(f"the features take {needed} bytes, and {folder} has {free} free")
+            allowed = free if self.kind == "disk" else min(_DISK_BYTES, int(free * _DISK_SHARE))
+            if needed > allowed:
+                self._switch_off(
+                    f"the features take {needed} bytes, and {folder} has {free} free, of which feature_cache "
+                    f"{self.kind!r} takes at most {allowed}"
+                )
                 return
         self._fingerprints = torch.zeros(self.images, dtype=torch.int64)
         self._kept = [torch.empty(s, dtype=self._dtype, device=device) if in_memory else _on_disk(s) for s in shapes]
         place = "memory" if in_memory else "a temporary file"
+        most = f" of at most {_DISK_BYTES}" if self.kind == "auto" and not in_memory else ""
         precision = "full" if self._dtype == _FULL else "half"
         logger.info(
-            "The features of %d training images are kept in %s, in %s precision: %d bytes.",
+            "The features of %d training images are kept in %s, in %s precision: %d bytes%s.",
             self.images,
             place,
             precision,
             needed,
+            most,
         )
 
     def _switch_off(self, reason: str) -> None:

@@ -117,7 +117,17 @@ def test_auto_goes_to_disk_above_the_budget(caplog: pytest.LogCaptureFixture) ->
     cache(IMAGES, NAMES)
     cache(IMAGES, NAMES)
     assert cache.network.seen == 4
-    assert f"in a temporary file, in half precision: {NEEDED} bytes" in caplog.text
+    assert f"in a temporary file, in half precision: {NEEDED} bytes of at most 10000000000" in caplog.text
+
+
+def test_auto_takes_no_more_than_its_limit_on_a_disk(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rd_plugin.models.distillation.feature_cache._DISK_BYTES", NEEDED - 1)
+    cache = FeatureCache(Network(), "auto", 0, images=4)
+    cache(IMAGES, NAMES)
+    assert cache.is_off
+    assert f"feature_cache 'auto' takes at most {NEEDED - 1}" in caplog.text
 
 
 def test_auto_never_goes_to_disk_from_a_gpu(caplog: pytest.LogCaptureFixture) -> None:
