@@ -18,8 +18,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rd_plugin.data.check import MAX_PIXELS, read_file
 from rd_plugin.provenance import Provenance, RecordedModule
 
+from .appearance import STATISTICS, image_statistics
 from .reference import Reference, sample
-from .statistics import STATISTICS, image_statistics
 
 __all__ = ["ReferenceWriter"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .appearance import STATISTICS
 from .comparison import energy_test, higher_scores_test, normal_scores
 from .reference import LARGEST, Reference
-from .statistics import STATISTICS
 
 __all__ = ["FALSE_ALARM_RATE", "FEWEST", "DriftMonitor", "Look"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import STATISTICS
+from .appearance import STATISTICS
 
 __all__ = ["LARGEST", "Reference", "sample"]
 

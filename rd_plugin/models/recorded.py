@@ -34,7 +34,7 @@ class Recorded(NamedTuple):
 
 
 def read_recorded(checkpoint: str | Path) -> Recorded | None:
-    """Read a checkpoint's record.
+    """Read a checkpoint's record, and not its weights.
 
     Args:
         checkpoint: The file.
@@ -46,7 +46,7 @@ def read_recorded(checkpoint: str | Path) -> Recorded | None:
         OSError: If the file cannot be read.
         ValueError: If it holds more than plain data.
     """
-    content = read_plain(checkpoint, Distillation.checkpoint_safe_globals())
+    content = read_plain(checkpoint, Distillation.checkpoint_safe_globals(), mmap=True)
     record = Provenance.of(content) if isinstance(content, dict) else None
     if record is None or record.method not in METHODS:
         return None

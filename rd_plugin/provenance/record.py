@@ -26,6 +26,7 @@ __all__ = [
     "installed_versions",
     "is_untrained",
     "now",
+    "read_record",
     "record_file",
     "write_record",
 ]
@@ -203,6 +204,27 @@ def record_file(path: str | Path) -> Path:
     """
     path = Path(path)
     return path.with_name(f"{path.stem if path.suffix in _SUFFIXES else path.name}.json")
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Return the record beside a checkpoint or an export; empty if there is none, or it belongs to another export.
+
+    Args:
+        path: The checkpoint or the export.
+    """
+    file = record_file(path)
+    try:
+        record = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(record, dict) or "method" not in record:
+        return {}
+    # Checkpoints and exports of version 0.1 have no hashes.
+    files = record.get("export", {}).get("files")
+    if files is not None and files != hash_export(path):
+        logger.warning("%s is the record of another export than %s, and is not used.", file, Path(path).name)
+        return {}
+    return record
 
 
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:

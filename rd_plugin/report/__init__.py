@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report of what was judged: one HTML file with verdicts, pictures and curves, without network or server.
+"""A report on one page: what a model says of images, how well, and where it is wrong.
 
-``judged`` says what a report tells of, ``pictures`` keeps small pictures, ``figures`` draws, ``page`` writes;
-``callback`` does so after a test, ``verdicts`` reads what ``rd-plugin inspect`` has written.
+``content`` is what a report is made of, ``thumbnails`` keeps small images, ``figures`` draws, ``page`` writes;
+``callback`` does so after a test, ``inspected`` after an inspection.
 """
 
 from .callback import ReportWriter
-from .judged import JudgedImage, Judgement
+from .content import ReportContent
+from .inspected import illustrate, report_results
 from .page import write_report
-from .pictures import PictureStore
-from .verdicts import illustrate, read_verdicts, report_verdicts
+from .thumbnails import Thumbnail, ThumbnailStore
 
 __all__ = [
-    "JudgedImage",
-    "Judgement",
-    "PictureStore",
+    "ReportContent",
     "ReportWriter",
+    "Thumbnail",
+    "ThumbnailStore",
     "illustrate",
-    "read_verdicts",
-    "report_verdicts",
+    "report_results",
     "write_report",
 ]

@@ -74,6 +74,7 @@ def operating_points(
     defective: Iterable[bool],
     threshold: float | None = None,
     rates: Sequence[float] = RATES,
+    anomalous: Iterable[bool] | None = None,
 ) -> list[OperatingPoint]:
     """Count false alarms and defects found at a threshold and at false-alarm rates.
 
@@ -85,6 +86,8 @@ def operating_points(
         defective: Whether each image has a defect.
         threshold: The model's own threshold; left out if ``None`` or not a number.
         rates: False-alarm rates, each in [0, 1); left out if there is no normal image.
+        anomalous: What the model calls each image at its threshold, which counts there; by default whether the score
+            exceeds the threshold. The model decides before scores are normalized and rounded.
 
     Returns:
         The point of the threshold first, then one for each rate.
@@ -107,15 +110,22 @@ def operating_points(
     if len(values) != len(labels):
         msg = f"scores and defective must be of one length, got {len(values)} and {len(labels)}."
         raise ValueError(msg)
+    points = []
+    if threshold is not None and not math.isnan(threshold):
+        called = _above(values, threshold) if anomalous is None else np.array(list(anomalous), dtype=bool)
+        points.append(OperatingPoint(None, threshold, _share(called[~labels]), _share(called[labels])))
     normal, defects = np.sort(values[~labels])[::-1], values[labels]
-    own = [] if threshold is None or math.isnan(threshold) else [(None, threshold)]
-    # The small number keeps 0.29 * 100 at 29.
-    at = [(rate, float(normal[math.floor(rate * len(normal) + 1e-9)])) for rate in rates] if len(normal) else []
-    return [OperatingPoint(rate, limit, _above(normal, limit), _above(defects, limit)) for rate, limit in [*own, *at]]
+    for rate in rates if len(normal) else ():
+        # The small number keeps 0.29 * 100 at 29.
+        limit = float(normal[math.floor(rate * len(normal) + 1e-9)])
+        points.append(OperatingPoint(rate, limit, _share(_above(normal, limit)), _share(_above(defects, limit))))
+    return points
 
 
-def _above(scores: np.ndarray, threshold: float) -> Share | None:
-    """The share of scores above a threshold; what is infinite is above an infinite one."""
-    if not len(scores):
-        return None
-    return Share(int(np.sum((scores > threshold) | (scores == np.inf))), len(scores))
+def _above(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Whether scores exceed a threshold; infinite ones exceed every threshold."""
+    return (scores > threshold) | (scores == np.inf)
+
+
+def _share(counted: np.ndarray) -> Share | None:
+    return Share(int(counted.sum()), len(counted)) if len(counted) else None

@@ -60,10 +60,10 @@ def test_openvino_export() -> None:
         np.testing.assert_allclose(prediction.pred_score.item(), expected["pred_score"].item(), rtol=0, atol=1e-3)
 
 
-def test_models_without_a_reference_judge_and_say_nothing_of_drift() -> None:
+def test_models_without_a_reference_predict_and_say_nothing_of_drift() -> None:
     folder = FILES / "reverse_distillation"
     frame = np.round(255 * IMAGE[0].permute(1, 2, 0).numpy()).astype(np.uint8)
     for name in ("model.ckpt", "model.xml"):
         inspector = Inspector(folder / name)
         assert inspector.drift is None
-        assert inspector.judge(frame).drift == ""
+        assert inspector.predict(frame).drift == ""

@@ -13,8 +13,8 @@ ROOT = Path(rd_plugin.__file__).parent
 # From the ground up. A room may import from those that stand before it.
 ROOMS = (
     "configurations",
-    "results",
     "storage",
+    "results",
     "components",
     "synthetic",
     "data",

@@ -31,6 +31,13 @@ def test_counts_at_the_threshold_and_at_rates() -> None:
     ]
 
 
+def test_models_own_labels_count_at_its_threshold() -> None:
+    assert table([0.2, 0.5, 0.5], [False, False, True], 0.5, rates=[0.5], anomalous=[False, True, True]) == [
+        (None, 0.5, 1, 1),
+        (0.5, 0.2, 1, 1),
+    ]
+
+
 def test_few_normal_images_allow_no_false_alarm_at_small_rates() -> None:
     assert table([1, 2, 3, 3, 2.5, 3.5], [False] * 4 + [True] * 2, rates=RATES) == [(rate, 3, 0, 1) for rate in RATES]
 

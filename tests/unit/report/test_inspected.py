@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rd_plugin.inspection.row import COLUMNS
 
 from rd_plugin.inspection import Region, Row
-from rd_plugin.inspection.row import COLUMNS
 from rd_plugin.report import JudgedImage, illustrate, read_verdicts, report_verdicts
 
 ROWS = [

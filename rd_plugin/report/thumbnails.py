@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["Picture", "PictureStore", "fitting"]
+__all__ = ["Small", "Thumbnail", "ThumbnailStore", "fitting"]
 
 # What all pictures of a report may take as text in bytes; base64 makes four of three.
 _ALL = 56 * 10**6
@@ -27,71 +27,79 @@ _MAP_SIDE = 48
 _STRONGEST = 0.75
 
 
+class Small(NamedTuple):
+    """An image made small.
+
+    Args:
+        image: A WebP file.
+        overlay: Its anomaly map, a transparent WebP file; empty if there is none.
+        size: Width and height of the image before, in pixels.
+    """
+
+    image: bytes
+    overlay: bytes
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True)
-class Picture:
-    """A picture in a store.
+class Thumbnail:
+    """A small image in a store.
 
     Args:
         store: Where it is kept.
         offset: Its place.
-        image: Length of the image, a WebP file, in bytes.
-        overlay: Length of the overlay, which follows it; 0 if there is none.
+        lengths: Bytes of the image and of the overlay, which follows it.
+        size: Width and height of the image before, in pixels.
     """
 
-    store: "PictureStore"
+    store: "ThumbnailStore"
     offset: int
-    image: int
-    overlay: int
+    lengths: tuple[int, int]
+    size: tuple[int, int]
 
-    def read(self) -> tuple[bytes, bytes]:
-        """Return image and overlay as WebP files; the overlay is empty if there is none."""
-        content = self.store.read(self.offset, self.image + self.overlay)
-        return content[: self.image], content[self.image :]
+    def read(self) -> Small:
+        """Return what is kept."""
+        content = self.store.read(self.offset, sum(self.lengths))
+        return Small(content[: self.lengths[0]], content[self.lengths[0] :], self.size)
 
 
-class PictureStore:
-    """Small pictures in a temporary file, so that memory does not grow with their number.
+class ThumbnailStore:
+    """Small images in a temporary file, so that memory does not grow with their number.
 
     Args:
-        expected: How many pictures there are going to be: the fewer, the larger they are; ``None`` if that is not
-            known.
+        expected: How many there are going to be: the fewer, the larger they are; ``None`` if that is not known.
     """
 
     def __init__(self, expected: int | None = None) -> None:
         # Two texts and a row of figures each take a little beside the pictures.
-        self._limit = int(_ALL / _TEXT / min(max(expected or _IMAGES, 1), _IMAGES)) - 100
+        self._limit = int(_ALL / _TEXT / (_IMAGES if expected is None else min(max(expected, 1), _IMAGES))) - 100
         # It closes itself, and is nowhere to be seen.
         self._file: Any = TemporaryFile()  # noqa: SIM115
         self._end = 0
 
-    def shrink(
-        self, image: Image.Image, anomaly_map: np.ndarray | None = None, threshold: float = 0.5
-    ) -> tuple[bytes, bytes]:
+    def shrink(self, image: Image.Image, anomaly_map: np.ndarray | None = None, threshold: float = 0.5) -> Small:
         """Make an image small; several threads may do so at once.
 
         Args:
             image: The image at any size.
             anomaly_map: Its anomaly map of shape ``(H, W)``.
             threshold: The map's value from which on a pixel is anomalous.
-
-        Returns:
-            Image and overlay as WebP files; the overlay is empty without a map.
         """
+        size = image.size
         overlay = b"" if anomaly_map is None else _overlay(anomaly_map, threshold)
-        return _shrunk(image.convert("RGB"), max(self._limit - len(overlay), 0)), overlay
+        return Small(_shrunk(image.convert("RGB"), max(self._limit - len(overlay), 0)), overlay, size)
 
-    def put(self, image: bytes, overlay: bytes) -> Picture:
-        """Keep a picture that has been made small.
+    def put(self, small: Small) -> Thumbnail:
+        """Keep an image that has been made small.
 
         Args:
-            image: What :meth:`shrink` returned first.
-            overlay: What it returned second.
+            small: What :meth:`shrink` returned.
         """
         self._file.seek(self._end)
-        self._file.write(image + overlay)
-        picture = Picture(self, self._end, len(image), len(overlay))
-        self._end += len(image) + len(overlay)
-        return picture
+        self._file.write(small.image + small.overlay)
+        thumbnail = Thumbnail(self, self._end, (len(small.image), len(small.overlay)), small.size)
+        self._end += sum(thumbnail.lengths)
+        return thumbnail
 
     def read(self, offset: int, length: int) -> bytes:
         """Return what is kept at a place.
@@ -104,12 +112,12 @@ class PictureStore:
         return self._file.read(length)
 
 
-def fitting(pictures: Iterable[Picture | None]) -> list[Picture | None]:
-    """Leave out the pictures for which a report has no room, the last first."""
+def fitting(thumbnails: Iterable[Thumbnail | None]) -> list[Thumbnail | None]:
+    """Leave out the thumbnails for which a report has no room, the last first."""
     room, kept = _ALL / _TEXT, []
-    for picture in pictures:
-        room -= picture.image + picture.overlay + 100 if picture is not None else 0
-        kept.append(picture if room >= 0 else None)
+    for thumbnail in thumbnails:
+        room -= sum(thumbnail.lengths) + 100 if thumbnail is not None else 0
+        kept.append(thumbnail if room >= 0 else None)
     return kept
 
 

@@ -6,9 +6,9 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from rd_plugin.report.pictures import fitting
 
 from rd_plugin.report import PictureStore
-from rd_plugin.report.pictures import fitting
 
 
 def noise(height: int, width: int) -> Image.Image:
