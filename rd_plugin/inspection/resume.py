@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an earlier run has written, so that another can go on from there."""
+"""What an earlier run has written, so that another run can continue it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,7 +42,7 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) 
     Args:
         csv_file: Its file of CSV, or ``None``.
         jsonl_file: Its file of JSON lines, or ``None``.
-        model: Name of the model that goes on.
+        model: Name of the model of this run.
 
     Raises:
         OSError: If a file cannot be read or written.
@@ -51,7 +51,7 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) 
     paths = {"csv": csv_file, "jsonl": jsonl_file}
     given = {kind: path for kind, path in paths.items() if path is not None}
     if not given:
-        msg = "resume needs the file that is to be gone on with: give csv or jsonl."
+        msg = "resume needs a file of an earlier run: give csv or jsonl."
         raise ValueError(msg)
     found = {kind: _read(path, kind) for kind, path in given.items()}
     lengths = [len(results) for results, _ in found.values()]
@@ -60,7 +60,7 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) 
     if max(lengths) > count + 1 or any(others != names[0] for others in names):
         msg = (
             f"csv {str(csv_file)!r} and jsonl {str(jsonl_file)!r} hold {' and '.join(map(str, lengths))} results, not "
-            "those of one run; give the one that is to be gone on with."
+            "those of one run; give the one to be resumed."
         )
         raise ValueError(msg)
     for kind, path in given.items():
@@ -82,11 +82,11 @@ def _read(path: Path, kind: str) -> tuple[list[InspectionResult], list[int]]:
     try:
         found = read_results(path, "csv" if kind == "csv" else "jsonl")
     except ValueError as error:
-        msg = f"{kind} cannot be gone on with: {error}"
+        msg = f"{kind} cannot be resumed: {error}"
         raise ValueError(msg) from error
     # A header may be cut off, too.
     columns, header = ",".join(found.columns), ",".join(COLUMNS)
     if columns != header and (found.results or found.ends[0] or not header.startswith(columns)):
-        msg = f"{kind} {str(path)!r} cannot be gone on with: its columns are others."
+        msg = f"{kind} {str(path)!r} cannot be resumed: its columns are others."
         raise ValueError(msg)
     return found.results[: len(found.ends) - 1], found.ends

@@ -102,7 +102,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
     }
 
 
-def test_all_judged_ends_in_status_0(tool: Tool, draw: Callable) -> None:
+def test_no_error_ends_in_status_0(tool: Tool, draw: Callable) -> None:
     draw("good.png", 51)
     assert tool("inspect", "model.xml", "good.png").status == 0
 
@@ -141,7 +141,7 @@ def test_anomalous_images_end_in_a_status_of_their_own_if_asked_for(tool: Tool, 
     ] == [0, 0, 4, 5, 1]
 
 
-def test_resumed_run_judges_what_is_left_and_answers_for_all(tool: Tool, draw: Callable) -> None:
+def test_resumed_run_inspects_what_is_left_and_answers_for_all(tool: Tool, draw: Callable) -> None:
     for index in range(6):
         draw(f"parts/{index}.png", 40 * index)
     files = ("--csv", "results.csv", "--jsonl", "results.jsonl")
@@ -192,7 +192,7 @@ def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
     assert Image.open("bad/a/cam1/img.jpg").size == (6, 4)
 
 
-def test_watched_folders_are_judged_until_stopped(tool: Tool, draw: Callable) -> None:
+def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable) -> None:
     draw("parts/1.png", 51)
 
     def station() -> None:
@@ -283,15 +283,15 @@ def _drift(path: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("parts")
-def test_drift_is_told_and_changes_no_verdict(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
+def test_drift_is_reported_and_changes_no_verdict(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
     status, output, _ = tool("inspect", "model.xml", "same", "--csv", "same.csv", "--fail_on_drift")
     assert (status, len(output.splitlines())) == (0, 30)
-    assert caplog.messages == ["Drift: none found in 2 comparisons, of 30 images."]
+    assert caplog.messages == ["Drift: not detected in 2 comparisons of 30 images."]
     assert _drift("same.csv") == [""] * 24 + ["no"] * 6
     status, output, _ = tool("inspect", "model.xml", "dark", "--csv", "dark.csv", "--fail_on_drift")
     assert (status, output.count(": normal")) == (8, 60)
-    told = ("trained on (brightness: lower).", "(3 of 3 comparisons, first after 25 images: brightness: lower).")
-    assert [message.endswith(end) for message, end in zip(caplog.messages[1:], told, strict=True)] == [True, True]
+    ends = ("training images (brightness: lower).", "(3 of 3 comparisons, first after 25 images: brightness: lower).")
+    assert [message.endswith(end) for message, end in zip(caplog.messages[1:], ends, strict=True)] == [True, True]
     assert _drift("dark.csv") == [""] * 24 + ["yes"] * 36
     assert tool("inspect", "model.xml", "dark").status == 0
     assert tool("inspect", "model.xml", "dark", "none.png", "--fail_on_drift").status == 9
@@ -303,8 +303,8 @@ def test_resumed_run_answers_for_drift_of_before(tool: Tool, caplog: pytest.LogC
     assert tool("inspect", "model.xml", "dark", *files).status == 8
     status, output, _ = tool("inspect", "model.xml", "dark", "same", *files, "--resume")
     assert (status, len(output.splitlines())) == (8, 30)
-    # Of the images that were still to be judged.
-    assert caplog.messages[-1] == "Drift: none found in 1 comparison, of 90 images."
+    # Of the images that were left.
+    assert caplog.messages[-1] == "Drift: not detected in 1 comparison of 90 images."
 
 
 @pytest.mark.usefixtures("parts")
@@ -329,7 +329,7 @@ def test_model_that_cannot_tell_is_refused_if_asked(
     draw("good.png", 51)
     status, output, errors = tool("inspect", "model.xml", "good.png", "--fail_on_drift")
     assert (status, output) == (2, "")
-    assert "fail_on_drift: the model's record has no sample of the images that it was trained on" in errors
+    assert "fail_on_drift: the model's record has no sample of its training images" in errors
     assert tool("inspect", "model.xml", "good.png").status == 0
     assert [message.partition(",")[0] for message in caplog.messages if "rift" in message] == ["Drift: not checked"]
 
@@ -349,17 +349,17 @@ def test_report_tells_of_all_rows_and_of_drift(tool: Tool, caplog: pytest.LogCap
     data, page = _reported("report.html")
     assert len(data["rows"]) == 31
     assert page.count("data:image") + page.count('<script type="text/plain" id="i') >= 30
-    assert "Drift: none found in 2 comparisons, of 30 images." in page
+    assert "Drift: not detected in 2 comparisons of 30 images." in page
     # What the model says of where it comes from.
     assert "Brightness of noise" in page
-    # Resumed, it tells of what was judged before, too, and then of what is said of drift.
+    # Resumed, it holds the results of both runs.
     assert tool("inspect", "model.xml", "same", "dark", *files, "--resume").status == 1
     data, page = _reported("report.html")
     assert len(data["rows"]) == 91
-    assert "Drift: images are not like those that the model was trained on" in page
+    assert "Drift: detected, the images differ from the training images" in page
     assert caplog.messages[-1] == "Report: report.html"
     tool("report", "results.csv")
-    assert "Images are not like those that the model was trained on: so it was said for" in _reported("results.html")[1]
+    assert "The images differ from the training images: " in _reported("results.html")[1]
 
 
 @pytest.mark.usefixtures("parts")

@@ -65,7 +65,7 @@ def test_the_file_that_is_a_result_ahead_is_cut(files: tuple[Path, Path]) -> Non
     assert len(table.read_bytes().splitlines()) == len(RESULTS)
 
 
-def test_files_that_cannot_be_gone_on_with_are_kept(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_files_that_cannot_be_resumed_are_kept(files: tuple[Path, Path], tmp_path: Path) -> None:
     table, lines = files
     foreign = tmp_path / "foreign.csv"
     foreign.write_text("name,price\nbolt,3\n")
@@ -76,11 +76,11 @@ def test_files_that_cannot_be_gone_on_with_are_kept(files: tuple[Path, Path], tm
     none = tmp_path / "none.jsonl"
     before = {path: path.read_bytes() for path in (table, lines, foreign, text, begun)}
     for arguments, expected in (
-        ((None, None, "0a1b"), "resume needs the file that is to be gone on with: give csv or jsonl"),
+        ((None, None, "0a1b"), "resume needs a file of an earlier run: give csv or jsonl"),
         ((table, lines, "other"), "was made by model '0a1b', this one is 'other'"),
-        ((foreign, None, "0a1b"), "its columns are others"),
+        ((foreign, None, "0a1b"), "csv cannot be resumed: .*foreign.csv', line 2: not a result"),
         ((begun, None, "0a1b"), "its columns are others"),
-        ((None, text, "0a1b"), "cannot be gone on with"),
+        ((None, text, "0a1b"), "jsonl cannot be resumed"),
         ((table, none, "0a1b"), "hold 5 and 0 results, not those of one run"),
     ):
         with pytest.raises(ValueError, match=expected):
