@@ -100,7 +100,7 @@ class RecordedModule(AnomalibModule):
             crop=crop_steps(getattr(self.pre_processor, "transform", None)),
             learned=self.learned_settings(),
             # A trainer that only tests has taken no step.
-            steps=self.global_step or known.steps,
+            steps=self.global_step if self.global_step > 0 else known.steps,
             versions=known.versions or installed_versions(),
         )
 

@@ -21,8 +21,7 @@ from rd_plugin.data.crop import crop_steps, on_whole_image
 from rd_plugin.provenance import RecordedModule
 from rd_plugin.results import InspectionResult
 
-from .content import ReportContent
-from .page import write_report
+from .page import ReportContent, write_report
 from .thumbnails import Thumbnail, ThumbnailStore
 
 __all__ = ["ReportWriter"]

@@ -13,8 +13,7 @@ from tqdm import tqdm
 from rd_plugin.data.check import Problem
 from rd_plugin.results import InspectionResult
 
-from .content import ReportContent
-from .page import write_report
+from .page import ReportContent, write_report
 from .thumbnails import Small, Thumbnail, ThumbnailStore
 
 __all__ = ["illustrate", "report_results"]

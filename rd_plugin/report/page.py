@@ -6,25 +6,51 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rd_plugin.data.check import Problem
 from rd_plugin.results import InspectionResult, OperatingPoint, operating_points
 from rd_plugin.storage import atomic_file, printable
 
-from .content import ReportContent
 from .figures import Drawing, draw_curves, draw_histogram
 from .thumbnails import Thumbnail, fitting
 
-__all__ = ["write_report"]
+__all__ = ["ReportContent", "write_report"]
 
 # Scores lie between these unless a model does not normalize them.
 _USUAL = (0.0, 1.0)
 # Findings and versions that a page has room for.
 _LISTED = 500
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report is made of.
+
+    Args:
+        title: The model and the images.
+        results: The results of all images, in any order.
+        thumbnails: Small images by the results' paths; images without one are listed without.
+        threshold: The model's threshold: a higher score is anomalous; ``None`` if it is not known.
+        findings: What the data check has found; ``None`` if it has not looked.
+        record: Where the model comes from, as plain data; ``None`` if that is not known.
+        metrics: Figures of the run by name, such as ``{"image_AUROC": 0.94}``.
+        drift: Whether the images differ from the training images, in words; empty to say nothing of it.
+    """
+
+    title: str
+    results: Sequence[InspectionResult]
+    thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
+    threshold: float | None = None
+    findings: Sequence[Problem] | None = None
+    record: Mapping[str, Any] | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    drift: str = ""
 
 
 def write_report(path: str | Path, content: ReportContent) -> None:

@@ -225,18 +225,3 @@ def test_report_of_results(trained: Trained, browser: Any, mvtec_root: Path, tmp
     assert trained.method.__name__ in opened.page.locator("#record").inner_text()
     opened.page.close()
     assert opened.wrong == []
-
-
-def test_wrong_report_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "verdicts.csv").write_text("file\n1\n")
-    (tmp_path / "empty.csv").touch()
-    for name, expected in (
-        ("verdicts.csv", "line 2: not a result of rd-plugin inspect"),
-        ("verdict.csv", "is not a file. Did you mean"),
-        ("empty.csv", "holds no result of rd-plugin inspect"),
-    ):
-        with pytest.raises(SystemExit) as status:
-            main(["report", str(tmp_path / name)])
-        assert status.value.code == 2
-        assert expected in capsys.readouterr().err
-    assert not list(tmp_path.glob("*.html"))
