@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin inspect``: judge image files by a trained model."""
+"""``rd-plugin inspect``: run a trained model on image files."""
 
 import logging
 import signal
@@ -73,7 +73,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="inspect what is in the folders, and then what appears in them, until stopped",
     )
-    add("--report", metavar="FILE", type=Path, help="at the end, one HTML page: verdicts, pictures, model, drift")
+    add("--report", metavar="FILE", type=Path, help="at the end, one HTML page: results, pictures, model, drift")
     add("--fail_on_anomalous", action="store_true", help="add 4 to the status if an image is anomalous")
     add(
         "--fail_on_drift",
