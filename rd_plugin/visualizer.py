@@ -29,8 +29,8 @@ _MARGIN = 8
 class PredictionVisualizer(ImageVisualizer):
     """anomalib's visualizer with verdict and score above each picture, which keeps an image's shape and its folders.
 
-    anomalib's own draws every image as a square without either, and puts ``a/cam1/img.jpg`` and ``b/cam1/img.jpg`` at
-    one place. Here a picture stands where its image does below the folder that all images of the run have in common.
+    anomalib's own draws every image as a square without a verdict, and writes ``a/cam1/img.jpg`` and
+    ``b/cam1/img.jpg`` to one file. Here pictures are in the same subfolders as their images.
 
     Args:
         longest_side: Longer side of each of the fields that a picture has side by side, in pixels.
@@ -187,7 +187,7 @@ def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:
 
 
 def _common_folder(loaders: Any) -> Path | None:
-    """The folder below which all images lie, one further up if none lies deeper; ``None`` if files are not known."""
+    """The common folder of all images, or its parent if all are right in it; ``None`` if files are not known."""
     files: list[Path] = []
     for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
         dataset = getattr(loader, "dataset", None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Are images that a model judges like those that it was trained on?
+"""Do new images differ from the training images?
 
 ``appearance`` describes an image in a few numbers, ``reference`` is a sample of them and of scores that a model's
 record keeps, ``comparison`` tests whether two samples differ, ``monitor`` does so while images come in, at a

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training leaves a sample of good images in the model's record."""
+"""A training leaves a sample of normal images in the model's record."""
 
 import math
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ class ReferenceWriter(Callback):
         datamodule = getattr(trainer, "datamodule", None)
         self._statistics = None
         if isinstance(datamodule, AnomalibDataModule):
-            paths = _good_files(datamodule.train_data)
+            paths = _normal_files(datamodule.train_data)
             self._statistics = self._look_at(sample(np.array(paths, dtype=object)))
             tested = _files(getattr(datamodule, "test_data", None))
             self._not_held_out = {*_files(datamodule.train_data), *tested}
@@ -113,7 +113,7 @@ def _files(dataset: AnomalibDataset | None) -> set[str]:
     return set() if dataset is None else {str(Path(path)) for path in dataset.samples["image_path"]}
 
 
-def _good_files(dataset: AnomalibDataset) -> list[str]:
-    """The files of its good images."""
+def _normal_files(dataset: AnomalibDataset) -> list[str]:
+    """The files of its normal images."""
     samples = dataset.samples
     return [str(path) for path in samples["image_path"][samples["label_index"] == int(LabelName.NORMAL)]]

@@ -61,7 +61,7 @@ def draw(result: InspectionResult) -> Image.Image:
 
 
 class PictureFolder:
-    """A folder of drawn images, each where its file lies in the folder that all come from.
+    """A folder of drawn images, in the same subfolders as their files.
 
     Args:
         folder: Where pictures are written; made when the first is.

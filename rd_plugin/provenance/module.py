@@ -74,7 +74,7 @@ class RecordedModule(AnomalibModule):
         return dict(self.hparams)
 
     def learned_settings(self) -> dict[str, Any]:
-        """Return what the model has set by itself from good images, beside its weights, as the record states it."""
+        """Return what the model has set by itself from normal images, beside its weights, as the record states it."""
         return {}
 
     @property

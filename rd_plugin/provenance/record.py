@@ -56,8 +56,8 @@ class Provenance:
         seed: Lightning's global seed; ``None`` if the run was not seeded.
         teacher: Hash of the teacher's pre-trained weights, of those stages that are used.
         data: Data module of the training, and a fingerprint of the images; ``None`` if there was no data module.
-        learned: What the model has set by itself from good images, beside its weights; empty for most methods.
-        reference: What good images look like and how they score, as plain data; see
+        learned: What the model has set by itself from normal images, beside its weights; empty for most methods.
+        reference: What normal images look like and how they score, as plain data; see
             :class:`~rd_plugin.drift.Reference`. Empty if that is not known.
         versions: Of Python, the platform and the packages that the training ran on.
         date: When the checkpoint was written, ISO 8601 in UTC.
@@ -124,7 +124,7 @@ class Provenance:
             )
             raise ValueError(msg)
         if others := self._differences(model, _ANOMALY_MAP):
-            logger.warning("The checkpoint's thresholds do not fit the model: %s. Validate it anew.", "; ".join(others))
+            logger.warning("The checkpoint's thresholds do not fit the model: %s. Validate again.", "; ".join(others))
 
     def _differences(self, model: "Provenance", names: Collection[str]) -> list[str]:
         """Say how arguments differ that both have."""

@@ -134,8 +134,8 @@ class ReportWriter(Callback):
                     self._thumbnails[path] = self._store.put(thumbnails[path])
 
     def _names(self) -> dict[str, str]:
-        """Paths of the images from the folder that they all lie in; names of those that are no files."""
-        folder = os.path.commonpath([Path(path).absolute().parent for path in self._results])
+        """Paths of the images from their common folder; names of those that are not files."""
+        folder = os.path.commonpath([Path(path).absolute().parent for path in self._thumbnails] or [os.sep])
         return {path: os.path.relpath(path, folder) if path in self._thumbnails else path for path in self._results}
 
 

@@ -174,7 +174,7 @@
     state.cards += next.length;
     find("more").textContent = `${state.cards} of ${state.shown.length} images are shown` +
       (state.cards < state.shown.length ? "; scroll for more." : ".");
-    // Observed anew, it says whether there is still room below.
+    // Observed again, it says whether there is still room below.
     watcher.unobserve(find("more"));
     watcher.observe(find("more"));
   }
