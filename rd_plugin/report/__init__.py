@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A report on one page: what a model says of images, how well, and where it is wrong.
 
-``thumbnails`` keeps small images, ``figures`` draws, ``page`` says what a report is made of, and writes it;
+``thumbnails`` makes images small, ``figures`` draws, ``page`` says what a report is made of, and writes it;
 ``callback`` does so after a test, ``inspected`` after an inspection.
 """
 
 from .callback import ReportWriter
 from .inspected import illustrate, report_results
 from .page import ReportContent, write_report
-from .thumbnails import Thumbnail, ThumbnailStore
+from .thumbnails import Thumbnail, make_thumbnail
 
 __all__ = [
     "ReportContent",
     "ReportWriter",
     "Thumbnail",
-    "ThumbnailStore",
     "illustrate",
+    "make_thumbnail",
     "report_results",
     "write_report",
 ]

@@ -22,7 +22,7 @@ from rd_plugin.provenance import RecordedModule
 from rd_plugin.results import InspectionResult
 
 from .page import ReportContent, write_report
-from .thumbnails import Thumbnail, ThumbnailStore
+from .thumbnails import Thumbnail, make_thumbnail
 
 __all__ = ["ReportWriter"]
 
@@ -49,17 +49,15 @@ class ReportWriter(Callback):
         self.written: Path | None = None
         self._results: dict[str, InspectionResult] = {}
         self._thumbnails: dict[str, Thumbnail] = {}
-        self._store = ThumbnailStore()
+        self._expected: int | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget an earlier test."""
         del pl_module
         self.written = None
         dataset = getattr(getattr(trainer, "datamodule", None), "test_data", None)
-        self._forget(None if dataset is None else len(dataset))
-
-    def _forget(self, expected: int | None = None) -> None:
-        self._results, self._thumbnails, self._store = {}, {}, ThumbnailStore(expected)
+        self._results, self._thumbnails = {}, {}
+        self._expected = None if dataset is None else len(dataset)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
@@ -93,8 +91,8 @@ class ReportWriter(Callback):
             values = None if anomaly_map is None else anomaly_map.squeeze().float().cpu().numpy()
             if values is not None:
                 values = on_whole_image(values, (image.height, image.width), steps)
-            small = self._store.shrink(image, values, 0.5 if threshold is None else threshold)
-            self._thumbnails[path] = self._store.put(small)
+            threshold = 0.5 if threshold is None else threshold
+            self._thumbnails[path] = make_thumbnail(image, values, threshold, self._expected)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the report; one that cannot be written costs a warning, not the test's results."""
@@ -120,22 +118,18 @@ class ReportWriter(Callback):
             logger.warning("The report %s could not be written (%s).", path, error.strerror)
         else:
             self.written = path
-        self._forget()
+        self._results, self._thumbnails = {}, {}
 
     def _gather(self, trainer: Trainer) -> None:
         """Give the first process the results of all, each image once."""
-        own = (self._results, {path: thumbnail.read() for path, thumbnail in self._thumbnails.items()})
         parts: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
-        torch.distributed.gather_object(own, parts)
+        torch.distributed.gather_object((self._results, self._thumbnails), parts)
         for results, thumbnails in parts or ():
-            for path in results.keys() - self._results.keys():
-                self._results[path] = results[path]
-                if path in thumbnails:
-                    self._thumbnails[path] = self._store.put(thumbnails[path])
+            self._results, self._thumbnails = {**results, **self._results}, {**thumbnails, **self._thumbnails}
 
     def _names(self) -> dict[str, str]:
         """Paths of the images from their common folder; names of those that are not files."""
-        folder = os.path.commonpath([Path(path).absolute().parent for path in self._thumbnails] or [os.sep])
+        folder = os.path.commonpath([str(Path(path).absolute().parent) for path in self._thumbnails] or [os.sep])
         return {path: os.path.relpath(path, folder) if path in self._thumbnails else path for path in self._results}
 
 

@@ -14,12 +14,9 @@ from rd_plugin.data.check import Problem
 from rd_plugin.results import InspectionResult
 
 from .page import ReportContent, write_report
-from .thumbnails import Small, Thumbnail, ThumbnailStore
+from .thumbnails import Thumbnail, make_thumbnail
 
 __all__ = ["illustrate", "report_results"]
-
-# Thumbnails that wait to be put away, at most.
-_WAITING = 256
 
 
 def report_results(
@@ -89,20 +86,15 @@ def illustrate(results: Sequence[InspectionResult], folder: str | Path = ".") ->
     Returns:
         Thumbnails by path.
     """
-    store, thumbnails = ThumbnailStore(len(results)), dict[str, Thumbnail]()
 
-    def shrink(result: InspectionResult) -> Small | None:
+    def shrink(result: InspectionResult) -> Thumbnail | None:
         try:
             with Image.open(Path(folder) / result.path) as file:
-                return store.shrink(file)
+                return make_thumbnail(file, expected=len(results))
         except (OSError, ValueError, Image.DecompressionBombError):
             return None
 
-    with ThreadPoolExecutor() as pool, tqdm(total=len(results), desc="pictures", unit="image", disable=None) as bar:
-        for start in range(0, len(results), _WAITING):
-            part = results[start : start + _WAITING]
-            for result, small in zip(part, pool.map(shrink, part), strict=True):
-                bar.update()
-                if small is not None:
-                    thumbnails[result.path] = store.put(small)
-    return thumbnails
+    with ThreadPoolExecutor() as pool:
+        small = tqdm(pool.map(shrink, results), total=len(results), desc="pictures", unit="image", disable=None)
+        found = zip(results, small, strict=True)
+        return {result.path: thumbnail for result, thumbnail in found if thumbnail is not None}

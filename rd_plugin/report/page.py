@@ -108,8 +108,7 @@ def _texts(thumbnails: Sequence[Thumbnail | None]) -> Iterator[tuple[int, str, s
     """Place, image and overlay of each thumbnail, as base64."""
     for place, thumbnail in enumerate(thumbnails):
         if thumbnail is not None:
-            small = thumbnail.read()
-            yield place, base64.b64encode(small.image).decode(), base64.b64encode(small.overlay).decode()
+            yield place, base64.b64encode(thumbnail.image).decode(), base64.b64encode(thumbnail.overlay).decode()
 
 
 def _drawn(

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images made small for a report, kept on the disk until it is written."""
+"""Images made small for a report."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from io import BytesIO
-from tempfile import TemporaryFile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-__all__ = ["Small", "Thumbnail", "ThumbnailStore", "fitting"]
+__all__ = ["Thumbnail", "fitting", "make_thumbnail"]
 
 # What all pictures of a report may take as text in bytes; base64 makes four of three.
 _ALL = 56 * 10**6
@@ -27,7 +25,7 @@ _MAP_SIDE = 48
 _STRONGEST = 0.75
 
 
-class Small(NamedTuple):
+class Thumbnail(NamedTuple):
     """An image made small.
 
     Args:
@@ -41,82 +39,29 @@ class Small(NamedTuple):
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """A small image in a store.
+def make_thumbnail(
+    image: Image.Image, anomaly_map: np.ndarray | None = None, threshold: float = 0.5, expected: int | None = None
+) -> Thumbnail:
+    """Make an image small.
 
     Args:
-        store: Where it is kept.
-        offset: Its place.
-        lengths: Bytes of the image and of the overlay, which follows it.
-        size: Width and height of the image before, in pixels.
+        image: The image at any size.
+        anomaly_map: Its anomaly map of shape ``(H, W)``.
+        threshold: The map's value from which on a pixel is anomalous.
+        expected: How many images the report is going to have: the fewer, the larger they are; ``None`` if that is not
+            known.
     """
-
-    store: "ThumbnailStore"
-    offset: int
-    lengths: tuple[int, int]
-    size: tuple[int, int]
-
-    def read(self) -> Small:
-        """Return what is kept."""
-        content = self.store.read(self.offset, sum(self.lengths))
-        return Small(content[: self.lengths[0]], content[self.lengths[0] :], self.size)
-
-
-class ThumbnailStore:
-    """Small images in a temporary file, so that memory does not grow with their number.
-
-    Args:
-        expected: How many there are going to be: the fewer, the larger they are; ``None`` if that is not known.
-    """
-
-    def __init__(self, expected: int | None = None) -> None:
-        # Two texts and a row of figures each take a little beside the pictures.
-        self._limit = int(_ALL / _TEXT / (_IMAGES if expected is None else min(max(expected, 1), _IMAGES))) - 100
-        # It closes itself, and is nowhere to be seen.
-        self._file: Any = TemporaryFile()  # noqa: SIM115
-        self._end = 0
-
-    def shrink(self, image: Image.Image, anomaly_map: np.ndarray | None = None, threshold: float = 0.5) -> Small:
-        """Make an image small; several threads may do so at once.
-
-        Args:
-            image: The image at any size.
-            anomaly_map: Its anomaly map of shape ``(H, W)``.
-            threshold: The map's value from which on a pixel is anomalous.
-        """
-        size = image.size
-        overlay = b"" if anomaly_map is None else _overlay(anomaly_map, threshold)
-        return Small(_shrunk(image.convert("RGB"), max(self._limit - len(overlay), 0)), overlay, size)
-
-    def put(self, small: Small) -> Thumbnail:
-        """Keep an image that has been made small.
-
-        Args:
-            small: What :meth:`shrink` returned.
-        """
-        self._file.seek(self._end)
-        self._file.write(small.image + small.overlay)
-        thumbnail = Thumbnail(self, self._end, (len(small.image), len(small.overlay)), small.size)
-        self._end += sum(thumbnail.lengths)
-        return thumbnail
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return what is kept at a place.
-
-        Args:
-            offset: The place.
-            length: How many bytes.
-        """
-        self._file.seek(offset)
-        return self._file.read(length)
+    # Two texts and a row of figures each take a little beside the pictures.
+    limit = int(_ALL / _TEXT / (_IMAGES if expected is None else min(max(expected, 1), _IMAGES))) - 100
+    overlay = b"" if anomaly_map is None else _overlay(anomaly_map, threshold)
+    return Thumbnail(_shrunk(image.convert("RGB"), max(limit - len(overlay), 0)), overlay, image.size)
 
 
 def fitting(thumbnails: Iterable[Thumbnail | None]) -> list[Thumbnail | None]:
     """Leave out the thumbnails for which a report has no room, the last first."""
     room, kept = _ALL / _TEXT, []
     for thumbnail in thumbnails:
-        room -= sum(thumbnail.lengths) + 100 if thumbnail is not None else 0
+        room -= len(thumbnail.image) + len(thumbnail.overlay) + 100 if thumbnail is not None else 0
         kept.append(thumbnail if room >= 0 else None)
     return kept
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from rd_plugin.commands.tool import main
 from rd_plugin.data.check import Problem
-from rd_plugin.report import ReportContent, Thumbnail, ThumbnailStore, write_report
+from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
 from rd_plugin.results import InspectionResult
 
 from .conftest import Trained, one_method
@@ -69,14 +69,14 @@ class Opened:
 @pytest.fixture(scope="module")
 def content() -> ReportContent:
     """Good images and defects whose scores overlap, one with a hostile name, one with an error."""
-    rng, store = np.random.default_rng(0), ThumbnailStore(GOOD + DEFECTS)
+    rng = np.random.default_rng(0)
     results, thumbnails = list[InspectionResult](), dict[str, Thumbnail]()
     for index in range(GOOD + DEFECTS):
         defective = index >= GOOD
         score = float(np.clip(rng.normal(0.65 if defective else 0.35, 0.15), 0, 1))
         pixels = Image.fromarray(rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
         name = ATTACK if index == 0 else f"{'defect' if defective else 'good'}/{index:03}.png"
-        thumbnails[name] = store.put(store.shrink(pixels, np.full((16, 16), score)))
+        thumbnails[name] = make_thumbnail(pixels, np.full((16, 16), score), expected=GOOD + DEFECTS)
         results.append(InspectionResult(name, "anomalous" if score > 0.5 else "normal", score, defective=defective))
     results.append(InspectionResult("good/cut.png", "error", reason=ATTACK, defective=False))
     record, metrics = {"method": ATTACK}, {"image_AUROC": 0.9}

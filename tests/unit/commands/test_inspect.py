@@ -219,12 +219,6 @@ def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable)
     assert errors.endswith("watch needs folders that are there; 'none' is none.\n")
 
 
-def test_progress_when_asked_for(tool: Tool, draw: Callable) -> None:
-    draw("1.png", 51)
-    assert "1/1" in tool("inspect", "model.xml", "1.png", "--progress", "true").errors
-    assert "1/1" not in tool("inspect", "model.xml", "1.png").errors
-
-
 def test_files_with_several_images_are_refused_if_asked_for(tool: Tool) -> None:
     frames = [Image.new("L", (8, 8), level) for level in (51, 204)]
     frames[0].save("pages.tif", save_all=True, append_images=frames[1:])
@@ -239,20 +233,6 @@ def test_images_beyond_the_limit_are_refused(tool: Tool, draw: Callable) -> None
     status, _, errors = tool("inspect", "model.xml", "1.png", "--max_pixels", "20")
     assert status == 1
     assert errors.endswith("1.png: the image is too large to be read (6 x 4 pixels, max_pixels is 20).\n")
-
-
-def test_results_of_another_run_are_kept(tool: Tool, draw: Callable) -> None:
-    draw("good.png", 51)
-    Path("results.csv").write_text("mine")
-    status, output, errors = tool("inspect", "model.xml", "good.png", "--csv", "results.csv")
-    assert (status, output) == (2, "")
-    assert errors.endswith(
-        "csv 'results.csv' is there already; give another name, remove it, or go on with --resume.\n"
-    )
-    assert Path("results.csv").read_text() == "mine"
-    status, _, errors = tool("inspect", "model.xml", "good.png", "--jsonl", "none/results.jsonl")
-    assert status == 2
-    assert errors.endswith("jsonl 'none/results.jsonl' cannot be written: No such file or directory.\n")
 
 
 class Reminded(Brightness):

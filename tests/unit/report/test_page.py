@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from rd_plugin.data.check import Problem
-from rd_plugin.report import ReportContent, Thumbnail, ThumbnailStore, write_report
-from rd_plugin.report.thumbnails import Small
+from rd_plugin.report import ReportContent, Thumbnail, write_report
 from rd_plugin.results import InspectionResult, Region
 
 ATTACK = "</script><img src=x onerror=alert(1)>\n\x1b[2J\u202e\u2028'\"{{ 7 * 7 }}\udcff.png"
@@ -44,7 +43,7 @@ def test_images_by_score_with_what_cannot_be_compared_at_the_ends(write: Write) 
         InspectionResult("high", "anomalous", 0.9, boxes=(Region(20, 5, 4, 2, 8, 0.9),), defective=True),
         InspectionResult("unknown", "", 0.05, boxes=(Region(0, 0, 1, 1, 1, None),)),
         threshold=0.5,
-        thumbnails={"high": ThumbnailStore().put(Small(b"image", b"", (40, 20)))},
+        thumbnails={"high": Thumbnail(b"image", b"", (40, 20))},
     )
     assert data(page)["rows"] == [
         ["lost", None, True, None, "", []],
@@ -133,11 +132,7 @@ def test_first_lines_say_false_alarms_and_defects_found(write: Write) -> None:
 
 
 def test_pictures_are_within(write: Write) -> None:
-    store = ThumbnailStore()
-    thumbnails: dict[str, Thumbnail] = {
-        "low": store.put(Small(b"small", b"map", (4, 4))),
-        "high": store.put(Small(b"x", b"", (4, 4))),
-    }
+    thumbnails = {"low": Thumbnail(b"small", b"map", (4, 4)), "high": Thumbnail(b"x", b"", (4, 4))}
     page = write(InspectionResult("low", "normal", 0.1), InspectionResult("high", "normal", 0.2), thumbnails=thumbnails)
     assert re.findall(r'<script type="text/plain" id="(\w+)">(.*?)</script>', page) == [
         ("i0", "eA=="),

@@ -35,17 +35,6 @@ def test_what_is_written_is_read(kind: Literal["csv", "jsonl"], tmp_path: Path) 
     assert read_results(path).results == 2 * RESULTS
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_half_a_line_is_left_out(kind: Literal["csv", "jsonl"], tmp_path: Path) -> None:
-    content = write(tmp_path / "whole", kind)
-    for length in range(len(content)):
-        (tmp_path / "cut").write_bytes(content[:length])
-        found = read_results(tmp_path / "cut", kind)
-        lines = content[:length].count(b"\n")
-        assert len(found.ends) == 1 + max(0, lines - (kind == "csv"))
-        assert found.results[: len(found.ends) - 1] == RESULTS[: len(found.ends) - 1]
-
-
 def test_columns_of_earlier_versions_and_of_other_programs(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'score,path,verdict,mine\r\n0.5,"a, b.png",not judged,1\r\n')
     assert read_results(tmp_path / "a.csv").results == [InspectionResult("a, b.png", "error", 0.5)]
