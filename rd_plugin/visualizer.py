@@ -21,7 +21,7 @@ from rd_plugin.data.crop import crop_steps, on_whole_image
 
 __all__ = ["PredictionVisualizer"]
 
-_COLOURS = {"normal": (25, 110, 50), "anomalous": (170, 25, 25), "not judged": (90, 90, 90)}
+_COLOURS = {"normal": (25, 110, 50), "anomalous": (170, 25, 25), "error": (90, 90, 90)}
 _TEXT_SIZE = 20
 _MARGIN = 8
 
@@ -29,8 +29,8 @@ _MARGIN = 8
 class PredictionVisualizer(ImageVisualizer):
     """anomalib's visualizer with verdict and score above each picture, which keeps an image's shape and its folders.
 
-    anomalib's own draws every image as a square without either, and puts ``a/cam1/img.jpg`` and ``b/cam1/img.jpg`` at
-    one place. Here a picture stands where its image does below the folder that all images of the run have in common.
+    anomalib's own draws every image as a square without a verdict, and writes ``a/cam1/img.jpg`` and
+    ``b/cam1/img.jpg`` to one file. Here pictures are in the same subfolders as their images.
 
     Args:
         longest_side: Longer side of each of the fields that a picture has side by side, in pixels.
@@ -169,7 +169,7 @@ def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:
     if score is None and item.pred_label is None:
         return picture
     if score is not None and not math.isfinite(score):
-        verdict, parts = "not judged", []
+        verdict, parts = "error", []
     else:
         verdict = "" if item.pred_label is None else ("anomalous" if bool(item.pred_label) else "normal")
         parts = [] if score is None else [f"score {score:.3f}"]
@@ -180,14 +180,14 @@ def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:
     left, top, right, bottom = font.getbbox(text)
     bar = math.ceil(bottom - top) + 2 * _MARGIN
     width = max(picture.width, math.ceil(right - left) + 2 * _MARGIN)
-    whole = Image.new("RGB", (width, picture.height + bar), _COLOURS.get(verdict, _COLOURS["not judged"]))
+    whole = Image.new("RGB", (width, picture.height + bar), _COLOURS.get(verdict, _COLOURS["error"]))
     ImageDraw.Draw(whole).text((_MARGIN - left, _MARGIN - top), text, font=font, fill="white")
     whole.paste(picture, (0, bar))
     return whole
 
 
 def _common_folder(loaders: Any) -> Path | None:
-    """The folder below which all images lie, one further up if none lies deeper; ``None`` if files are not known."""
+    """The common folder of all images, or its parent if all are right in it; ``None`` if files are not known."""
     files: list[Path] = []
     for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
         dataset = getattr(loader, "dataset", None)

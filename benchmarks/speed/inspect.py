@@ -34,8 +34,9 @@ from benchmarks.common.records import Record
 from benchmarks.common.tables import group, markdown
 from benchmarks.common.trained import load_trained
 from rd_plugin import Inspector, SolarCells
-from rd_plugin.inspection import CSVFile, Row, Source
+from rd_plugin.inspection import Source
 from rd_plugin.inspection.pipeline import in_order
+from rd_plugin.results import InspectionResult, ResultFile
 
 from .deployed import compile_for_latency, export
 from .timing import CIRCUMSTANCES, circumstances, describe, take_turns
@@ -60,7 +61,7 @@ def _files(folder: Path, side: int, count: int) -> list[Path]:
     return files
 
 
-def _rate(rows: Iterator[Row], seconds: float) -> float:
+def _rate(rows: Iterator[InspectionResult], seconds: float) -> float:
     """Images a second, once the first have come."""
     next(rows)
     start = time.perf_counter()
@@ -100,16 +101,16 @@ def throughput(checkpoint: Path, side: int, threads: int) -> dict[str, Any]:
         model = export(load_trained(checkpoint), folder, None, SolarCells(num_workers=0))
         inspector = Inspector(model, threads=threads, workers=threads)
         arrays = [np.asarray(Image.open(file).convert("RGB")) for file in files]
-        workers = threads + inspector.judge_of_images.parallel
+        workers = threads + inspector.inferencer.parallel
 
         def decoded() -> float:
-            return _rate(in_order(inspector.judge, cycle(arrays), workers), _SECONDS)
+            return _rate(in_order(inspector.predict, cycle(arrays), workers), _SECONDS)
 
         def from_files() -> float:
-            table = CSVFile(folder / "verdicts.csv", resumed=(folder / "verdicts.csv").exists())
-            rows = inspector.rows(Source(str(file)) for file in cycle(files))
+            table = ResultFile(folder / "verdicts.csv", "csv", resumed=(folder / "verdicts.csv").exists())
+            rows = inspector.inspect(Source(str(file)) for file in cycle(files))
 
-            def written() -> Iterator[Row]:
+            def written() -> Iterator[InspectionResult]:
                 for row in rows:
                     table.write(row)
                     yield row
@@ -138,8 +139,8 @@ def _parts(
     compiled = compile_for_latency(model)
     batch = arrays[0].transpose(2, 0, 1)[None].astype(np.float32) / 255
     small = np.ascontiguousarray(batch[:, :, :256, :256])
-    row = inspector.judge(arrays[0])
-    table = CSVFile(folder / "parts.csv")
+    row = inspector.predict(arrays[0])
+    table = ResultFile(folder / "parts.csv", "csv")
 
     def decode() -> None:
         with Image.open(files[0]) as image:
@@ -175,10 +176,10 @@ def memory(checkpoint: Path, count: int, threads: int) -> dict[str, Any]:
         bad.write_bytes(good[0].read_bytes()[:1000])
         model = export(load_trained(checkpoint), folder, None, SolarCells(num_workers=0))
         inspector = Inspector(model, threads=threads, workers=threads)
-        table = CSVFile(folder / "verdicts.csv")
+        table = ResultFile(folder / "verdicts.csv", "csv")
         sources = (Source(str(file)) for file in islice(cycle([*good, bad]), count))
         held, refused = [], 0
-        for index, row in enumerate(inspector.rows(sources), start=1):
+        for index, row in enumerate(inspector.inspect(sources), start=1):
             table.write(row)
             refused += bool(row.reason)
             if index % max(1, count // _SAMPLES) == 0:

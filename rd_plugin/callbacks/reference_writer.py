@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training leaves a sample of good images in the model's record."""
+"""A training leaves a sample of normal images in the model's record."""
 
 import math
 from collections.abc import Iterable
@@ -24,9 +24,9 @@ __all__ = ["ReferenceWriter"]
 
 
 class ReferenceWriter(Callback):
-    """Record what good images look like, and how they score.
+    """Record what normal images look like, and how they score.
 
-    Statistics come from files of training images, since they do not hang on the weights; scores from good validation
+    Statistics come from files of training images, since they do not hang on the weights; scores from normal validation
     images that are neither trained nor tested on. Test images are never used. Without a data module of anomalib's the
     files are not known, and there is no reference. With several processes, scores are those that the first has seen.
 
@@ -40,7 +40,7 @@ class ReferenceWriter(Callback):
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
         self._statistics: np.ndarray | None = None
-        self._not_held_back: set[str] = set()
+        self._not_held_out: set[str] = set()
         self._scores: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,21 +50,21 @@ class ReferenceWriter(Callback):
         datamodule = getattr(trainer, "datamodule", None)
         self._statistics = None
         if isinstance(datamodule, AnomalibDataModule):
-            paths = _good_files(datamodule.train_data)
+            paths = _normal_files(datamodule.train_data)
             self._statistics = self._look_at(sample(np.array(paths, dtype=object)))
             tested = _files(getattr(datamodule, "test_data", None))
-            self._not_held_back = {*_files(datamodule.train_data), *tested}
+            self._not_held_out = {*_files(datamodule.train_data), *tested}
         self._record(cast("RecordedModule", pl_module))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Forget an earlier validation."""
         del trainer, pl_module
         self._scores = {}
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Keep the scores of held-back good images."""
+        """Keep the scores of held-out normal images."""
         del pl_module, args, kwargs
         batch = cast("ImageBatch", outputs)
         if not self._is_training(trainer) or batch.gt_label is None or batch.pred_score is None:
@@ -72,7 +72,7 @@ class ReferenceWriter(Callback):
         scores = batch.pred_score.flatten().tolist()
         for path, defective, score in zip(batch.image_path or (), batch.gt_label.tolist(), scores, strict=False):
             name = str(Path(path))
-            if not defective and math.isfinite(score) and name not in self._not_held_back:
+            if not defective and math.isfinite(score) and name not in self._not_held_out:
                 self._scores[name] = score
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -112,7 +112,7 @@ def _files(dataset: AnomalibDataset | None) -> set[str]:
     return set() if dataset is None else {str(Path(path)) for path in dataset.samples["image_path"]}
 
 
-def _good_files(dataset: AnomalibDataset) -> list[str]:
-    """The files of its good images."""
+def _normal_files(dataset: AnomalibDataset) -> list[str]:
+    """The files of its normal images."""
     samples = dataset.samples
     return [str(path) for path in samples["image_path"][samples["label_index"] == int(LabelName.NORMAL)]]

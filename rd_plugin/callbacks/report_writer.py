@@ -4,7 +4,7 @@
 import logging
 import math
 import os
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +18,8 @@ from PIL import Image
 
 from rd_plugin.data.crop import crop_steps, on_whole_image
 from rd_plugin.provenance import RecordedModule
-from rd_plugin.report import JudgedImage, Judgement, PictureStore, write_report
-from rd_plugin.report.pictures import Picture
+from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
+from rd_plugin.results import InspectionResult
 
 from .data_check import DataCheck
 
@@ -34,7 +34,7 @@ class ReportWriter(Callback):
     """Write ``report.html`` into the run's folder after a test, which ends a training by ``anomalib train``, too.
 
     Must stand behind the post-processor among the callbacks, and before what refers to the report. With several
-    processes, the first one reports what all have judged.
+    processes, the first one reports the results of all.
 
     Args:
         path: The file, by default ``report.html`` in the run's folder.
@@ -46,62 +46,65 @@ class ReportWriter(Callback):
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path)
         self.written: Path | None = None
-        self._images: dict[str, JudgedImage] = {}
-        self._pictures = PictureStore()
+        self._results: dict[str, InspectionResult] = {}
+        self._thumbnails: dict[str, Thumbnail] = {}
+        self._expected: int | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Forget an earlier test."""
         del pl_module
         self.written = None
         dataset = getattr(getattr(trainer, "datamodule", None), "test_data", None)
-        self._images, self._pictures = {}, PictureStore(len(dataset) if dataset is not None else None)
+        self._results, self._thumbnails = {}, {}
+        self._expected = None if dataset is None else len(dataset)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Keep what was said of a batch's images; the post-processor has been at work."""
+        """Keep the results of a batch; the post-processor has been at work."""
         del trainer, args, kwargs
         batch = cast("ImageBatch", outputs)
         if batch.pred_score is None:
             return
         # Without a threshold anomalib hands scores on as labels.
-        labels = None if _threshold(pl_module, "image") is None else batch.pred_label
-        threshold = _threshold(pl_module, "pixel") or 0.5
+        threshold, pixel_threshold = _threshold(pl_module, "image"), _threshold(pl_module, "pixel")
+        labels = None if threshold is None else batch.pred_label
         maps, steps = batch.anomaly_map, crop_steps(getattr(pl_module.pre_processor, "transform", None))
-        paths = batch.image_path or [f"image {len(self._images) + index}" for index in range(batch.batch_size)]
-        for index, path in enumerate(paths):
+        paths = batch.image_path or [f"image {len(self._results) + index}" for index in range(batch.batch_size)]
+        for index, path in enumerate(map(str, paths)):
             score = float(batch.pred_score.flatten()[index])
-            self._images[str(path)] = JudgedImage(
-                path=str(path),
-                score=score if math.isfinite(score) else None,
-                anomalous=None if labels is None else bool(labels.flatten()[index]),
+            self._results[path] = InspectionResult(
+                path,
+                "" if labels is None else "anomalous" if labels.flatten()[index] else "normal",
+                score if math.isfinite(score) else None,
+                threshold,
                 defective=None if batch.gt_label is None else bool(batch.gt_label.flatten()[index]),
-                picture=self._picture(path, None if maps is None else maps[index], steps, threshold),
             )
+            self._illustrate(path, None if maps is None else maps[index], steps, pixel_threshold)
 
-    def _picture(
-        self, path: str | Path, anomaly_map: torch.Tensor | None, steps: list[list[Any]], threshold: float
-    ) -> Picture | None:
-        """An image made small; ``None`` if it did not come from a file."""
-        try:
-            with Image.open(path) as image:
-                values = None if anomaly_map is None else anomaly_map.squeeze().float().cpu().numpy()
-                if values is not None:
-                    values = on_whole_image(values, (image.height, image.width), steps)
-                return self._pictures.put(*self._pictures.shrink(image, values, threshold))
-        except OSError:
-            return None
+    def _illustrate(
+        self, path: str, anomaly_map: torch.Tensor | None, steps: list[list[Any]], threshold: float | None
+    ) -> None:
+        """Keep a thumbnail of an image, unless it did not come from a file."""
+        with suppress(OSError), Image.open(path) as image:
+            values = None if anomaly_map is None else anomaly_map.squeeze().float().cpu().numpy()
+            if values is not None:
+                values = on_whole_image(values, (image.height, image.width), steps)
+            threshold = 0.5 if threshold is None else threshold
+            self._thumbnails[path] = make_thumbnail(image, values, threshold, self._expected)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the report; one that cannot be written costs a warning, not the test's results."""
         if trainer.world_size > 1:
             self._gather(trainer)
-        if not trainer.is_global_zero or not self._images:
+        if not trainer.is_global_zero or not self._results:
             return
         check = [callback for callback in trainer.callbacks if isinstance(callback, DataCheck)]  # type: ignore[attr-defined]
-        judgement = Judgement(
+        names = self._names()
+        content = ReportContent(
             title=f"{type(pl_module).__name__} on {_data_name(trainer)}",
-            images=self._shown(),
+            results=[replace(result, path=names[path]) for path, result in self._results.items()],
+            thumbnails={names[path]: thumbnail for path, thumbnail in self._thumbnails.items()},
             threshold=_threshold(pl_module, "image"),
             findings=check[0].findings if check else None,
             record=pl_module.describe().plain() if isinstance(pl_module, RecordedModule) else None,
@@ -109,31 +112,24 @@ class ReportWriter(Callback):
         )
         path = self.path or Path(trainer.default_root_dir) / _NAME
         try:
-            write_report(path, judgement)
+            write_report(path, content)
         except OSError as error:
             logger.warning("The report %s could not be written (%s).", path, error.strerror)
         else:
             self.written = path
-        self._images, self._pictures = {}, PictureStore()
+        self._results, self._thumbnails = {}, {}
 
     def _gather(self, trainer: Trainer) -> None:
-        """Give the first process what all have judged, each image once."""
-        own = [
-            (replace(image, picture=None), image.picture and image.picture.read()) for image in self._images.values()
-        ]
+        """Give the first process the results of all, each image once."""
         parts: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
-        torch.distributed.gather_object(own, parts)
-        for image, picture in (entry for part in parts or () for entry in part):
-            if image.path not in self._images:
-                self._images[image.path] = replace(image, picture=picture and self._pictures.put(*picture))
+        torch.distributed.gather_object((self._results, self._thumbnails), parts)
+        for results, thumbnails in parts or ():
+            self._results, self._thumbnails = {**results, **self._results}, {**thumbnails, **self._thumbnails}
 
-    def _shown(self) -> Sequence[JudgedImage]:
-        """The images, by paths from the folder that they all lie in."""
-        folder = os.path.commonpath([Path(path).absolute().parent for path in self._images])
-        return [
-            replace(image, path=os.path.relpath(image.path, folder) if image.picture else image.path)
-            for image in self._images.values()
-        ]
+    def _names(self) -> dict[str, str]:
+        """Paths of the images from their common folder; names of those that are not files."""
+        folder = os.path.commonpath([str(Path(path).absolute().parent) for path in self._thumbnails] or [os.sep])
+        return {path: os.path.relpath(path, folder) if path in self._thumbnails else path for path in self._results}
 
 
 def _data_name(trainer: Trainer) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin inspect``: judge image files by a trained model."""
+"""``rd-plugin inspect``: run a trained model on image files."""
 
 import logging
 import signal
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event, current_thread, main_thread
 from typing import Any, Literal
 
@@ -16,10 +15,8 @@ from jsonargparse.typing import PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS
 from rd_plugin.inspection import (
-    CSVFile,
     Earlier,
     Inspector,
-    JSONLines,
     MultiFrame,
     PictureFolder,
     Precision,
@@ -28,21 +25,22 @@ from rd_plugin.inspection import (
     Source,
     Text,
     common_folder,
-    earlier_rows,
+    earlier_results,
     find_images,
     watch,
 )
-from rd_plugin.report import report_verdicts
+from rd_plugin.report import report_results
+from rd_plugin.results import ResultFile
 
 __all__ = ["add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-# Parts of an exit status, which may come together; 2 and 3 are those of errors.
-_NOT_JUDGED, _ANOMALOUS, _DRIFTED = 1, 4, 8
-# Images that are watched for drift at a time.
+# Parts of an exit status, which add up; 2 and 3 mean that the command itself failed.
+_ERROR, _ANOMALOUS, _DRIFTED = 1, 4, 8
+# While folders are watched, so many of the last images are compared.
 _WINDOW = 50
-_NOTHING_KNOWN = "the model's record has no sample of the images that it was trained on"
+_NO_REFERENCE = "the model's record has no sample of its training images"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -63,24 +61,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATH",
         type=str,
         nargs="+",
-        help="files, folders (searched at any depth), patterns ('parts/**/*.png'); - for a list on standard input",
+        help="files, folders (without masks), patterns ('parts/**/*.png'); - reads a list from standard input",
     )
-    add("--csv", metavar="FILE", type=Path, help="new file: a row an image, as CSV")
+    add("--csv", metavar="FILE", type=Path, help="new file: a line for each image, as CSV")
     add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line")
-    add("--resume", action="store_true", help="go on with the files of an earlier run; no image is judged twice")
+    add("--resume", action="store_true", help="continue the files of an earlier run; no image is inspected twice")
     add("--pictures", type=Literal["all", "anomalous"], help="draw these images, with map, regions, verdict and score")
     add("--pictures_folder", metavar="FOLDER", type=Path, default=Path("pictures"), help="where they are drawn")
     add(
         "--watch",
         action="store_true",
-        help="judge what is in the folders, and then what appears in them, until stopped",
+        help="inspect what is in the folders, and then what appears in them, until stopped",
     )
-    add("--report", metavar="FILE", type=Path, help="at the end, one HTML page: verdicts, pictures, model, drift")
+    add("--report", metavar="FILE", type=Path, help="at the end, one HTML page: results, pictures, model, drift")
     add("--fail_on_anomalous", action="store_true", help="add 4 to the status if an image is anomalous")
     add(
         "--fail_on_drift",
         action="store_true",
-        help="add 8 to the status if images are not like those that the model was trained on",
+        help="add 8 to the status if the images differ from the training images",
     )
     add(
         "--multi_frame",
@@ -96,17 +94,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Judge images, and write each verdict as soon as it is known.
+    """Inspect images, and write each result as soon as it is known.
 
     Args:
         arguments: What was parsed.
 
     Returns:
-        Exit status: 1 if there was an image that could not be judged, 4 more if there was an anomalous one and 8 more
-        if images have drifted, where that was asked for; that of a signal if one broke it off.
+        Exit status: 1 if an image could not be inspected, 4 more if one was anomalous and 8 more if drift was
+            detected, where that was asked for; that of a signal if one stopped it.
 
     Raises:
-        OSError: If the model is not there, or a file for the results is, or cannot be made.
+        OSError: If there is no such model, or a file of results exists already or cannot be made.
         ValueError: If the model or an argument cannot be used.
     """
     if arguments.watch and (others := [path for path in arguments.paths if not Path(path).is_dir()]):
@@ -123,75 +121,73 @@ def run(arguments: Namespace) -> int:
         precision=arguments.precision,
     )
     _check_drift(inspector, arguments.fail_on_drift)
+    _check_report(arguments.report)
     earlier = Earlier([])
     if arguments.resume:
-        earlier = earlier_rows(arguments.csv, arguments.jsonl, inspector.judge_of_images.record_id)
+        earlier = earlier_results(arguments.csv, arguments.jsonl, inspector.inferencer.record_id)
         if inspector.drift is not None:
-            inspector.drift.go_on(sum(row.score is not None for row in earlier.rows))
+            inspector.drift.go_on(sum(result.score is not None for result in earlier.results))
     pictures = _pictures(arguments)
-    verdicts = {row.verdict for row in earlier.rows}
+    verdicts = {result.verdict for result in earlier.results}
+    reported = list(earlier.results)
     with ExitStack() as stack, _stopped_by_signals() as (stop, signals):
         sources, total = _sources(arguments, earlier, stop)
-        kept = _kept_rows(arguments, stack)
-        sinks = list(_sinks(arguments, total, kept))
+        sinks = list(_sinks(arguments, total))
         for sink in sinks:
             stack.callback(sink.close)
-        for row in inspector.rows(sources, each=[pictures.write] if pictures else [], stop=stop):
+        for result in inspector.inspect(sources, each=[pictures.write] if pictures else [], stop=stop):
             for sink in sinks:
-                sink.write(row)
-            verdicts.add(row.verdict)
-        drifted, told = _drift(inspector, earlier)
+                sink.write(result)
+            verdicts.add(result.verdict)
+            if arguments.report is not None:
+                reported.append(result)
+        drifted, summary = _drift(inspector, earlier)
         if signals and not arguments.watch:
             return 128 + signals[0]
-        if kept is not None:
-            record = dict(inspector.judge_of_images.record) or None
-            report_verdicts(kept, arguments.report, record=record, drift=told)
+        if arguments.report is not None:
+            record = dict(inspector.inferencer.record) or None
+            report_results(reported, arguments.report, record=record, drift=summary)
             logger.info("Report: %s", arguments.report)
-    status = _NOT_JUDGED if "not judged" in verdicts else 0
+    status = _ERROR if "error" in verdicts else 0
     status |= _ANOMALOUS if "anomalous" in verdicts and arguments.fail_on_anomalous else 0
     return status | (_DRIFTED if drifted and arguments.fail_on_drift else 0)
 
 
 def _check_drift(inspector: Inspector, asked: bool) -> None:
-    """Say so if nothing is known that images could be compared with.
+    """Say so if there is nothing to compare images with.
 
     Raises:
-        ValueError: If the exit status is to tell.
+        ValueError: If the exit status depends on it.
     """
     if inspector.drift is not None:
         return
     if asked:
-        msg = f"fail_on_drift: {_NOTHING_KNOWN}; train it anew, or leave that out."
+        msg = f"fail_on_drift: {_NO_REFERENCE}; train the model again, or leave the option out."
         raise ValueError(msg)
-    logger.info("Drift: not looked for, %s.", _NOTHING_KNOWN)
+    logger.info("Drift: not checked, %s.", _NO_REFERENCE)
 
 
 def _drift(inspector: Inspector, earlier: Earlier) -> tuple[bool, str]:
-    """Whether the run has drifted at any time, and what to say of it."""
+    """Whether drift was detected at any time, and a summary."""
     if inspector.drift is None:
-        return False, f"Not looked for, {_NOTHING_KNOWN}."
+        return False, f"Not checked, {_NO_REFERENCE}."
     inspector.drift.finish()
-    told = inspector.drift.summary()
-    logger.info("%s", told)
-    if any(row.drift == "yes" for row in earlier.rows):
-        return True, f"{told} It had been found among the images that were judged before."
-    return inspector.drift.alarmed, told
+    summary = inspector.drift.summary()
+    logger.info("%s", summary)
+    if any(result.drift == "yes" for result in earlier.results):
+        return True, f"{summary} Drift was detected among the images of the earlier run."
+    return inspector.drift.alarmed, summary
 
 
-def _kept_rows(arguments: Namespace, stack: ExitStack) -> Path | None:
-    """The file of rows that a report is made of: one that was asked for, or one for the time being.
+def _check_report(path: Path | None) -> None:
+    """Check that a report can be written, before any image is inspected.
 
     Raises:
-        OSError: If the report cannot be written where it is to be.
+        OSError: If it cannot.
     """
-    if arguments.report is None:
-        return None
-    if arguments.report.is_dir() or not arguments.report.absolute().parent.is_dir():
-        msg = f"report {str(arguments.report)!r} must be a file, in a folder that is there."
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        msg = f"report {str(path)!r} must be a file, in a folder that is there."
         raise OSError(msg)
-    # JSON tells paths exactly.
-    asked = arguments.jsonl or arguments.csv
-    return asked or Path(stack.enter_context(TemporaryDirectory())) / "rows.jsonl"
 
 
 def _pictures(arguments: Namespace) -> PictureFolder | None:
@@ -202,7 +198,7 @@ def _pictures(arguments: Namespace) -> PictureFolder | None:
 
 
 def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Iterable[Source], int | None]:
-    """The images that are still to be judged, and their number if it is known beforehand."""
+    """The images that are still to be inspected, and their number if it is known beforehand."""
     if arguments.watch:
         return watch(arguments.paths, stop, known=earlier), None
     sources = earlier.left_of(find_images(arguments.paths, sys.stdin))
@@ -212,14 +208,12 @@ def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Itera
     return known, len(known)
 
 
-def _sinks(arguments: Namespace, total: int | None, kept: Path | None) -> Iterator[Sink]:
-    """What takes the rows. The files come first: what is told was kept."""
+def _sinks(arguments: Namespace, total: int | None) -> Iterator[Sink]:
+    """What takes the results. The files come first: what is shown was written."""
     if arguments.csv is not None:
-        yield CSVFile(arguments.csv, resumed=arguments.resume)
+        yield ResultFile(arguments.csv, "csv", arguments.resume)
     if arguments.jsonl is not None:
-        yield JSONLines(arguments.jsonl, resumed=arguments.resume)
-    if kept not in {None, arguments.csv, arguments.jsonl}:
-        yield JSONLines(kept)
+        yield ResultFile(arguments.jsonl, "jsonl", arguments.resume)
     yield Text()
     yield Progress(total, arguments.progress)
 

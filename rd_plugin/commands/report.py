@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """``rd-plugin report``: a page to look at, from verdicts that were written as a table."""
 
-import json
 import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from rd_plugin.provenance import record_file
-from rd_plugin.report import report_verdicts
+from rd_plugin.provenance import read_record, record_file
+from rd_plugin.report import report_results
+from rd_plugin.results import read_results
 
 from .names import nearest_file
 
@@ -21,16 +21,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     Args:
         parser: The subcommand's parser.
     """
-    parser.add_argument("verdicts", metavar="VERDICTS", type=Path, help="what inspect wrote by --csv or --jsonl")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="the page, by default VERDICTS with .html")
+    parser.add_argument("results", metavar="RESULTS", type=Path, help="what inspect wrote by --csv or --jsonl")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="the page, by default RESULTS with .html")
     parser.add_argument("--images", metavar="FOLDER", type=Path, default=Path(), help="where relative paths begin")
     parser.add_argument(
         "--good",
         metavar="NAME",
         type=str,
-        help="images in folders of this name are known to be good, all others to be defects: mistakes are then counted",
+        help="images in folders of this name are good, all others are defects: mistakes are then counted",
     )
-    parser.add_argument("--model", metavar="MODEL", type=Path, help="the model that judged, whose record is shown")
+    parser.add_argument("--model", metavar="MODEL", type=Path, help="the model of the results, to show its record")
 
 
 def run(arguments: Namespace) -> None:
@@ -41,28 +41,20 @@ def run(arguments: Namespace) -> None:
 
     Raises:
         OSError: If a file is not there, or the page cannot be written.
-        ValueError: If the verdicts are no verdicts, or the model has no record.
+        ValueError: If the file holds no results, or the model has no record.
     """
-    source: Path = arguments.verdicts
+    source: Path = arguments.results
     if not source.is_file():
-        msg = f"verdicts {str(source)!r} is not a file.{nearest_file(source)}"
+        msg = f"results {str(source)!r} is not a file.{nearest_file(source)}"
         raise FileNotFoundError(msg)
     output = arguments.output or source.with_suffix(".html")
-    record = None if arguments.model is None else _record(arguments.model)
-    count = report_verdicts(source, output, arguments.good, arguments.images, record)
+    record = None if arguments.model is None else read_record(arguments.model)
+    if record == {}:
+        msg = f"model {str(arguments.model)!r} has no record that can be read: {str(record_file(arguments.model))!r}."
+        raise ValueError(msg)
+    results = read_results(source).results
+    if not results:
+        msg = f"results {str(source)!r} holds no result of rd-plugin inspect."
+        raise ValueError(msg)
+    count = report_results(results, output, arguments.good, arguments.images, record)
     sys.stdout.write(f"{output} written: {count} images.\n")
-
-
-def _record(model: Path) -> dict[str, object]:
-    """The record beside a model.
-
-    Raises:
-        ValueError: If there is none, or the file holds something else.
-    """
-    file = record_file(model)
-    try:
-        record = json.loads(file.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        msg = f"model {str(model)!r} has no record that can be read: {str(file)!r}."
-        raise ValueError(msg) from error
-    return record if isinstance(record, dict) else {}

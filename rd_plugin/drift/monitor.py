@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .appearance import STATISTICS
 from .comparison import energy_test, higher_scores_test, normal_scores
 from .reference import LARGEST, Reference
-from .statistics import STATISTICS
 
 __all__ = ["FALSE_ALARM_RATE", "FEWEST", "DriftMonitor", "Look"]
 
 logger = logging.getLogger(__name__)
 
-# Share of runs, at most, that alarm although their images come from the reference's distribution.
+# Share of runs, at most, that detect drift although their images come from the reference's distribution.
 FALSE_ALARM_RATE = 0.05
 # Images that a comparison takes at least, and in a window that slides, until the next.
 FEWEST = 25
@@ -27,16 +27,16 @@ class Look:
     """One comparison.
 
     Args:
-        drifted: Whether the images are not like the reference's.
-        judged: How many images the run had judged by then.
+        drifted: Whether the images differ from the reference's.
+        inspected: How many images the run had inspected by then.
         level: Probability of a false alarm that this comparison was allowed.
         p_statistics: p-value of the images' statistics; ``None`` if they were not compared.
         p_scores: p-value of their scores being higher; ``None`` likewise.
-        reason: What differs most; empty if nothing has drifted.
+        reason: What differs most; empty if no drift was detected.
     """
 
     drifted: bool
-    judged: int
+    inspected: int
     level: float
     p_statistics: float | None
     p_scores: float | None
@@ -69,7 +69,7 @@ class DriftMonitor:
         self.reference = reference
         self.window = window
         self.looks: list[Look] = []
-        self._judged = self._compared = self._spent = 0
+        self._inspected = self._compared = self._spent = 0
         self._kept: list[tuple[np.ndarray, float]] = []
         self._taken = 0
         self._rng = np.random.default_rng(0)
@@ -81,18 +81,18 @@ class DriftMonitor:
 
     @property
     def alarmed(self) -> bool:
-        """Whether any comparison said that images have drifted."""
+        """Whether any comparison detected drift."""
         return any(look.drifted for look in self.looks)
 
-    def go_on(self, judged: int) -> None:
-        """Go on with a run that was broken off: its comparisons have used up their share of false alarms.
+    def go_on(self, inspected: int) -> None:
+        """Go on with a run that was stopped: its comparisons have used up their share of false alarms.
 
         Args:
-            judged: How many images it had judged, which are not known any more and are not compared again.
+            inspected: How many images it had inspected, which are not known any more and are not compared again.
         """
-        self._judged = self._compared = judged
+        self._inspected = self._compared = inspected
         # One more for its end.
-        self._spent = self._planned(judged) + (judged >= FEWEST)
+        self._spent = self._planned(inspected) + (inspected >= FEWEST)
 
     def add(self, statistics: np.ndarray, score: float) -> bool | None:
         """Take an image, and compare if it is time to.
@@ -102,12 +102,12 @@ class DriftMonitor:
             score: Its anomaly score.
 
         Returns:
-            Whether the images have drifted by now; ``None`` as long as there are too few.
+            Whether drift is detected by now; ``None`` as long as there are too few images.
         """
-        self._judged += 1
+        self._inspected += 1
         self._keep((statistics, score))
-        # Where a run goes on, there may be too few at first.
-        if self._planned(self._judged) > self._planned(self._compared) and len(self._kept) >= FEWEST:
+        # After a resumption there may be too few at first.
+        if self._planned(self._inspected) > self._planned(self._compared) and len(self._kept) >= FEWEST:
             self._look()
         return self.drifted
 
@@ -115,29 +115,29 @@ class DriftMonitor:
         """Compare once more if images have come since the last time.
 
         Returns:
-            Whether the images have drifted; ``None`` if there were too few.
+            Whether drift is detected; ``None`` if there were too few images.
         """
-        if self._judged > self._compared and len(self._kept) >= FEWEST:
+        if self._inspected > self._compared and len(self._kept) >= FEWEST:
             self._look()
         return self.drifted
 
     def summary(self) -> str:
         """Say in a sentence what was found."""
         if not self.looks:
-            return f"Drift: not known; it takes {FEWEST} judged images, there were {len(self._kept)}."
+            return f"Drift: unknown, since it takes {FEWEST} images and there were {len(self._kept)}."
         alarms = [look for look in self.looks if look.drifted]
         if not alarms:
-            return f"Drift: none found in {_counted(len(self.looks), 'comparison')}, of {self._judged} images."
+            return f"Drift: not detected in {_counted(len(self.looks), 'comparison')} of {self._inspected} images."
         return (
-            f"Drift: images are not like those that the model was trained on ({len(alarms)} of "
-            f"{_counted(len(self.looks), 'comparison')}, first after {alarms[0].judged} images: {alarms[0].reason})."
+            f"Drift: detected, the images differ from the training images ({len(alarms)} of "
+            f"{_counted(len(self.looks), 'comparison')}, first after {alarms[0].inspected} images: {alarms[0].reason})."
         )
 
-    def _planned(self, judged: int) -> int:
-        """How many comparisons there are in a run until so many images were judged, without that at its end."""
+    def _planned(self, inspected: int) -> int:
+        """How many comparisons there are in a run until so many images were inspected, without that at its end."""
         if self.window is not None:
-            return judged // FEWEST
-        return (judged // FEWEST).bit_length()
+            return inspected // FEWEST
+        return (inspected // FEWEST).bit_length()
 
     def _keep(self, image: tuple[np.ndarray, float]) -> None:
         """Keep the last images, or a sample in which each image of the run is as likely as any other."""
@@ -150,8 +150,8 @@ class DriftMonitor:
             self._kept[place] = image
 
     def _look(self) -> None:
-        """Compare, and say so if the verdict is another than before."""
-        self._compared = self._judged
+        """Compare, and log it if drift begins or ends."""
+        self._compared = self._inspected
         self._spent += 1
         level = FALSE_ALARM_RATE / (self._spent * (self._spent + 1))
         statistics = np.stack([image[0] for image in self._kept])
@@ -168,15 +168,15 @@ class DriftMonitor:
         if p_scores is not None and p_scores <= level / 2:
             reasons.append("scores are higher")
         before = self.drifted
-        self.looks.append(Look(bool(reasons), self._judged, level, p_statistics, p_scores, ", ".join(reasons)))
+        self.looks.append(Look(bool(reasons), self._inspected, level, p_statistics, p_scores, ", ".join(reasons)))
         if reasons and not before:
             logger.warning(
-                "After %d images: they are not like those that the model was trained on (%s).",
-                self._judged,
+                "Drift detected after %d images: they differ from the training images (%s).",
+                self._inspected,
                 self.looks[-1].reason,
             )
         elif before and not reasons:
-            logger.info("After %d images: they are like those that the model was trained on again.", self._judged)
+            logger.info("Drift is no longer detected after %d images.", self._inspected)
 
     def _largest_difference(self, statistics: np.ndarray) -> str:
         """Name the statistic that differs most."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What good images look like to a model: the sample that others are compared with."""
+"""What normal images look like to a model: the sample that others are compared with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import STATISTICS
+from .appearance import STATISTICS
 
 __all__ = ["LARGEST", "Reference", "sample"]
 
@@ -17,11 +17,11 @@ LARGEST = 256
 
 @dataclass(frozen=True)
 class Reference:
-    """A sample of good images.
+    """A sample of normal images.
 
     Args:
         statistics: Of images that the model was trained on, of shape ``(N, 15)``.
-        scores: Of good images that it was not trained on, of shape ``(M,)``; none if there were no such images.
+        scores: Of normal images that it was not trained on, of shape ``(M,)``; none if there were no such images.
     """
 
     statistics: np.ndarray

@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained model found by its file, with what the record beside it says."""
 
-import json
-import logging
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from rd_plugin.drift import Reference
-from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, record_file
+from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained, read_record, record_file
 
-from .judge import Judge, Precision
-from .onnx_judge import ONNXJudge
-from .openvino_judge import OpenVINOJudge
+from .inferencer import Inferencer, Precision
+from .onnx_inferencer import ONNXInferencer
+from .openvino_inferencer import OpenVINOInferencer
 
-__all__ = ["load_judge"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["load_inferencer"]
 
 
-def load_judge(
+def load_inferencer(
     path: Path,
     threads: int | None = None,
     mode: Literal["throughput", "latency"] = "throughput",
     precision: Precision = "float32",
-) -> Judge:
+) -> Inferencer:
     """Load a trained model.
 
     Args:
@@ -45,22 +41,22 @@ def load_judge(
         msg = f"precision must be {accepted}; got {precision!r} for {path.name}."
         raise ValueError(msg)
     if path.suffix == ".ckpt":
-        from .torch_judge import CheckpointJudge
+        from .torch_inferencer import CheckpointInferencer
 
-        return CheckpointJudge(path, threads)
-    record = _record(path)
+        return CheckpointInferencer(path, threads)
+    record = read_record(path)
     if is_untrained(record):
         msg = f"model {str(path)!r} has not been trained (0 steps in {record_file(path).name}); export a checkpoint."
         raise ValueError(msg)
-    judge: Judge
+    inferencer: Inferencer
     if path.suffix == ".xml":
-        judge = OpenVINOJudge(path, threads, mode, precision)
+        inferencer = OpenVINOInferencer(path, threads, mode, precision)
     elif path.suffix == ".onnx":
-        judge = ONNXJudge(path, threads)
+        inferencer = ONNXInferencer(path, threads)
     elif path.suffix == ".pt":
-        from .torch_judge import TorchExportJudge
+        from .torch_inferencer import TorchExportInferencer
 
-        judge = TorchExportJudge(path, threads)
+        inferencer = TorchExportInferencer(path, threads)
     else:
         msg = (
             f"model {str(path)!r} must be an OpenVINO model (.xml), an ONNX model (.onnx), a torch export (.pt) or a "
@@ -68,27 +64,11 @@ def load_judge(
         )
         raise ValueError(msg)
     if record and (known := Provenance.of({RECORD_KEY: record})):
-        judge.record, judge.record_id = record, known.id
-        judge.reference = Reference.of(known.reference)
+        inferencer.record, inferencer.record_id = record, known.id
+        inferencer.reference = Reference.of(known.reference)
         # An export in 8 bits gives other scores than the model that the reference's come from.
-        if judge.reference and "int8" in str(record.get("export", {}).get("compression_type")).lower():
-            judge.reference = Reference(judge.reference.statistics)
+        if inferencer.reference and "int8" in str(record.get("export", {}).get("compression_type")).lower():
+            inferencer.reference = Reference(inferencer.reference.statistics)
     threshold = record.get("export", {}).get("threshold")
-    judge.threshold = judge.threshold if threshold is None else float(threshold)
-    return judge
-
-
-def _record(path: Path) -> dict[str, Any]:
-    """The record beside an export; empty if there is none of ours, or one of another export."""
-    try:
-        record = json.loads(record_file(path).read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(record, dict) or "method" not in record:
-        return {}
-    # Exports of before have no hashes.
-    files = record.get("export", {}).get("files")
-    if files is not None and files != hash_export(path):
-        logger.warning("%s is the record of another export than %s, and is not used.", record_file(path), path.name)
-        return {}
-    return record
+    inferencer.threshold = inferencer.threshold if threshold is None else float(threshold)
+    return inferencer

@@ -2,33 +2,13 @@
 """Where an image is defective: connected regions of a predicted mask."""
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-__all__ = ["Region", "find_regions"]
+from rd_plugin.results import Region
 
-
-@dataclass(frozen=True)
-class Region:
-    """A region, in the pixels of the image file.
-
-    Args:
-        x: Column of the box's left side.
-        y: Row of its upper side.
-        width: The box's width.
-        height: The box's height.
-        area: Pixels of the region itself.
-        peak: The anomaly map's greatest value in it; ``None`` without a map.
-    """
-
-    x: int
-    y: int
-    width: int
-    height: int
-    area: int
-    peak: float | None
+__all__ = ["find_regions"]
 
 
 def find_regions(mask: np.ndarray, anomaly_map: np.ndarray | None, size: tuple[int, int]) -> tuple[Region, ...]:
@@ -63,4 +43,7 @@ def find_regions(mask: np.ndarray, anomaly_map: np.ndarray | None, size: tuple[i
         bottom, right = math.ceil((y + height) * down), math.ceil((x + width) * across)
         area = max(1, round(pixels * down * across))
         regions.append(Region(left, top, right - left, bottom - top, area, peak))
-    return tuple(sorted(regions, key=lambda region: (region.peak or 0.0, region.area), reverse=True))
+    # Either all have a peak or none has.
+    return tuple(
+        sorted(regions, key=lambda region: (region.peak is not None and region.peak, region.area), reverse=True)
+    )

@@ -2,6 +2,7 @@
 """Image files that a user names: one by one, by folder, by pattern or by a list."""
 
 import glob
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os.path import abspath, commonpath
@@ -9,7 +10,14 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-__all__ = ["Source", "common_folder", "find_images", "is_image"]
+from rd_plugin.storage import printable
+
+__all__ = ["Source", "common_folder", "find_images", "is_image", "is_mask"]
+
+logger = logging.getLogger(__name__)
+
+# Folders of masks, with the folders that stand beside them in such a data set: a PartsFolder's, and MVTec AD's.
+_MASKS = {"mask": ("good", "defect"), "ground_truth": ("test", "train")}
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,23 @@ def is_image(path: str | Path) -> bool:
     return Path(path).suffix.lower() in IMG_EXTENSIONS
 
 
+def is_mask(path: str | Path, folder: str | Path) -> bool:
+    """Whether a file within a folder is one of the masks of a data set there."""
+    parts = Path(path).relative_to(folder).parts[:-1] if Path(path).is_relative_to(folder) else ()
+    return any(
+        Path(folder, *parts[:depth], beside).is_dir()
+        for depth, name in enumerate(parts)
+        for beside in _MASKS.get(name, ())
+    )
+
+
 def find_images(paths: Iterable[str], listed: Iterable[str] = ()) -> Iterator[Source]:
     """Find the images that paths lead to, each once, when they are asked for.
 
     Args:
         paths: Files, taken whatever their names end in; folders, searched at any depth for names that end as images'
-            do; patterns such as ``"parts/*.png"``, with ``**`` for any depth; and ``"-"`` for what is listed.
+            do, without the masks of a data set; patterns such as ``"parts/*.png"``, with ``**`` for any depth; and
+            ``"-"`` for what is listed.
         listed: Lines with a path each, such as standard input.
     """
     found: set[str] = set()
@@ -65,7 +84,10 @@ def _places(given: str) -> Iterator[Source]:
         if not Path(place).is_dir():
             yield Source(place)
             continue
-        files = sorted(str(path) for path in Path(place).rglob("*") if is_image(path))
+        images = sorted(str(path) for path in Path(place).rglob("*") if is_image(path))
+        files = [path for path in images if not is_mask(path, place)]
+        if masks := len(images) - len(files):
+            logger.info("%s: %d masks are left out; name their folder to inspect them.", printable(place), masks)
         if not files:
             yield Source(place, "the folder holds no image.")
         yield from map(Source, files)

@@ -11,7 +11,7 @@ from time import monotonic
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from .sources import Source, is_image
+from .sources import Source, is_image, is_mask
 
 __all__ = ["watch"]
 
@@ -57,6 +57,8 @@ def watch(
 ) -> Iterator[Source]:
     """Yield the image files that are in folders, at any depth, and then those that appear, until stopped.
 
+    Masks of a data set are left out, as by :func:`~rd_plugin.inspection.find_images`.
+
     A file that a program closes, or moves to its place, is yielded at once. One that the system tells nothing of, as on
     network drives, is found by looking, and yielded when its size and time of change have stayed the same for a while.
     A file that is written to again afterwards, or replaced under the same name, is yielded again.
@@ -90,7 +92,7 @@ def watch(
                 closed = {**dict.fromkeys(there, False), **closed}
             for path in sorted({**dict.fromkeys(writing, False), **closed}):
                 stamp, now = _stamp(path), monotonic()
-                if stamp is None or stamp == yielded.get(path):
+                if stamp is None or stamp == yielded.get(path) or any(is_mask(path, folder) for folder in folders):
                     writing.pop(path, None)
                     continue
                 before, since = writing.get(path, (None, now))

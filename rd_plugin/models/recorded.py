@@ -28,7 +28,7 @@ class Recorded(NamedTuple):
 
 
 def read_recorded(checkpoint: str | Path) -> Recorded | None:
-    """Read a checkpoint's record.
+    """Read a checkpoint's record, and not its weights.
 
     Args:
         checkpoint: The file.
@@ -40,7 +40,7 @@ def read_recorded(checkpoint: str | Path) -> Recorded | None:
         OSError: If the file cannot be read.
         ValueError: If it holds more than plain data.
     """
-    content = read_plain(checkpoint, Distillation.checkpoint_safe_globals())
+    content = read_plain(checkpoint, Distillation.checkpoint_safe_globals(), mmap=True)
     record = Provenance.of(content) if isinstance(content, dict) else None
     method = next((method for method in METHODS if record is not None and method.__name__ == record.method), None)
     return None if record is None or method is None else Recorded(method, record, content[RECORD_KEY])

@@ -10,6 +10,7 @@ from .record import (
     installed_versions,
     is_untrained,
     now,
+    read_record,
     record_file,
     write_record,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "installed_versions",
     "is_untrained",
     "now",
+    "read_record",
     "record_file",
     "resizing",
     "write_record",

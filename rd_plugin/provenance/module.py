@@ -74,7 +74,7 @@ class RecordedModule(AnomalibModule):
         return dict(self.hparams)
 
     def learned_settings(self) -> dict[str, Any]:
-        """Return what the model has set by itself from good images, beside its weights, as the record states it."""
+        """Return what the model has set by itself from normal images, beside its weights, as the record states it."""
         return {}
 
     @property
@@ -100,7 +100,7 @@ class RecordedModule(AnomalibModule):
             crop=crop_steps(getattr(self.pre_processor, "transform", None)),
             learned=self.learned_settings(),
             # A trainer that only tests has taken no step.
-            steps=self.global_step or known.steps,
+            steps=self.global_step if self.global_step > 0 else known.steps,
             versions=known.versions or installed_versions(),
         )
 

@@ -26,6 +26,7 @@ __all__ = [
     "installed_versions",
     "is_untrained",
     "now",
+    "read_record",
     "record_file",
     "write_record",
 ]
@@ -55,8 +56,8 @@ class Provenance:
         seed: Lightning's global seed; ``None`` if the run was not seeded.
         teacher: Hash of the teacher's pre-trained weights, of those stages that are used.
         data: Data module of the training, and a fingerprint of the images; ``None`` if there was no data module.
-        learned: What the model has set by itself from good images, beside its weights; empty for most methods.
-        reference: What good images look like and how they score, as plain data; see
+        learned: What the model has set by itself from normal images, beside its weights; empty for most methods.
+        reference: What normal images look like and how they score, as plain data; see
             :class:`~rd_plugin.drift.Reference`. Empty if that is not known.
         versions: Of Python, the platform and the packages that the training ran on.
         date: When the checkpoint was written, ISO 8601 in UTC.
@@ -123,7 +124,7 @@ class Provenance:
             )
             raise ValueError(msg)
         if others := self._differences(model, _ANOMALY_MAP):
-            logger.warning("The checkpoint's thresholds do not fit the model: %s. Validate it anew.", "; ".join(others))
+            logger.warning("The checkpoint's thresholds do not fit the model: %s. Validate again.", "; ".join(others))
 
     def _differences(self, model: "Provenance", names: Collection[str]) -> list[str]:
         """Say how arguments differ that both have."""
@@ -203,6 +204,27 @@ def record_file(path: str | Path) -> Path:
     """
     path = Path(path)
     return path.with_name(f"{path.stem if path.suffix in _SUFFIXES else path.name}.json")
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Return the record beside a checkpoint or an export; empty if there is none, or it belongs to another export.
+
+    Args:
+        path: The checkpoint or the export.
+    """
+    file = record_file(path)
+    try:
+        record = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(record, dict) or "method" not in record:
+        return {}
+    # Checkpoints and exports of version 0.1 have no hashes.
+    files = record.get("export", {}).get("files")
+    if files is not None and files != hash_export(path):
+        logger.warning("%s is the record of another export than %s, and is not used.", file, Path(path).name)
+        return {}
+    return record
 
 
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:

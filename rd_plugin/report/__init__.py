@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report of what was judged: one HTML file with verdicts, pictures and curves, without network or server.
+"""A report on one page: what a model says of images, how well, and where it is wrong.
 
-``judged`` says what a report tells of, ``pictures`` keeps small pictures, ``figures`` draws, ``page`` writes,
-``verdicts`` reads what ``rd-plugin inspect`` has written. :class:`~rd_plugin.callbacks.ReportWriter` writes a report
-after a test.
+``thumbnails`` makes images small, ``figures`` draws, ``page`` says what a report is made of, and writes it;
+``inspected`` makes one of an inspection, :class:`~rd_plugin.callbacks.ReportWriter` after a test.
 """
 
-from .judged import JudgedImage, Judgement
-from .page import write_report
-from .pictures import PictureStore
-from .verdicts import illustrate, read_verdicts, report_verdicts
+from .inspected import illustrate, report_results
+from .page import ReportContent, write_report
+from .thumbnails import Thumbnail, make_thumbnail
 
 __all__ = [
-    "JudgedImage",
-    "Judgement",
-    "PictureStore",
+    "ReportContent",
+    "Thumbnail",
     "illustrate",
-    "read_verdicts",
-    "report_verdicts",
+    "make_thumbnail",
+    "report_results",
     "write_report",
 ]

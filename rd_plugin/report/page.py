@@ -6,19 +6,21 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rd_plugin.data.check import Problem
+from rd_plugin.results import InspectionResult, OperatingPoint, operating_points
 from rd_plugin.storage import atomic_file, printable
 
 from .figures import Drawing, draw_curves, draw_histogram
-from .judged import JudgedImage, Judgement
-from .pictures import Picture, fitting
+from .thumbnails import Thumbnail, fitting
 
-__all__ = ["write_report"]
+__all__ = ["ReportContent", "write_report"]
 
 # Scores lie between these unless a model does not normalize them.
 _USUAL = (0.0, 1.0)
@@ -26,18 +28,44 @@ _USUAL = (0.0, 1.0)
 _LISTED = 500
 
 
-def write_report(path: str | Path, judgement: Judgement) -> None:
+@dataclass(frozen=True)
+class ReportContent:
+    """What a report is made of.
+
+    Args:
+        title: The model and the images.
+        results: The results of all images, in any order.
+        thumbnails: Small images by the results' paths; images without one are listed without.
+        threshold: The model's threshold: a higher score is anomalous; ``None`` if it is not known.
+        findings: What the data check has found; ``None`` if it has not looked.
+        record: Where the model comes from, as plain data; ``None`` if that is not known.
+        metrics: Figures of the run by name, such as ``{"image_AUROC": 0.94}``.
+        drift: Whether the images differ from the training images, in words; empty to say nothing of it.
+    """
+
+    title: str
+    results: Sequence[InspectionResult]
+    thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
+    threshold: float | None = None
+    findings: Sequence[Problem] | None = None
+    record: Mapping[str, Any] | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    drift: str = ""
+
+
+def write_report(path: str | Path, content: ReportContent) -> None:
     """Write a report, whole or not at all.
 
     Args:
         path: The HTML file; its folder is made if it is not there, and a file that is there is replaced.
-        judgement: What it tells of.
+        content: What it is made of.
 
     Raises:
         OSError: If the file cannot be written.
     """
-    images = sorted(judgement.images, key=_rank)
-    pictures = fitting(image.picture for image in images)
+    results = sorted(content.results, key=_rank)
+    found = [content.thumbnails.get(result.path) for result in results]
+    thumbnails = fitting(found)
     environment = Environment(
         loader=PackageLoader("rd_plugin.report"),
         autoescape=True,
@@ -48,16 +76,16 @@ def write_report(path: str | Path, judgement: Judgement) -> None:
     environment.filters["printable"] = printable
     style, script = (Markup(_source(environment, name)) for name in ("report.css", "report.js"))
     page = environment.get_template("report.html.jinja").stream(
-        judgement=judgement,
+        content=content,
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        pictures=_texts(pictures),
-        left_out=sum(image.picture is not None for image in images) - sum(entry is not None for entry in pictures),
-        findings=list(judgement.findings or ())[:_LISTED],
-        record=_summary(judgement.record or {}),
-        whole_record=json.dumps(judgement.record, indent=2),
-        **_drawn(images, judgement.threshold),
+        pictures=_texts(thumbnails),
+        left_out=thumbnails.count(None) - found.count(None),
+        findings=list(content.findings or ())[:_LISTED],
+        record=_summary(content.record or {}),
+        whole_record=json.dumps(content.record, indent=2),
+        **_drawn(results, found, content.threshold),
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,9 +93,9 @@ def write_report(path: str | Path, judgement: Judgement) -> None:
         page.dump(file, encoding="utf-8")
 
 
-def _rank(image: JudgedImage) -> tuple[bool, float, str]:
-    """Highest scores first; before them those that are no number, and last what was not judged."""
-    return bool(image.reason), -math.inf if image.score is None else -image.score, image.path
+def _rank(result: InspectionResult) -> tuple[bool, float, str]:
+    """Highest scores first; before them those that are no number, and last the errors."""
+    return result.verdict == "error", -math.inf if result.score is None else -result.score, result.path
 
 
 def _source(environment: Environment, name: str) -> str:
@@ -76,31 +104,33 @@ def _source(environment: Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-def _texts(pictures: Sequence[Picture | None]) -> Iterator[tuple[int, str, str]]:
-    """Place, image and overlay of each picture, as base64."""
-    for place, picture in enumerate(pictures):
-        if picture is not None:
-            image, overlay = picture.read()
-            yield place, base64.b64encode(image).decode(), base64.b64encode(overlay).decode()
+def _texts(thumbnails: Sequence[Thumbnail | None]) -> Iterator[tuple[int, str, str]]:
+    """Place, image and overlay of each thumbnail, as base64."""
+    for place, thumbnail in enumerate(thumbnails):
+        if thumbnail is not None:
+            yield place, base64.b64encode(thumbnail.image).decode(), base64.b64encode(thumbnail.overlay).decode()
 
 
-def _drawn(images: Sequence[JudgedImage], threshold: float | None) -> dict[str, Any]:
-    """Rows and drawings, and what the page counts with."""
-    judged = [image for image in images if image.score is not None and not image.reason]
-    scores = [image.score for image in judged if image.score is not None]
-    known = [image for image in judged if image.defective is not None]
+def _drawn(
+    results: Sequence[InspectionResult], thumbnails: Sequence[Thumbnail | None], threshold: float | None
+) -> dict[str, Any]:
+    """Rows, counts and drawings, and what the page counts with."""
+    scored = [(result.score, result.defective) for result in results if result.score is not None]
+    scores = [score for score, _ in scored]
+    known = [(score, defective) for score, defective in scored if defective is not None]
     low, high = _range([*scores, *([] if threshold is None else [threshold])])
-    histogram = draw_histogram(scores, [image.defective for image in judged], low, high)
+    histogram = draw_histogram(scores, [defective for _, defective in scored], low, high)
     curves: dict[str, Drawing] = {}
-    if {image.defective for image in known} == {False, True}:
-        curves = draw_curves([image.score or 0.0 for image in known], [bool(image.defective) for image in known])
+    if {defective for _, defective in known} == {False, True}:
+        curves = draw_curves([score for score, _ in known], [defective for _, defective in known])
     return {
+        "points": _points(results, threshold),
         "histogram": histogram,
         "curves": curves,
-        "truth": any(image.defective is not None for image in images),
-        "unjudged": sum(bool(image.reason) for image in images),
+        "truth": any(result.defective is not None for result in results),
+        "errors": sum(result.verdict == "error" for result in results),
         "data": {
-            "rows": [_row(image) for image in images],
+            "rows": [_row(result, thumbnail) for result, thumbnail in zip(results, thumbnails, strict=True)],
             "threshold": threshold,
             "low": low,
             "high": high,
@@ -110,25 +140,40 @@ def _drawn(images: Sequence[JudgedImage], threshold: float | None) -> dict[str, 
     }
 
 
+def _points(results: Sequence[InspectionResult], threshold: float | None) -> list[OperatingPoint]:
+    """False alarms and defects found, where the truth is known."""
+    known = [result for result in results if result.defective is not None and result.verdict != "error"]
+    return operating_points(
+        [math.nan if result.score is None else result.score for result in known],
+        [bool(result.defective) for result in known],
+        threshold,
+        anomalous=[result.verdict == "anomalous" for result in known] if all(r.verdict for r in known) else None,
+    )
+
+
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """Where an axis of scores begins and ends."""
-    if not values or (min(values) >= _USUAL[0] and max(values) <= _USUAL[1]):
+    low, high = min(values, default=_USUAL[0]), max(values, default=_USUAL[1])
+    if low >= _USUAL[0] and high <= _USUAL[1]:
         return _USUAL
-    low, high = min(values), max(values)
-    room = 0.02 * (high - low) or 0.5
+    room = 0.02 * (high - low) if high > low else 0.5
     return low - room, high + room
 
 
-def _row(image: JudgedImage) -> list[Any]:
-    """What the page knows of an image."""
-    score = image.score if image.score is not None and math.isfinite(image.score) else None
+def _row(result: InspectionResult, thumbnail: Thumbnail | None) -> list[Any]:
+    """What the page knows of an image: boxes are left, top, width and height, in shares of width and height."""
+    width, height = (1, 1) if thumbnail is None else thumbnail.size
+    boxes = [
+        [round(share, 4) for share in (box.x / width, box.y / height, box.width / width, box.height / height)]
+        for box in (result.boxes if thumbnail is not None else ())
+    ]
     return [
-        printable(image.path),
-        None if score is None else round(score, 6),
-        image.anomalous,
-        image.defective,
-        printable(image.reason),
-        [[round(side, 4) for side in box] for box in image.boxes],
+        printable(result.path),
+        None if result.score is None else round(result.score, 6),
+        {"anomalous": True, "normal": False}.get(result.verdict),
+        result.defective,
+        printable(result.reason or "error") if result.verdict == "error" else "",
+        boxes,
     ]
 
 

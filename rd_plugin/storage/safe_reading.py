@@ -41,19 +41,20 @@ def why_refused(error: Exception) -> str:
     return f"it is no torch.save file of plain data ({type(error).__name__}), and what could run code is never loaded"
 
 
-def read_plain(path: str | Path, safe_globals: Sequence[Any] = ()) -> Any:
+def read_plain(path: str | Path, safe_globals: Sequence[Any] = (), mmap: bool = False) -> Any:
     """Read what ``torch.save`` has written, onto the CPU.
 
     Args:
         path: The file.
         safe_globals: Classes that it may hold beside tensors, plain values and anomalib's own.
+        mmap: Whether tensors stay in the file until they are used, which reads plain values alone.
 
     Raises:
         OSError: If there is no such file, or it may not be read.
         ValueError: If it is no such file, or holds more.
     """
     with short_refusal(path), anomalib_safe_globals(extra=safe_globals):
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from anomalib.engine import Engine
 from PIL import Image
 
 from rd_plugin.commands.tool import main
-from rd_plugin.inspection import CSVFile, Row, load_judge
+from rd_plugin.inspection import load_inferencer
+from rd_plugin.results import InspectionResult, ResultFile
 
 from ..processes import run_function
 from .conftest import Trained, one_method
@@ -81,7 +82,7 @@ def _rows(inspect: Inspect, model: Path, folder: Path) -> dict[str, dict[str, st
 def test_export_knows_the_images_of_the_training(
     trained: Trained, exported: Path, mvtec_root: Path, tmp_path: Path, inspect: Inspect
 ) -> None:
-    known = [load_judge(path).reference for path in (trained.checkpoint, exported)]
+    known = [load_inferencer(path).reference for path in (trained.checkpoint, exported)]
     assert [len(reference.statistics) for reference in known if reference] == [12, 12]
     np.testing.assert_array_equal(known[0].statistics, known[1].statistics)
     # The validation set is the test set here, whose images are not used.
@@ -144,9 +145,9 @@ def test_files_that_are_no_models(inspect: Inspect, tmp_path: Path) -> None:
 
 def _inspect_until_killed(whole_rows: int, *arguments: str) -> None:
     """Run the program, which is killed in the middle of a row."""
-    write, written = CSVFile.write, 0
+    write, written = ResultFile.write, 0
 
-    def cut_off(table: CSVFile, row: Row) -> None:
+    def cut_off(table: ResultFile, row: InspectionResult) -> None:
         nonlocal written
         if written == whole_rows:
             table._file.write(row.csv()[:-5])
@@ -155,7 +156,7 @@ def _inspect_until_killed(whole_rows: int, *arguments: str) -> None:
         write(table, row)
         written += 1
 
-    CSVFile.write = cut_off  # type: ignore[method-assign]
+    ResultFile.write = cut_off  # type: ignore[method-assign]
     main(["inspect", *arguments])
 
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from rd_plugin.commands.tool import main
 from rd_plugin.data.check import Problem
-from rd_plugin.report import JudgedImage, Judgement, PictureStore, write_report
+from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
+from rd_plugin.results import InspectionResult
 
 from .conftest import Trained, one_method
 
@@ -66,46 +67,53 @@ class Opened:
 
 
 @pytest.fixture(scope="module")
-def images() -> list[JudgedImage]:
-    """Good images and defects whose scores overlap, one with a hostile name, one that could not be judged."""
-    rng, store = np.random.default_rng(0), PictureStore(GOOD + DEFECTS)
-    judged = []
+def content() -> ReportContent:
+    """Good images and defects whose scores overlap, one with a hostile name, one with an error."""
+    rng = np.random.default_rng(0)
+    results, thumbnails = list[InspectionResult](), dict[str, Thumbnail]()
     for index in range(GOOD + DEFECTS):
         defective = index >= GOOD
         score = float(np.clip(rng.normal(0.65 if defective else 0.35, 0.15), 0, 1))
         pixels = Image.fromarray(rng.integers(0, 256, (32, 48, 3), dtype=np.uint8))
-        picture = store.put(*store.shrink(pixels, np.full((16, 16), score)))
         name = ATTACK if index == 0 else f"{'defect' if defective else 'good'}/{index:03}.png"
-        judged.append(JudgedImage(name, score, score > 0.5, defective, picture=picture))
-    return [*judged, JudgedImage("good/cut.png", reason=ATTACK, defective=False)]
+        thumbnails[name] = make_thumbnail(pixels, np.full((16, 16), score), expected=GOOD + DEFECTS)
+        results.append(InspectionResult(name, "anomalous" if score > 0.5 else "normal", score, defective=defective))
+    results.append(InspectionResult("good/cut.png", "error", reason=ATTACK, defective=False))
+    record, metrics = {"method": ATTACK}, {"image_AUROC": 0.9}
+    return ReportContent("report", results, thumbnails, 0.5, [Problem(ATTACK, ATTACK)], record, metrics)
+
+
+@pytest.fixture(scope="module")
+def results(content: ReportContent) -> list[InspectionResult]:
+    """The results of the images."""
+    return list(content.results)
 
 
 @pytest.fixture
-def opened(browser: Any, images: list[JudgedImage], tmp_path: Path) -> Iterator[Opened]:
+def opened(browser: Any, content: ReportContent, tmp_path: Path) -> Iterator[Opened]:
     """A report in the browser, which must have been quiet to the end."""
-    judgement = Judgement("report", images, 0.5, [Problem(ATTACK, ATTACK)], {"method": ATTACK}, {"image_AUROC": 0.9})
-    write_report(tmp_path / "report.html", judgement)
+    write_report(tmp_path / "report.html", content)
     opened = Opened(browser, tmp_path / "report.html", viewport={"width": 1100, "height": 900})
     yield opened
     opened.page.close()
     assert opened.wrong == []
 
 
-def counted(images: list[JudgedImage], threshold: float) -> dict[str, int]:
-    judged = [image for image in images if image.score is not None]
-    above = [image for image in judged if image.score > threshold]
+def counted(results: list[InspectionResult], threshold: float) -> dict[str, int]:
+    scored = [image for image in results if image.score is not None]
+    above = [image for image in scored if image.score > threshold]
     false = sum(not image.defective for image in above)
     return {
         "anomalous": len(above),
-        "normal": len(judged) - len(above),
+        "normal": len(scored) - len(above),
         "false-alarms": false,
         "misses": DEFECTS - (len(above) - false),
-        "unjudged": len(images) - len(judged),
+        "errors": len(results) - len(scored),
     }
 
 
-def test_slider_recounts(opened: Opened, images: list[JudgedImage]) -> None:
-    expected = counted(images, 0.5)
+def test_slider_recounts(opened: Opened, results: list[InspectionResult]) -> None:
+    expected = counted(results, 0.5)
     assert {name: opened.count(name) for name in expected} == expected
     slider = opened.page.locator("#threshold")
     slider.focus()
@@ -113,7 +121,7 @@ def test_slider_recounts(opened: Opened, images: list[JudgedImage]) -> None:
         slider.press("ArrowRight")
     threshold = float(slider.input_value())
     assert threshold == pytest.approx(0.58)
-    moved = counted(images, threshold)
+    moved = counted(results, threshold)
     assert moved != expected
     assert {name: opened.count(name) for name in moved} == moved
     assert "The model's own is 0.5" in opened.page.locator("#verdicts").inner_text()
@@ -127,11 +135,13 @@ def test_slider_recounts(opened: Opened, images: list[JudgedImage]) -> None:
     assert {name: opened.count(name) for name in expected} == expected
 
 
-def test_filters_and_order(opened: Opened, images: list[JudgedImage]) -> None:
-    shown = [image.path for image in sorted(images, key=lambda image: -(image.score or -1))]
+def test_filters_and_order(opened: Opened, results: list[InspectionResult]) -> None:
+    shown = [image.path for image in sorted(results, key=lambda image: 1 if image.score is None else -image.score)]
     assert opened.shown() == [name.replace("\n", "\\n").replace("\u202e", "\\u202e") for name in shown[:48]]
     opened.page.locator("[data-show=misses]").click()
-    missed = sorted((image for image in images if image.defective and not image.anomalous), key=lambda x: -x.score)
+    missed = sorted(
+        (image for image in results if image.defective and image.verdict == "normal"), key=lambda x: -x.score
+    )
     assert opened.shown() == [image.path for image in missed]
     opened.page.locator("#order").select_option("mistakes")
     assert opened.shown() == [image.path for image in reversed(missed)]
@@ -140,7 +150,7 @@ def test_filters_and_order(opened: Opened, images: list[JudgedImage]) -> None:
     opened.page.locator("[data-show=all]").click()
     opened.page.locator("#name").fill("CUT")
     assert opened.shown() == ["good/cut.png"]
-    assert "not judged" in opened.page.locator("#cards figcaption").inner_text()
+    assert "error" in opened.page.locator("#cards figcaption").inner_text()
 
 
 def test_names_are_read_as_text(opened: Opened) -> None:
@@ -163,11 +173,11 @@ def test_overlay_on_hover_and_large_on_click(opened: Opened) -> None:
     assert not opened.page.locator("#large").is_visible()
 
 
-def test_all_images_come_by_scrolling(opened: Opened, images: list[JudgedImage]) -> None:
-    for _ in range(2 + len(images) // 48):
+def test_all_images_come_by_scrolling(opened: Opened, results: list[InspectionResult]) -> None:
+    for _ in range(2 + len(results) // 48):
         opened.page.locator("#more").scroll_into_view_if_needed()
         opened.shown()
-    expect(opened.page.locator("#cards .card")).to_have_count(len(images), timeout=WAIT)
+    expect(opened.page.locator("#cards .card")).to_have_count(len(results), timeout=WAIT)
 
 
 def test_phone_and_paper(browser: Any, opened: Opened, tmp_path: Path) -> None:
@@ -191,7 +201,7 @@ def test_training_leaves_a_report(trained: Trained, browser: Any) -> None:
     assert opened.count("anomalous") == sum(row[2] for row in rows)
     assert opened.count("false-alarms") == sum(row[2] and not row[3] for row in rows)
     assert opened.count("misses") == sum(row[3] and not row[2] for row in rows)
-    for expected in ("found nothing to report", "tf_efficientnet_lite0", "pixel_AUPRO"):
+    for expected in ("found no problems", "tf_efficientnet_lite0", "pixel_AUPRO"):
         assert expected in opened.page.content()
     assert opened.page.locator("#cards img").count() == 24
     # Rejected if a picture is none.
@@ -201,7 +211,7 @@ def test_training_leaves_a_report(trained: Trained, browser: Any) -> None:
 
 
 @one_method
-def test_report_of_verdicts(trained: Trained, browser: Any, mvtec_root: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_report_of_results(trained: Trained, browser: Any, mvtec_root: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as status:
         main(["inspect", str(trained.checkpoint), str(mvtec_root / "tile" / "test"), "--jsonl", "verdicts.jsonl"])
@@ -215,16 +225,3 @@ def test_report_of_verdicts(trained: Trained, browser: Any, mvtec_root: Path, tm
     assert trained.method.__name__ in opened.page.locator("#record").inner_text()
     opened.page.close()
     assert opened.wrong == []
-
-
-def test_wrong_report_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "verdicts.csv").write_text("file\n1\n")
-    for name, expected in (
-        ("verdicts.csv", "line 2: no verdict as rd-plugin inspect writes it"),
-        ("verdict.csv", "is not a file. Did you mean"),
-    ):
-        with pytest.raises(SystemExit) as status:
-            main(["report", str(tmp_path / name)])
-        assert status.value.code == 2
-        assert expected in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["verdicts.csv"]

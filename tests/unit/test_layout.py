@@ -18,6 +18,7 @@ ROOT = Path(rd_plugin.__file__).parent
 ROOMS = (
     "configurations",
     "storage",
+    "results",
     "components",
     "synthetic",
     "data",

@@ -53,7 +53,7 @@ def test_verdict_and_score_are_told(tmp_path: Path) -> None:
     bars = {}
     pictures = {}
     visualizer = PredictionVisualizer(fields=["image"], overlay_fields=[("image", ["pred_mask"])])
-    for name, score in (("anomalous", 0.75), ("other score", 0.8), ("normal", 0.25), ("not judged", np.nan)):
+    for name, score in (("anomalous", 0.75), ("other score", 0.8), ("normal", 0.25), ("error", np.nan)):
         pictures[name] = visualizer.visualize(_batch([file], score, gt_label=torch.tensor([True])))
         bars[name] = _bar(pictures[name])
     assert bars["anomalous"] == bars["other score"]

@@ -26,7 +26,7 @@
     misses: (row) => row.defective === true && anomalous(row) === false,
     good: (row) => row.defective === false,
     defects: (row) => row.defective === true,
-    unjudged: (row) => row.reason !== "",
+    errors: (row) => row.reason !== "",
   };
   const distance = (row) => row.score === null ? Infinity : Math.abs(row.score - state.threshold);
   const height = (row) => row.reason ? -Infinity : row.score === null ? Infinity : row.score;
@@ -48,14 +48,14 @@
 
   function count() {
     const counts = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, 0]));
-    let judgedGood = 0, judgedDefects = 0;
+    let good = 0, defects = 0;
     for (const row of rows) {
       for (const kind in KINDS) counts[kind] += KINDS[kind](row);
-      judgedGood += !row.reason && row.defective === false;
-      judgedDefects += !row.reason && row.defective === true;
+      good += !row.reason && row.defective === false;
+      defects += !row.reason && row.defective === true;
     }
-    const judged = counts.anomalous + counts.normal;
-    const all = { anomalous: judged, normal: judged, "false-alarms": judgedGood, misses: judgedDefects, unjudged: rows.length };
+    const inspected = counts.anomalous + counts.normal;
+    const all = { anomalous: inspected, normal: inspected, "false-alarms": good, misses: defects, errors: rows.length };
     for (const [kind, of] of Object.entries(all)) {
       const place = find(`count-${kind}`);
       if (place) place.replaceChildren(String(counts[kind]), text("small", share(counts[kind], of)));
@@ -65,16 +65,16 @@
       button.setAttribute("aria-pressed", String(button.dataset.show === state.show));
     }
     find("verdicts").textContent =
-      `${counts.anomalous} of ${judged} images are anomalous at a threshold of ${Number(state.threshold.toPrecision(4))}.` +
+      `${counts.anomalous} of ${inspected} images are anomalous at a threshold of ${Number(state.threshold.toPrecision(4))}.` +
       (data.threshold === null ? " The model has none of its own." : state.threshold === data.threshold ? "" :
         ` The model's own is ${Number(data.threshold.toPrecision(4))}.`);
-    const detected = judgedDefects - counts.misses;
-    const alarms = counts["false-alarms"] / (judgedGood || 1);
-    const recall = detected / (judgedDefects || 1);
+    const detected = defects - counts.misses;
+    const alarms = counts["false-alarms"] / (good || 1);
+    const recall = detected / (defects || 1);
     const called = detected + counts["false-alarms"];
     const precision = called ? detected / called : 1;
     point("roc", alarms, recall, `At the threshold: false-alarm rate ${alarms.toFixed(3)}, detection rate ${recall.toFixed(3)}.`);
-    const f1 = 2 * detected / (called + judgedDefects || 1);
+    const f1 = 2 * detected / (called + defects || 1);
     point("precision", recall, precision, `At the threshold: precision ${precision.toFixed(3)}, recall ${recall.toFixed(3)}, F1 ${f1.toFixed(3)}.`);
   }
 
@@ -123,7 +123,7 @@
     return place;
   }
 
-  const verdict = (row) => row.reason ? "not judged" : anomalous(row) ? "anomalous" : "normal";
+  const verdict = (row) => row.reason ? "error" : anomalous(row) ? "anomalous" : "normal";
   const score = (row) => row.reason ? "" : row.score === null ? "no number" : row.score.toFixed(4);
 
   function caption(row) {
@@ -136,7 +136,7 @@
 
   function card(row, list) {
     const figure = document.createElement("figure");
-    figure.className = `card ${row.reason ? "unjudged" : verdict(row)}`;
+    figure.className = `card ${row.reason ? "errors" : verdict(row)}`;
     figure.dataset.place = row.place;
     const button = picture(row, "button");
     button.type = "button";
@@ -174,7 +174,7 @@
     state.cards += next.length;
     find("more").textContent = `${state.cards} of ${state.shown.length} images are shown` +
       (state.cards < state.shown.length ? "; scroll for more." : ".");
-    // Observed anew, it says whether there is still room below.
+    // Observed again, it says whether there is still room below.
     watcher.unobserve(find("more"));
     watcher.observe(find("more"));
   }

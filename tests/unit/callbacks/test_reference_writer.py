@@ -36,7 +36,7 @@ def parts(mvtec_root: Path) -> PartsFolder:
     return PartsFolder(mvtec_root / "tile" / "train", num_workers=0, train_batch_size=2)
 
 
-def test_training_images_and_held_back_scores(parts: PartsFolder, tmp_path: Path) -> None:
+def test_training_images_and_held_out_scores(parts: PartsFolder, tmp_path: Path) -> None:
     model, trainer = fit(parts, tmp_path)
     reference = reference_of(model)
     assert reference is not None

@@ -19,17 +19,17 @@ import pytest
 from PIL import Image
 
 from rd_plugin.drift import Reference, image_statistics
-from rd_plugin.inspection import Judge, Prediction, inspector
+from rd_plugin.inspection import Inferencer, Prediction, inspector
 
 from .conftest import Tool
 
 
-class Brightness(Judge):
+class Brightness(Inferencer):
     """Calls bright images anomalous, and fails on black ones."""
 
     record_id = "0123456789ab"
 
-    def judge(self, image: np.ndarray) -> Prediction:
+    def predict(self, image: np.ndarray) -> Prediction:
         score = float(image.mean() / 255)
         if score == 0:
             msg = "black\nimage"
@@ -41,7 +41,7 @@ class Brightness(Judge):
 @pytest.fixture(autouse=True)
 def _brightness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(inspector, "load_judge", lambda *_: Brightness())
+    monkeypatch.setattr(inspector, "load_inferencer", lambda *_: Brightness())
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def draw() -> Callable[[str, int], None]:
     return save
 
 
-def test_rows(tool: Tool, draw: Callable) -> None:
+def test_results(tool: Tool, draw: Callable) -> None:
     draw("Prüfteile/good.png", 51)
     draw("Prüfteile/a: normal, score 0.0\nb.png", 204)
     draw("Prüfteile/black.png", 0)
     draw("Prüfteile/white.png", 255)
     status, output, errors = tool(
-        *("inspect", "model.xml", "Prüfteile", "none.png", "--csv", "rows.csv", "--jsonl", "rows.jsonl")
+        *("inspect", "model.xml", "Prüfteile", "none.png", "--csv", "results.csv", "--jsonl", "results.jsonl")
     )
     assert status == 1
     assert output.splitlines() == [
@@ -67,17 +67,17 @@ def test_rows(tool: Tool, draw: Callable) -> None:
         "Prüfteile/good.png: normal, score 0.200",
     ]
     assert errors.splitlines()[-3:] == [
-        "Prüfteile/black.png: the image cannot be judged (black image).",
+        "Prüfteile/black.png: the image cannot be inspected (black image).",
         "Prüfteile/white.png: the model gives no score that is a number.",
         "none.png: the file does not exist.",
     ]
-    with Path("rows.csv").open(encoding="utf-8", newline="") as file:
+    with Path("results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["verdict"] for row in rows] == ["anomalous", "not judged", "normal", "not judged", "not judged"]
-    assert len(Path("rows.csv").read_text().splitlines()) == 6
+    assert [row["verdict"] for row in rows] == ["anomalous", "error", "normal", "error", "error"]
+    assert len(Path("results.csv").read_text().splitlines()) == 6
     assert rows[0]["path"] == "Prüfteile/a: normal, score 0.0\\nb.png"
     assert [row["score"] for row in rows] == ["0.8", "", "0.2", "", ""]
-    objects = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
+    objects = [json.loads(line) for line in Path("results.jsonl").read_text().splitlines()]
     assert objects[0].pop("milliseconds") >= 1
     assert objects[0] == {
         "path": "Prüfteile/a: normal, score 0.0\nb.png",
@@ -91,7 +91,7 @@ def test_rows(tool: Tool, draw: Callable) -> None:
     }
     assert objects[-1] == {
         "path": "none.png",
-        "verdict": "not judged",
+        "verdict": "error",
         "score": None,
         "threshold": 0.5,
         "boxes": [],
@@ -102,7 +102,7 @@ def test_rows(tool: Tool, draw: Callable) -> None:
     }
 
 
-def test_all_judged_ends_in_status_0(tool: Tool, draw: Callable) -> None:
+def test_no_error_ends_in_status_0(tool: Tool, draw: Callable) -> None:
     draw("good.png", 51)
     assert tool("inspect", "model.xml", "good.png").status == 0
 
@@ -114,13 +114,13 @@ def test_rows_are_there_as_soon_as_they_are_known(tool: Tool, draw: Callable, mo
 
     def paths() -> Iterator[str]:
         yield "1.png\n"
-        while len(Path("rows.csv").read_text().splitlines()) < 2 or not Path("rows.jsonl").read_text():
+        while len(Path("results.csv").read_text().splitlines()) < 2 or not Path("results.jsonl").read_text():
             sleep(0.01)
-        seen.append([Path(name).read_text()[-1] for name in ("rows.csv", "rows.jsonl")])
+        seen.append([Path(name).read_text()[-1] for name in ("results.csv", "results.jsonl")])
         yield "2.png\n"
 
     monkeypatch.setattr(sys, "stdin", paths())
-    status, output, _ = tool("inspect", "model.xml", "-", "--csv", "rows.csv", "--jsonl", "rows.jsonl")
+    status, output, _ = tool("inspect", "model.xml", "-", "--csv", "results.csv", "--jsonl", "results.jsonl")
     assert (status, output) == (0, "1.png: normal, score 0.200\n2.png: normal, score 0.200\n")
     assert seen == [["\n", "\n"]]
 
@@ -141,22 +141,22 @@ def test_anomalous_images_end_in_a_status_of_their_own_if_asked_for(tool: Tool, 
     ] == [0, 0, 4, 5, 1]
 
 
-def test_resumed_run_judges_what_is_left_and_answers_for_all(tool: Tool, draw: Callable) -> None:
+def test_resumed_run_inspects_what_is_left_and_answers_for_all(tool: Tool, draw: Callable) -> None:
     for index in range(6):
         draw(f"parts/{index}.png", 40 * index)
-    files = ("--csv", "rows.csv", "--jsonl", "rows.jsonl")
+    files = ("--csv", "results.csv", "--jsonl", "results.jsonl")
     whole = tool("inspect", "model.xml", "parts", *files)
-    csv_lines = Path("rows.csv").read_bytes().splitlines(keepends=True)
-    json_lines = Path("rows.jsonl").read_bytes().splitlines(keepends=True)
+    csv_lines = Path("results.csv").read_bytes().splitlines(keepends=True)
+    json_lines = Path("results.jsonl").read_bytes().splitlines(keepends=True)
     # Killed between the two files, or within a line.
-    Path("rows.csv").write_bytes(b"".join(csv_lines[:5]))
-    Path("rows.jsonl").write_bytes(b"".join(json_lines[:3]) + json_lines[3][:20])
+    Path("results.csv").write_bytes(b"".join(csv_lines[:5]))
+    Path("results.jsonl").write_bytes(b"".join(json_lines[:3]) + json_lines[3][:20])
     status, output, _ = tool("inspect", "model.xml", "parts", *files, "--resume")
     assert status == whole.status == 1
     assert [line.partition(":")[0] for line in output.splitlines()] == ["parts/3.png", "parts/4.png", "parts/5.png"]
-    objects = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
+    objects = [json.loads(line) for line in Path("results.jsonl").read_text().splitlines()]
     assert [row["path"] for row in objects] == [f"parts/{index}.png" for index in range(6)]
-    with Path("rows.csv").open(newline="") as file:
+    with Path("results.csv").open(newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == [f"parts/{index}.png" for index in range(6)]
     assert tool("inspect", "model.xml", "parts", *files, "--resume").output == ""
 
@@ -167,13 +167,13 @@ def test_signal_ends_in_whole_rows_and_a_status(tool: Tool, draw: Callable, monk
 
     def paths() -> Iterator[str]:
         yield "1.png\n"
-        while not Path("rows.jsonl").read_text():
+        while not Path("results.jsonl").read_text():
             sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
         sleep(60)
 
     monkeypatch.setattr(sys, "stdin", paths())
-    status, output, _ = tool("inspect", "model.xml", "-", "--jsonl", "rows.jsonl")
+    status, output, _ = tool("inspect", "model.xml", "-", "--jsonl", "results.jsonl")
     assert (status, output) == (128 + signal.SIGTERM, "1.png: normal, score 0.200\n")
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -192,35 +192,31 @@ def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
     assert Image.open("bad/a/cam1/img.jpg").size == (6, 4)
 
 
-def test_watched_folders_are_judged_until_stopped(tool: Tool, draw: Callable) -> None:
+def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable) -> None:
     draw("parts/1.png", 51)
 
     def station() -> None:
         draw("parts/deep/2.png", 204)
-        while Path("rows.jsonl").read_text().count("\n") < 2:
+        while Path("results.jsonl").read_text().count("\n") < 2:
             sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
     def when_started() -> None:
-        while not (Path("rows.jsonl").exists() and Path("rows.jsonl").read_text()):
+        while not (Path("results.jsonl").exists() and Path("results.jsonl").read_text()):
             sleep(0.01)
         station()
 
     thread = Thread(target=when_started)
     thread.start()
-    status, output, _ = tool("inspect", "model.xml", "parts", "--watch", "--jsonl", "rows.jsonl", "--fail_on_anomalous")
+    status, output, _ = tool(
+        "inspect", "model.xml", "parts", "--watch", "--jsonl", "results.jsonl", "--fail_on_anomalous"
+    )
     thread.join()
     assert status == 4
     assert output == "parts/1.png: normal, score 0.200\nparts/deep/2.png: anomalous, score 0.800\n"
     status, _, errors = tool("inspect", "model.xml", "parts", "none", "--watch")
     assert status == 2
     assert errors.endswith("watch needs folders that are there; 'none' is none.\n")
-
-
-def test_progress_when_asked_for(tool: Tool, draw: Callable) -> None:
-    draw("1.png", 51)
-    assert "1/1" in tool("inspect", "model.xml", "1.png", "--progress", "true").errors
-    assert "1/1" not in tool("inspect", "model.xml", "1.png").errors
 
 
 def test_files_with_several_images_are_refused_if_asked_for(tool: Tool) -> None:
@@ -239,18 +235,6 @@ def test_images_beyond_the_limit_are_refused(tool: Tool, draw: Callable) -> None
     assert errors.endswith("1.png: the image is too large to be read (6 x 4 pixels, max_pixels is 20).\n")
 
 
-def test_results_of_another_run_are_kept(tool: Tool, draw: Callable) -> None:
-    draw("good.png", 51)
-    Path("rows.csv").write_text("mine")
-    status, output, errors = tool("inspect", "model.xml", "good.png", "--csv", "rows.csv")
-    assert (status, output) == (2, "")
-    assert errors.endswith("csv 'rows.csv' is there already; give another name, remove it, or go on with --resume.\n")
-    assert Path("rows.csv").read_text() == "mine"
-    status, _, errors = tool("inspect", "model.xml", "good.png", "--jsonl", "none/rows.jsonl")
-    assert status == 2
-    assert errors.endswith("jsonl 'none/rows.jsonl' cannot be written: No such file or directory.\n")
-
-
 class Reminded(Brightness):
     """Knows good images: noise about middle grey."""
 
@@ -265,7 +249,7 @@ class Reminded(Brightness):
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that knows good images, 30 like them in ``same`` and 60 darker ones in ``dark``."""
-    monkeypatch.setattr(inspector, "load_judge", lambda *_: Reminded())
+    monkeypatch.setattr(inspector, "load_inferencer", lambda *_: Reminded())
     rng = np.random.default_rng(1)
     for folder, count, level in (("same", 30, 100), ("dark", 60, 85)):
         Path(folder).mkdir()
@@ -279,15 +263,15 @@ def _drift(path: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("parts")
-def test_drift_is_told_and_changes_no_verdict(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
+def test_drift_is_reported_and_changes_no_verdict(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
     status, output, _ = tool("inspect", "model.xml", "same", "--csv", "same.csv", "--fail_on_drift")
     assert (status, len(output.splitlines())) == (0, 30)
-    assert caplog.messages == ["Drift: none found in 2 comparisons, of 30 images."]
+    assert caplog.messages == ["Drift: not detected in 2 comparisons of 30 images."]
     assert _drift("same.csv") == [""] * 24 + ["no"] * 6
     status, output, _ = tool("inspect", "model.xml", "dark", "--csv", "dark.csv", "--fail_on_drift")
     assert (status, output.count(": normal")) == (8, 60)
-    told = ("trained on (brightness: lower).", "(3 of 3 comparisons, first after 25 images: brightness: lower).")
-    assert [message.endswith(end) for message, end in zip(caplog.messages[1:], told, strict=True)] == [True, True]
+    ends = ("training images (brightness: lower).", "(3 of 3 comparisons, first after 25 images: brightness: lower).")
+    assert [message.endswith(end) for message, end in zip(caplog.messages[1:], ends, strict=True)] == [True, True]
     assert _drift("dark.csv") == [""] * 24 + ["yes"] * 36
     assert tool("inspect", "model.xml", "dark").status == 0
     assert tool("inspect", "model.xml", "dark", "none.png", "--fail_on_drift").status == 9
@@ -295,24 +279,24 @@ def test_drift_is_told_and_changes_no_verdict(tool: Tool, caplog: pytest.LogCapt
 
 @pytest.mark.usefixtures("parts")
 def test_resumed_run_answers_for_drift_of_before(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
-    files = ("--jsonl", "rows.jsonl", "--fail_on_drift")
+    files = ("--jsonl", "results.jsonl", "--fail_on_drift")
     assert tool("inspect", "model.xml", "dark", *files).status == 8
     status, output, _ = tool("inspect", "model.xml", "dark", "same", *files, "--resume")
     assert (status, len(output.splitlines())) == (8, 30)
-    # Of the images that were still to be judged.
-    assert caplog.messages[-1] == "Drift: none found in 1 comparison, of 90 images."
+    # Of the images that were left.
+    assert caplog.messages[-1] == "Drift: not detected in 1 comparison of 90 images."
 
 
 @pytest.mark.usefixtures("parts")
 def test_watched_folder_is_compared_by_a_window(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
     def stop_after(count: int) -> None:
-        while not (Path("rows.jsonl").exists() and Path("rows.jsonl").read_text().count("\n") >= count):
+        while not (Path("results.jsonl").exists() and Path("results.jsonl").read_text().count("\n") >= count):
             sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = Thread(target=stop_after, args=(90,))
     thread.start()
-    files = ("--jsonl", "rows.jsonl", "--fail_on_drift")
+    files = ("--jsonl", "results.jsonl", "--fail_on_drift")
     assert tool("inspect", "model.xml", "dark", "same", "--watch", *files).status == 8
     thread.join()
     # After 25, 50 and 75 images, and at the end; the last 50 may hold dark ones.
@@ -325,9 +309,9 @@ def test_model_that_cannot_tell_is_refused_if_asked(
     draw("good.png", 51)
     status, output, errors = tool("inspect", "model.xml", "good.png", "--fail_on_drift")
     assert (status, output) == (2, "")
-    assert "fail_on_drift: the model's record has no sample of the images that it was trained on" in errors
+    assert "fail_on_drift: the model's record has no sample of its training images" in errors
     assert tool("inspect", "model.xml", "good.png").status == 0
-    assert [message.partition(",")[0] for message in caplog.messages if "rift" in message] == ["Drift: not looked for"]
+    assert [message.partition(",")[0] for message in caplog.messages if "rift" in message] == ["Drift: not checked"]
 
 
 def _reported(path: str) -> tuple[dict, str]:
@@ -340,22 +324,22 @@ def _reported(path: str) -> tuple[dict, str]:
 
 @pytest.mark.usefixtures("parts")
 def test_report_tells_of_all_rows_and_of_drift(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
-    files = ("--csv", "rows.csv", "--report", "report.html")
+    files = ("--csv", "results.csv", "--report", "report.html")
     assert tool("inspect", "model.xml", "same", "none.png", *files).status == 1
     data, page = _reported("report.html")
     assert len(data["rows"]) == 31
     assert page.count("data:image") + page.count('<script type="text/plain" id="i') >= 30
-    assert "Drift: none found in 2 comparisons, of 30 images." in page
+    assert "Drift: not detected in 2 comparisons of 30 images." in page
     # What the model says of where it comes from.
     assert "Brightness of noise" in page
-    # Resumed, it tells of what was judged before, too, and then of what is said of drift.
+    # Resumed, it holds the results of both runs.
     assert tool("inspect", "model.xml", "same", "dark", *files, "--resume").status == 1
     data, page = _reported("report.html")
     assert len(data["rows"]) == 91
-    assert "Drift: images are not like those that the model was trained on" in page
+    assert "Drift: detected, the images differ from the training images" in page
     assert caplog.messages[-1] == "Report: report.html"
-    tool("report", "rows.csv")
-    assert "Images are not like those that the model was trained on: so it was said for" in _reported("rows.html")[1]
+    tool("report", "results.csv")
+    assert "The images differ from the training images: " in _reported("results.html")[1]
 
 
 @pytest.mark.usefixtures("parts")
@@ -372,4 +356,4 @@ def test_report_needs_no_other_file_and_a_place(tool: Tool) -> None:
 def test_report_of_a_model_that_cannot_tell(tool: Tool, draw: Callable) -> None:
     draw("good.png", 51)
     assert tool("inspect", "model.xml", "good.png", "--report", "report.html").status == 0
-    assert "Not looked for, the model" in _reported("report.html")[1]
+    assert "Not checked, the model" in _reported("report.html")[1]

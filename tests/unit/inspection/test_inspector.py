@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rd_plugin.inspection import Inspector, Judge, Prediction, Region, Source
+from rd_plugin.inspection import Inferencer, Inspector, Prediction, Source
+from rd_plugin.results import Region
 
 
-class Brightest(Judge):
+class Brightest(Inferencer):
     """Scores an image by its brightest pixel, and keeps what it was shown."""
 
     def __init__(self) -> None:
         self.shown: list[np.ndarray] = []
         self.record_id = "0a1b"
 
-    def judge(self, image: np.ndarray) -> Prediction:
+    def predict(self, image: np.ndarray) -> Prediction:
         self.shown.append(image)
         level = image.max(-1) / 255
         return Prediction(bool(level.max() > 0.5), float(level.max()), level, level > 0.5, 2.0)
@@ -35,11 +36,17 @@ def test_frames_of_a_camera(pixels: np.ndarray) -> None:
     model = Brightest()
     inspector = Inspector(model)
     for frame in (pixels, pixels[..., 0], pixels[..., :1], pixels[::-1][::-1]):
-        row = inspector.judge(frame, "frame")
-        assert (row.path, row.verdict, row.score, row.threshold, row.model) == ("frame", "anomalous", 1.0, 0.5, "0a1b")
-        assert row.boxes == (Region(6, 4, 2, 2, 4, 1.0),)
-        assert row.milliseconds == 2.0
-        assert row.picture is not None
+        result = inspector.predict(frame, "frame")
+        assert (result.path, result.verdict, result.score, result.threshold, result.model) == (
+            "frame",
+            "anomalous",
+            1.0,
+            0.5,
+            "0a1b",
+        )
+        assert result.boxes == (Region(6, 4, 2, 2, 4, 1.0),)
+        assert result.milliseconds == 2.0
+        assert result.picture is not None
         np.testing.assert_array_equal(model.shown[-1], pixels)
 
 
@@ -57,32 +64,32 @@ def test_frames_of_a_camera(pixels: np.ndarray) -> None:
 )
 def test_what_is_no_frame(frame: object, error: type[Exception], expected: str) -> None:
     with pytest.raises(error, match=expected):
-        Inspector(Brightest()).judge(frame)
+        Inspector(Brightest()).predict(frame)
 
 
 def test_boxes_are_in_the_files_pixels_where_the_model_crops() -> None:
     """The model sees the middle of the image alone, at half its size."""
 
     class Middle(Brightest):
-        def judge(self, image: np.ndarray) -> Prediction:
-            return super().judge(image[10:30:2, 20:60:2])
+        def predict(self, image: np.ndarray) -> Prediction:
+            return super().predict(image[10:30:2, 20:60:2])
 
     model = Middle()
     model.record = {"crop": [["resize", [20, 40], None], ["crop", [10, 20]]]}
     pixels = np.full((40, 80, 3), 40, np.uint8)
     pixels[14:20, 40:50] = 255
-    row = Inspector(model).judge(pixels)
-    assert row.boxes == (Region(40, 14, 10, 6, 60, 1.0),)
-    assert row.picture is not None
-    assert row.picture.anomaly_map is not None
-    assert row.picture.anomaly_map.shape == (20, 40)
+    result = Inspector(model).predict(pixels)
+    assert result.boxes == (Region(40, 14, 10, 6, 60, 1.0),)
+    assert result.picture is not None
+    assert result.picture.anomaly_map is not None
+    assert result.picture.anomaly_map.shape == (20, 40)
 
 
 def test_frames_of_a_size_that_the_model_does_not_take(pixels: np.ndarray) -> None:
     model = Brightest()
     model.image_size = (8, 6)
     with pytest.raises(ValueError, match="the image has 8 x 6 pixels, the model takes 6 x 8 only"):
-        Inspector(model).judge(pixels)
+        Inspector(model).predict(pixels)
 
 
 def test_arguments_out_of_range() -> None:
@@ -96,26 +103,28 @@ def test_files_in_three_lines(pixels: np.ndarray, tmp_path: Path) -> None:
         Image.fromarray(pixels).save(tmp_path / name)
     Image.fromarray(pixels[..., 0].astype(np.uint16) << 8).save(tmp_path / "deep.png")
     inspector = Inspector(Brightest(), workers=2)
-    rows = list(inspector(tmp_path))
-    assert [(Path(row.path).name, row.verdict) for row in rows] == [
+    results = list(inspector(tmp_path))
+    assert [(Path(result.path).name, result.verdict) for result in results] == [
         ("a.png", "anomalous"),
         ("b.png", "anomalous"),
-        ("deep.png", "not judged"),
+        ("deep.png", "error"),
     ]
-    assert all(row.picture is None for row in rows)
-    (row,) = inspector([tmp_path / "a.png"], pictures=True)
-    assert row.picture is not None
-    np.testing.assert_array_equal(row.picture.image, pixels)
-    assert [row.path for row in inspector(str(tmp_path / "*.png"))] == [row.path for row in rows]
+    assert all(result.picture is None for result in results)
+    (result,) = inspector([tmp_path / "a.png"], pictures=True)
+    assert result.picture is not None
+    np.testing.assert_array_equal(result.picture.image, pixels)
+    assert [result.path for result in inspector(str(tmp_path / "*.png"))] == [result.path for result in results]
 
 
-def test_what_is_done_with_each_comes_before_its_row(pixels: np.ndarray, tmp_path: Path) -> None:
+def test_what_is_done_with_each_comes_before_its_result(pixels: np.ndarray, tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "a.png")
     seen = []
     sources = [Source(str(tmp_path / "a.png")), Source("none", "no file fits the pattern.")]
-    for row in Inspector(Brightest()).rows(sources, each=[lambda row: seen.append((row.path, row.picture is None))]):
-        assert row.path in dict(seen)
-        assert row.picture is None
+    for result in Inspector(Brightest()).inspect(
+        sources, each=[lambda result: seen.append((result.path, result.picture is None))]
+    ):
+        assert result.path in dict(seen)
+        assert result.picture is None
     assert sorted(without for _, without in seen) == [False, True]
 
 
@@ -128,3 +137,9 @@ def test_files_are_read_as_the_engine_reads_them(pixels: np.ndarray, tmp_path: P
     model = Brightest()
     list(Inspector(model)(path))
     np.testing.assert_array_equal(model.shown[0], np.round(255 * read_image(path)))
+
+
+def test_name_of_version_0_2(pixels: np.ndarray) -> None:
+    inspector = Inspector(Brightest())
+    with pytest.warns(DeprecationWarning, match=r"is now called Inspector\.predict"):
+        assert inspector.judge(pixels, "a").score == inspector.predict(pixels).score

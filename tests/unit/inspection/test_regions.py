@@ -3,7 +3,8 @@
 
 import numpy as np
 
-from rd_plugin.inspection import Region, find_regions
+from rd_plugin.inspection import find_regions
+from rd_plugin.results import Region
 
 
 def test_regions_in_the_files_pixels_highest_peak_first() -> None:

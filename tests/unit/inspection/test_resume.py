@@ -5,20 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from rd_plugin.inspection import CSVFile, Earlier, JSONLines, Row, Source, earlier_rows
+from rd_plugin.inspection import Earlier, Source, earlier_results
+from rd_plugin.results import InspectionResult, ResultFile
 
-ROWS = [Row(f"{index}.png", "normal", 0.25, 0.5, model="0a1b") for index in range(4)] + [
-    Row("line\nbreak.png", "not judged", model="0a1b", reason="the file is empty.")
+RESULTS = [InspectionResult(f"{index}.png", "normal", 0.25, 0.5, model="0a1b") for index in range(4)] + [
+    InspectionResult("line\nbreak.png", "error", model="0a1b", reason="the file is empty.")
 ]
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     """Files of a whole run."""
-    table, lines = tmp_path / "rows.csv", tmp_path / "rows.jsonl"
-    for sink in (CSVFile(table), JSONLines(lines)):
-        for row in ROWS:
-            sink.write(row)
+    table, lines = tmp_path / "results.csv", tmp_path / "results.jsonl"
+    for sink in (ResultFile(table, "csv"), ResultFile(lines, "jsonl")):
+        for result in RESULTS:
+            sink.write(result)
         sink.close()
     return table, lines
 
@@ -28,62 +29,65 @@ def test_every_place_to_be_cut_off_at(files: tuple[Path, Path]) -> None:
     whole = lines.read_bytes()
     for length in range(len(whole)):
         lines.write_bytes(whole[:length])
-        rows = earlier_rows(None, lines, "0a1b").rows
+        results = earlier_results(None, lines, "0a1b").results
         # A line is whole when it has its end.
-        assert rows == ROWS[: whole[:length].count(b"\n")]
-        assert lines.read_bytes() == b"".join(whole.splitlines(keepends=True)[: len(rows)])
-        with_end = JSONLines(lines, resumed=True)
-        for row in ROWS[len(rows) :]:
-            with_end.write(row)
+        assert results == RESULTS[: whole[:length].count(b"\n")]
+        assert lines.read_bytes() == b"".join(whole.splitlines(keepends=True)[: len(results)])
+        with_end = ResultFile(lines, "jsonl", resumed=True)
+        for result in RESULTS[len(results) :]:
+            with_end.write(result)
         with_end.close()
         assert lines.read_bytes() == whole
     whole = table.read_bytes()
     for length in range(len(whole)):
         table.write_bytes(whole[:length])
-        rows = earlier_rows(table, None, "0a1b").rows
-        assert len(rows) == max(0, whole[:length].count(b"\n") - 1)
-        with_end = CSVFile(table, resumed=True)
-        for row in ROWS[len(rows) :]:
-            with_end.write(row)
+        results = earlier_results(table, None, "0a1b").results
+        assert len(results) == max(0, whole[:length].count(b"\n") - 1)
+        with_end = ResultFile(table, "csv", resumed=True)
+        for result in RESULTS[len(results) :]:
+            with_end.write(result)
         with_end.close()
         assert table.read_bytes() == whole
 
 
-def test_what_has_a_row_is_left_out(files: tuple[Path, Path]) -> None:
+def test_what_has_a_result_is_left_out(files: tuple[Path, Path]) -> None:
     for given in (files, (files[0], None), (None, files[1])):
-        earlier = earlier_rows(*given, "0a1b")
+        earlier = earlier_results(*given, "0a1b")
         left = earlier.left_of(map(Source, ("new.png", "2.png", "line\nbreak.png", "none.png")))
         assert [source.path for source in left] == ["new.png", "none.png"]
 
 
-def test_the_file_that_is_a_row_ahead_is_cut(files: tuple[Path, Path]) -> None:
+def test_the_file_that_is_a_result_ahead_is_cut(files: tuple[Path, Path]) -> None:
     table, lines = files
     before = lines.read_bytes().splitlines(keepends=True)
     lines.write_bytes(b"".join(before[:-1]))
-    assert earlier_rows(table, lines, "0a1b").rows == ROWS[:-1]
-    assert len(table.read_bytes().splitlines()) == len(ROWS)
+    assert earlier_results(table, lines, "0a1b").results == RESULTS[:-1]
+    assert len(table.read_bytes().splitlines()) == len(RESULTS)
 
 
-def test_files_that_cannot_be_gone_on_with_are_kept(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_files_that_cannot_be_resumed_are_kept(files: tuple[Path, Path], tmp_path: Path) -> None:
     table, lines = files
     foreign = tmp_path / "foreign.csv"
     foreign.write_text("name,price\nbolt,3\n")
     text = tmp_path / "text.jsonl"
     text.write_text("no row\n")
+    begun = tmp_path / "begun.csv"
+    begun.write_text("mine")
     none = tmp_path / "none.jsonl"
-    before = {path: path.read_bytes() for path in (table, lines, foreign, text)}
+    before = {path: path.read_bytes() for path in (table, lines, foreign, text, begun)}
     for arguments, expected in (
-        ((None, None, "0a1b"), "resume needs the file that is to be gone on with: give csv or jsonl"),
+        ((None, None, "0a1b"), "resume needs a file of an earlier run: give csv or jsonl"),
         ((table, lines, "other"), "was made by model '0a1b', this one is 'other'"),
-        ((foreign, None, "0a1b"), "its columns are others"),
-        ((None, text, "0a1b"), "cannot be gone on with"),
-        ((table, none, "0a1b"), "hold 5 and 0 rows, not those of one run"),
+        ((foreign, None, "0a1b"), "csv cannot be resumed: .*foreign.csv', line 2: not a result"),
+        ((begun, None, "0a1b"), "its columns are others"),
+        ((None, text, "0a1b"), "jsonl cannot be resumed"),
+        ((table, none, "0a1b"), "hold 5 and 0 results, not those of one run"),
     ):
         with pytest.raises(ValueError, match=expected):
-            earlier_rows(*arguments)
+            earlier_results(*arguments)
     assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_run_that_never_began_is_begun(tmp_path: Path) -> None:
-    assert earlier_rows(tmp_path / "rows.csv", tmp_path / "rows.jsonl", "0a1b").rows == []
+    assert earlier_results(tmp_path / "results.csv", tmp_path / "results.jsonl", "0a1b").results == []
     assert "a.png" not in Earlier([])

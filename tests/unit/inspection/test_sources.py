@@ -35,6 +35,27 @@ def test_files_folders_and_patterns_in_order_each_once() -> None:
     ]
 
 
+def test_masks_of_a_data_set_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="rd_plugin")
+    _touch("parts/good/a.png", "parts/defect/b.png", "parts/mask/b.png", "parts/mask/deep/c.png")
+    _touch("mvtec/tile/test/good/a.png", "mvtec/tile/ground_truth/crack/a_mask.png")
+    # Folders of these names that stand by themselves.
+    _touch("shop/mask/a.png", "shop/mask/good/b.png", "mask/a.png")
+    found = [source.path for source in find_images(["parts", "mvtec", "shop"])]
+    assert found == [
+        "parts/defect/b.png",
+        "parts/good/a.png",
+        "mvtec/tile/test/good/a.png",
+        "shop/mask/a.png",
+        "shop/mask/good/b.png",
+    ]
+    assert caplog.messages == [
+        f"{folder}: {count} masks are left out; name their folder to inspect them."
+        for folder, count in (("parts", 2), ("mvtec", 1))
+    ]
+    assert list(find_images(["parts/mask"])) == [Source("parts/mask/b.png"), Source("parts/mask/deep/c.png")]
+
+
 def test_a_list_is_read_while_it_is_written() -> None:
     _touch("a.png", "parts/b c.png")
     lines = iter(["a.png\r\n", "\n", "parts\n", "a.png\n", "last.png"])

@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, GaussianBlur, Resize
 
 from rd_plugin import ExactPreProcessor, ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.convert.files import write_checkpoint
-from rd_plugin.inspection import load_judge
+from rd_plugin.inspection import load_inferencer
 from rd_plugin.models import METHODS
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY
@@ -74,11 +74,11 @@ def test_record_says_how_images_are_cropped(tmp_path: Path) -> None:
     model = ReverseDistillation.load_from_checkpoint(path)
     exported = model.to_onnx(tmp_path / "exported")
     assert json.loads(exported.with_suffix(".json").read_text())["crop"] == steps
-    assert load_judge(exported).record["crop"] == steps
+    assert load_inferencer(exported).record["crop"] == steps
     content = torch.load(path, weights_only=True)
     del content[RECORD_KEY]["crop"]
     torch.save(content, tmp_path / "before.ckpt")
-    assert load_judge(tmp_path / "before.ckpt").record["crop"] == steps
+    assert load_inferencer(tmp_path / "before.ckpt").record["crop"] == steps
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,16 @@ from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.recorded import read_recorded
 from rd_plugin.provenance import is_untrained
 
-from .judge import Judge, Prediction, to_prediction
+from .inferencer import Inferencer, Prediction, to_prediction
 
-__all__ = ["CheckpointJudge", "TorchExportJudge"]
+__all__ = ["CheckpointInferencer", "TorchExportInferencer"]
 
 # anomalib's own switch for the same thing.
 _TRUST = "TRUST_REMOTE_CODE"
 _OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
 
 
-class _TorchJudge(Judge):
+class _TorchInferencer(Inferencer):
     """A module of anomalib's on the CPU.
 
     Args:
@@ -35,15 +35,16 @@ class _TorchJudge(Judge):
 
     def __init__(self, model: nn.Module, threads: int | None) -> None:
         self._model = model.eval()
-        self.threshold = getattr(model, "score_threshold", None) or self.threshold
+        threshold: float | None = getattr(model, "score_threshold", None)
+        self.threshold = self.threshold if threshold is None else threshold
         # One thread, since torch keeps cores' threads for each that calls it.
         self._executor = ThreadPoolExecutor(1, initializer=_begin, initargs=(threads,))
 
-    def judge(self, image: np.ndarray) -> Prediction:
-        """Judge an image; threads take turns, since one image keeps all cores busy."""
-        return self._executor.submit(self._judge, image).result()
+    def predict(self, image: np.ndarray) -> Prediction:
+        """Predict an image; threads take turns, since one image keeps all cores busy."""
+        return self._executor.submit(self._predict, image).result()
 
-    def _judge(self, image: np.ndarray) -> Prediction:
+    def _predict(self, image: np.ndarray) -> Prediction:
         start = perf_counter()
         batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
         with torch.inference_mode():
@@ -59,7 +60,7 @@ def _begin(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-class CheckpointJudge(_TorchJudge):
+class CheckpointInferencer(_TorchInferencer):
     """A checkpoint of one of the package's models.
 
     Args:
@@ -89,7 +90,7 @@ class CheckpointJudge(_TorchJudge):
         self.reference = Reference.of(found.record.reference)
 
 
-class TorchExportJudge(_TorchJudge):
+class TorchExportInferencer(_TorchInferencer):
     """A torch export, which is a pickle and may run any code when it is loaded.
 
     Args:

@@ -9,9 +9,8 @@ import numpy as np
 from anomalib.visualization.image.functional import overlay_image, visualize_anomaly_map
 from PIL import Image, ImageDraw, ImageFont
 
+from rd_plugin.results import InspectionResult
 from rd_plugin.storage import atomic_file
-
-from .row import Row
 
 __all__ = ["PictureFolder", "draw"]
 
@@ -20,54 +19,54 @@ _RED, _GREEN, _WHITE = (200, 0, 0), (0, 120, 0), (255, 255, 255)
 _TEXT, _LINE = 1 / 22, 1 / 250
 
 
-def draw(row: Row) -> Image.Image:
+def draw(result: InspectionResult) -> Image.Image:
     """Draw an image with its anomaly map, the boxes of its regions, verdict, score and threshold.
 
     Args:
-        row: One with a picture.
+        result: One with a picture.
 
     Returns:
         RGB, of the size of the image file.
 
     Raises:
-        ValueError: If the row has none.
+        ValueError: If the result has none.
     """
-    if row.picture is None:
-        msg = f"{row.path!r} has no picture."
+    if result.picture is None:
+        msg = f"{result.path!r} has no picture."
         raise ValueError(msg)
-    drawn = Image.fromarray(row.picture.image)
+    drawn = Image.fromarray(result.picture.image)
     side = min(drawn.size)
-    if row.picture.anomaly_map is not None:
-        strength = (255 * np.clip(row.picture.anomaly_map, 0, 1)).astype(np.uint8)
+    if result.picture.anomaly_map is not None:
+        strength = (255 * np.clip(result.picture.anomaly_map, 0, 1)).astype(np.uint8)
         heat = visualize_anomaly_map(Image.fromarray(strength), colormap=True)
         # What is far below the threshold stays as it is.
         heat.putalpha(Image.fromarray(strength).point(lambda level: max(0, 2 * level - 128)))
         heat = heat.resize(drawn.size, Image.Resampling.BILINEAR)
         drawn = overlay_image(drawn, heat, alpha=0.7).convert("RGB")
     pen = ImageDraw.Draw(drawn)
-    for box in row.boxes:
+    for box in result.boxes:
         corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
         pen.rectangle(corners, outline=_RED, width=max(1, round(side * _LINE)))
-    text = f"{row.verdict}  {row.score:.3f}  (threshold {row.threshold:g})"
+    text = f"{result.verdict}  {result.score:.3f}  (threshold {result.threshold:g})"
     font = ImageFont.load_default(max(8, round(side * _TEXT)))
     # Narrow images get smaller letters.
     if (width := pen.textlength(text, font)) > 0.96 * drawn.width:
         font = ImageFont.load_default(max(6, int(font.size * 0.96 * drawn.width / width)))  # type: ignore[union-attr]
     left, top, right, bottom = pen.textbbox((0, 0), text, font)
     margin = max(1, round((bottom - top) / 3))
-    background = _RED if row.verdict == "anomalous" else _GREEN
+    background = _RED if result.verdict == "anomalous" else _GREEN
     pen.rectangle((0, 0, right - left + 2 * margin, bottom - top + 2 * margin), fill=background)
     pen.text((margin - left, margin - top), text, _WHITE, font)
     return drawn
 
 
 class PictureFolder:
-    """A folder of drawn images, each where its file lies in the folder that all come from.
+    """A folder of drawn images, in the same subfolders as their files.
 
     Args:
         folder: Where pictures are written; made when the first is.
         source: Folder that the files come from; one from elsewhere gets its whole path.
-        which: ``"all"`` that were judged, or only the ``"anomalous"`` ones.
+        which: ``"all"`` that have a prediction, or only the ``"anomalous"`` ones.
     """
 
     def __init__(self, folder: Path, source: Path, which: Literal["all", "anomalous"] = "anomalous") -> None:
@@ -75,21 +74,21 @@ class PictureFolder:
         self._source = Path(os.path.abspath(source))  # noqa: PTH100  # follows no links
         self._which = which
 
-    def write(self, row: Row) -> None:
-        """Draw a row, unless it has no picture or is not asked for; may be called from several threads.
+    def write(self, result: InspectionResult) -> None:
+        """Draw a result, unless it has no picture or is not asked for; may be called from several threads.
 
         Raises:
             OSError: If the picture cannot be written.
         """
-        if row.picture is None or (self._which == "anomalous" and row.verdict != "anomalous"):
+        if result.picture is None or (self._which == "anomalous" and result.verdict != "anomalous"):
             return
-        place = self.place(row.path)
+        place = self.place(result.path)
         place.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(place) as partial:
             if place.suffix.lower() == ".png":
-                draw(row).save(partial, "PNG", compress_level=1)
+                draw(result).save(partial, "PNG", compress_level=1)
             else:
-                draw(row).save(partial, "JPEG", quality=92)
+                draw(result).save(partial, "JPEG", quality=92)
 
     def place(self, path: str) -> Path:
         """Return where the picture of a file is: under its own name, as PNG if that is neither PNG nor JPEG."""

@@ -8,18 +8,18 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from .judge import Judge, Precision, Prediction, to_prediction
+from .inferencer import Inferencer, Precision, Prediction, to_prediction
 
-__all__ = ["OpenVINOJudge"]
+__all__ = ["OpenVINOInferencer"]
 
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 
-class OpenVINOJudge(Judge):
+class OpenVINOInferencer(Inferencer):
     """An OpenVINO export on the CPU.
 
     It computes in float32 unless asked for bfloat16, which OpenVINO takes by itself where a processor has instructions
-    for it: then verdicts near the threshold differ from the engine's. Bytes become numbers within the graph.
+    for it: then labels near the threshold differ from the engine's. Bytes become numbers within the graph.
 
     Args:
         path: The ``.xml`` file, with its ``.bin`` beside it.
@@ -69,8 +69,8 @@ class OpenVINOJudge(Judge):
         for _ in range(self.parallel):
             self._idle.put(compiled.create_infer_request())
 
-    def judge(self, image: np.ndarray) -> Prediction:
-        """Judge an image, beside those of other threads."""
+    def predict(self, image: np.ndarray) -> Prediction:
+        """Predict an image, beside those of other threads."""
         batch = np.empty((1, image.shape[2], *image.shape[:2]), np.uint8)
         # OpenVINO would take a quarter of its time for this, at 1,024 pixels.
         cv2.split(np.ascontiguousarray(image), list(batch[0]))

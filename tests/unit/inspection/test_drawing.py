@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rd_plugin.inspection import Picture, PictureFolder, Region, Row, draw
+from rd_plugin.inspection import PictureFolder, draw
+from rd_plugin.results import InspectionResult, Picture, Region
 
 
 @pytest.fixture
-def row() -> Row:
+def result() -> InspectionResult:
     """A grey image of 200 x 300 pixels with a defect below on the right."""
     anomaly_map = np.zeros((20, 30))
     anomaly_map[12:16, 20:26] = 1
     picture = Picture(np.full((200, 300, 3), 90, np.uint8), anomaly_map, anomaly_map > 0.5)
-    return Row("cam1/a.png", "anomalous", 0.875, 0.5, (Region(200, 120, 60, 40, 2400, 1.0),), 1.0, picture=picture)
+    return InspectionResult(
+        "cam1/a.png", "anomalous", 0.875, 0.5, (Region(200, 120, 60, 40, 2400, 1.0),), 1.0, picture=picture
+    )
 
 
-def test_picture_shows_verdict_map_and_box_at_the_images_size(row: Row) -> None:
-    drawn = draw(row)
+def test_picture_shows_verdict_map_and_box_at_the_images_size(result: InspectionResult) -> None:
+    drawn = draw(result)
     assert (drawn.size, drawn.mode) == ((300, 200), "RGB")
     pixels = np.asarray(drawn).astype(int)
     red = (pixels[..., 0] - pixels[..., 1:].max(-1)) > 50
@@ -31,29 +34,29 @@ def test_picture_shows_verdict_map_and_box_at_the_images_size(row: Row) -> None:
     assert red[140, 230]
     # What is normal stays as it is.
     assert (pixels[100:, :100] == 90).all()
-    good = np.asarray(draw(replace(row, verdict="normal", boxes=()))).astype(int)
+    good = np.asarray(draw(replace(result, verdict="normal", boxes=()))).astype(int)
     assert good[1, 1, 1] > good[1, 1, 0]
     # Verdict and score are in it.
-    other = np.asarray(draw(replace(row, score=0.625)))
+    other = np.asarray(draw(replace(result, score=0.625)))
     assert (other != np.asarray(drawn)).any(-1)[:20].any()
     assert not (other != np.asarray(drawn))[20:].any()
 
 
-def test_small_and_narrow_images_and_models_without_a_map(row: Row) -> None:
+def test_small_and_narrow_images_and_models_without_a_map(result: InspectionResult) -> None:
     for height, width in ((1, 1), (8, 300), (300, 8)):
         picture = Picture(np.zeros((height, width, 3), np.uint8), None, None)
-        assert draw(replace(row, picture=picture, boxes=())).size == (width, height)
+        assert draw(replace(result, picture=picture, boxes=())).size == (width, height)
     with pytest.raises(ValueError, match=r"'cam1/a.png' has no picture"):
-        draw(replace(row, picture=None))
+        draw(replace(result, picture=None))
 
 
-def test_pictures_lie_as_their_files_do(row: Row, tmp_path: Path) -> None:
+def test_pictures_lie_as_their_files_do(result: InspectionResult, tmp_path: Path) -> None:
     source = tmp_path / "source"
     folder = PictureFolder(tmp_path / "drawn", source)
     for path in ("a/x.png", "b/x.png", "x.jpeg", "x.bmp", "d/../y.png"):
-        folder.write(replace(row, path=str(source / path)))
-    folder.write(replace(row, path=str(source / "good.png"), verdict="normal"))
-    folder.write(replace(row, path=str(source / "bad.png"), verdict="not judged", picture=None))
+        folder.write(replace(result, path=str(source / path)))
+    folder.write(replace(result, path=str(source / "good.png"), verdict="normal"))
+    folder.write(replace(result, path=str(source / "bad.png"), verdict="error", picture=None))
     drawn = sorted(path.relative_to(tmp_path / "drawn") for path in (tmp_path / "drawn").rglob("*.*"))
     assert list(map(str, drawn)) == ["a/x.png", "b/x.png", "x.bmp.png", "x.jpeg", "y.png"]
     assert [Image.open(tmp_path / "drawn" / path).format for path in drawn] == ["PNG", "PNG", "PNG", "JPEG", "PNG"]

@@ -7,12 +7,12 @@ from time import perf_counter
 
 import numpy as np
 
-from .judge import Judge, Prediction, to_prediction
+from .inferencer import Inferencer, Prediction, to_prediction
 
-__all__ = ["ONNXJudge"]
+__all__ = ["ONNXInferencer"]
 
 
-class ONNXJudge(Judge):
+class ONNXInferencer(Inferencer):
     """An ONNX export on the CPU.
 
     Args:
@@ -50,8 +50,8 @@ class ONNXJudge(Judge):
             self.image_size = (height, width)
         self._lock = Lock()
 
-    def judge(self, image: np.ndarray) -> Prediction:
-        """Judge an image; threads take turns, since one image keeps all cores busy."""
+    def predict(self, image: np.ndarray) -> Prediction:
+        """Predict an image; threads take turns, since one image keeps all cores busy."""
         batch = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
         with self._lock:
             start = perf_counter()

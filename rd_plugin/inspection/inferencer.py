@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every trained model that judges images has in common, whatever runs it."""
+"""A trained model that predicts images, whatever runs it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ import numpy as np
 
 from rd_plugin.drift import Reference
 
-__all__ = ["Judge", "Precision", "Prediction"]
+__all__ = ["Inferencer", "Precision", "Prediction"]
 
 Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one image.
+    """A model's outputs for one image.
 
     Args:
-        anomalous: Its verdict.
+        anomalous: The model's label.
         score: Anomaly score.
         anomaly_map: Anomaly map of shape ``(h, w)``, in the model's own size; ``None`` if it gives none.
-        mask: Where the map is beyond the model's pixel threshold, of shape ``(h, w)``; ``None`` if it does not say.
+        mask: Where the map exceeds the model's pixel threshold, of shape ``(h, w)``; ``None`` if it gives none.
         milliseconds: How long it took.
     """
 
@@ -35,15 +35,15 @@ class Prediction:
     milliseconds: float
 
 
-class Judge(ABC):
+class Inferencer(ABC):
     """A trained model.
 
     Attributes:
         image_size: Height and width of the only images that it takes, in pixels; ``None`` if it takes any.
         record: Where the model comes from, as plain data; empty if it has no record.
         record_id: Name of the model by its record; empty if it has none.
-        reference: Good images that others are compared with; ``None`` if the record has none.
-        threshold: Score beyond which it calls an image anomalous.
+        reference: Normal images that others are compared with; ``None`` if the record has none.
+        threshold: It calls images with a higher score anomalous.
         parallel: How many images it works on at a time.
     """
 
@@ -55,8 +55,8 @@ class Judge(ABC):
     parallel: int = 1
 
     @abstractmethod
-    def judge(self, image: np.ndarray) -> Prediction:
-        """Judge an image; may be called from several threads.
+    def predict(self, image: np.ndarray) -> Prediction:
+        """Predict an image; may be called from several threads.
 
         Args:
             image: 8-bit RGB pixels of shape ``(H, W, 3)``.

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rd_plugin.report import PictureStore
-from rd_plugin.report.pictures import fitting
+from rd_plugin.report import Thumbnail, make_thumbnail
+from rd_plugin.report.thumbnails import fitting
 
 
 def noise(height: int, width: int) -> Image.Image:
@@ -18,8 +18,9 @@ def noise(height: int, width: int) -> Image.Image:
 
 @pytest.mark.parametrize("expected", [10_000, None])
 def test_ten_thousand_images_fit_into_sixty_megabytes(expected: int | None) -> None:
-    store = PictureStore(expected)
-    image, overlay = store.shrink(noise(600, 800), np.abs(np.sin(np.add.outer(np.arange(256), np.arange(256)) / 30)))
+    image, overlay, _ = make_thumbnail(
+        noise(600, 800), np.abs(np.sin(np.add.outer(np.arange(256), np.arange(256)) / 30)), expected=expected
+    )
     assert 10_000 * (len(image) + len(overlay)) * 4 / 3 < 57e6
     width, height = Image.open(BytesIO(image)).size
     assert (width, height) == pytest.approx((4 / 3 * height, height), abs=2)
@@ -27,9 +28,9 @@ def test_ten_thousand_images_fit_into_sixty_megabytes(expected: int | None) -> N
 
 
 def test_few_images_are_larger_and_keep_their_shape() -> None:
-    image, overlay = PictureStore(20).shrink(noise(600, 800))
+    image, overlay, size = make_thumbnail(noise(600, 800), expected=20)
     assert Image.open(BytesIO(image)).size == (384, 288)
-    assert overlay == b""
+    assert (overlay, size) == (b"", (800, 600))
 
 
 def test_overlay_is_nothing_below_the_threshold_yellow_at_it_and_red_beyond() -> None:
@@ -37,7 +38,7 @@ def test_overlay_is_nothing_below_the_threshold_yellow_at_it_and_red_beyond() ->
     anomaly_map[:, 16:32] = 0.4
     anomaly_map[:, 32:] = 0.9
     anomaly_map[:8, 32:] = np.nan
-    _, overlay = PictureStore(1).shrink(noise(64, 64), anomaly_map, threshold=0.4)
+    _, overlay, _ = make_thumbnail(noise(64, 64), anomaly_map, threshold=0.4, expected=1)
     pixels = np.asarray(Image.open(BytesIO(overlay))).astype(int)
     low, at, high, lost = pixels[30, 8], pixels[30, 24], pixels[30, 40], pixels[3, 40]
     assert low[3] < 10 < at[3] < high[3]
@@ -46,13 +47,6 @@ def test_overlay_is_nothing_below_the_threshold_yellow_at_it_and_red_beyond() ->
     assert lost == pytest.approx(high, abs=25)
 
 
-def test_what_was_kept_comes_back() -> None:
-    store = PictureStore()
-    first, second = store.put(b"image", b"overlay"), store.put(b"other", b"")
-    assert (second.read(), first.read()) == ((b"other", b""), (b"image", b"overlay"))
-
-
 def test_pictures_beyond_the_room_are_left_out_from_the_end() -> None:
-    store = PictureStore()
-    large = store.put(bytes(25 * 10**6), b"")
+    large = Thumbnail(bytes(25 * 10**6), b"", (1, 1))
     assert fitting([large, None, large, large]) == [large, None, None, None]

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of results, CSV or JSON lines: one writer and one reader."""
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from .result import COLUMNS, InspectionResult, csv_line
+
+__all__ = ["ReadResults", "ResultFile", "read_results"]
+
+Kind = Literal["csv", "jsonl"]
+
+
+class ResultFile:
+    """A file with a result a line, each written at once and in one piece: a run that is cut off leaves whole lines.
+
+    Args:
+        path: The file; must not exist, since it may hold the results of another run, unless it is resumed.
+        kind: ``"csv"``, with a header, or ``"jsonl"``, one object a line.
+        resumed: Whether to go on at its end.
+
+    Raises:
+        OSError: If it exists and is not resumed, or cannot be written.
+    """
+
+    def __init__(self, path: Path, kind: Kind, resumed: bool = False) -> None:
+        try:
+            self._file = path.open("a" if resumed else "x", encoding="utf-8", newline="")
+        except FileExistsError as error:
+            msg = f"{kind} {str(path)!r} is there already; give another name, remove it, or go on with --resume."
+            raise FileExistsError(msg) from error
+        except OSError as error:
+            msg = f"{kind} {str(path)!r} cannot be written: {error.strerror}."
+            raise OSError(msg) from error
+        self._path = path
+        self._kind = kind
+        if kind == "csv" and not self._file.tell():
+            self._put(csv_line(COLUMNS))
+
+    def write(self, result: InspectionResult) -> None:
+        """Write a result.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self._put(result.csv() if self._kind == "csv" else result.json())
+
+    def close(self) -> None:
+        """Close the file.
+
+        Raises:
+            OSError: If a line that could not be written cannot be written now, either.
+        """
+        with self._named():
+            self._file.close()
+
+    def _put(self, line: str) -> None:
+        with self._named():
+            self._file.write(f"{line}\n")
+            self._file.flush()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let an error name the file."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+
+@dataclass(frozen=True)
+class ReadResults:
+    """What a file of results holds.
+
+    Args:
+        columns: The header of a CSV file, ``COLUMNS`` of other files.
+        results: The results in the file's order.
+        ends: Where the header ends, in bytes, and each result whose line is complete.
+    """
+
+    columns: tuple[str, ...] = COLUMNS
+    results: list[InspectionResult] = field(default_factory=list)
+    ends: list[int] = field(default_factory=lambda: [0])
+
+
+def read_results(path: str | Path, kind: Kind | None = None) -> ReadResults:
+    """Read what ``rd-plugin inspect`` has written, in this version or an earlier one.
+
+    A run that is killed may leave half a line at the end, which is left out.
+
+    Args:
+        path: The file.
+        kind: Its kind; by default ``"csv"`` if its name ends in ``.csv``, otherwise ``"jsonl"``.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it holds something else; names the line.
+
+    Example:
+        >>> file = getfixture("tmp_path") / "results.jsonl"
+        >>> _ = file.write_text('{"path": "a.png", "verdict": "anomalous", "score": 0.7}')
+        >>> [(result.path, result.score) for result in read_results(file).results]
+        [('a.png', 0.7)]
+    """
+    path = Path(path)
+    columns: tuple[str, ...] | None = None if (kind or path.suffix.lower()[1:]) == "csv" else COLUMNS
+    as_csv = columns is None
+    results, ends, position = list[InspectionResult](), [0], 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            whole = line.endswith(b"\n")
+            position += len(line)
+            try:
+                text = line.decode().rstrip("\r\n")
+                if columns is None:
+                    columns = tuple(next(csv.reader([text]), ()))
+                    ends = [position if whole else 0]
+                elif text:
+                    row = dict(zip(columns, next(csv.reader([text])), strict=True)) if as_csv else json.loads(text)
+                    results.append(InspectionResult.of(row))
+                    ends += [position] if whole else []
+            except (ValueError, RecursionError) as error:
+                if not whole:
+                    break
+                msg = f"{str(path)!r}, line {number}: {error}."
+                raise ValueError(msg) from error
+    return ReadResults(columns or (), results, ends)
