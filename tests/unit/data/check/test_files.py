@@ -12,8 +12,8 @@ import tifffile  # anomalib's
 from anomalib.data.utils import read_image
 from PIL import ExifTags, Image
 
-from rd_plugin.data.check import MAX_PIXELS, FileFacts, Problem, allow_pixels, inspect_file
-from rd_plugin.data.check.rules import check_image, check_mask
+from rd_plugin.data.check import MAX_PIXELS, Problem, allow_pixels, inspect_file
+from rd_plugin.data.check.rules import check_image
 
 
 def save(path: Path, array: np.ndarray, mode: str | None = None) -> Path:
@@ -198,30 +198,6 @@ def test_content_decides_the_digest(tmp_path: Path) -> None:
     first, same = (save(tmp_path / name, np.zeros((4, 4), dtype=np.uint8)) for name in ("a.png", "b.png"))
     other = save(tmp_path / "c.png", np.ones((4, 4), dtype=np.uint8))
     assert inspect_file(first).digest == inspect_file(same).digest != inspect_file(other).digest
-
-
-def test_problem_reads_as_a_line() -> None:
-    assert str(Problem("a.png", "the file is empty.")) == "a.png: the file is empty."
-
-
-IMAGE = FileFacts("1", 9, 8, "RGB")
-
-
-@pytest.mark.parametrize(
-    ("mask", "messages"),
-    [
-        (FileFacts("2", 9, 8, "L"), []),
-        (FileFacts("2", 4, 4, "L"), ["the mask has 4 x 4 pixels, its image 9 x 8; both must agree."]),
-        (FileFacts("2", 9, 8, "L", blank=True), ["the mask of an anomalous image marks no pixel."]),
-        (FileFacts(error="the file is empty."), ["the file is empty."]),
-    ],
-)
-def test_mask(mask: FileFacts, messages: list[str]) -> None:
-    assert [problem.message for problem in check_mask("mask.png", mask, IMAGE)] == messages
-
-
-def test_size_of_a_mask_is_not_compared_with_an_image_that_cannot_be_read() -> None:
-    assert check_mask("mask.png", FileFacts("2", 4, 4, "L"), FileFacts(error="the file is empty.")) == []
 
 
 @pytest.mark.parametrize(("value", "blank"), [(0, True), (1, False), (255, False)])
