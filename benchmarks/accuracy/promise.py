@@ -5,7 +5,7 @@
     python -m benchmarks.accuracy.promise table
 
 Two thirds of the good training images, drawn by the seed, and all good test images are not trained on. Of these, 100
-set the threshold in each of 200 random splits, and the others are judged: as they are, and under other light.
+set the threshold in each of 200 random splits; the others are tested as they are, and under other light.
 Runs leave records and are not repeated.
 """
 
@@ -16,19 +16,15 @@ from typing import Any
 
 import pandas as pd
 import torch
-from anomalib.data.utils import ValSplitMode
-from lightning import seed_everything
 from torch import Tensor
 
 from benchmarks.common import command
 from benchmarks.common.grid import Cell, Machine, Row
 from benchmarks.common.tables import Figure, table, varied
-from benchmarks.common.training import TEACHER, fit
-from rd_plugin import ReverseDistillation
 from rd_plugin.post_processor import false_alarm_threshold
 
 from .suites import BuildData, study_data
-from .thresholds import score
+from .thresholds import score, train_on_rest
 
 HELD_OUT = 2 / 3
 RATES = (0.01, 0.05, 0.1)
@@ -67,23 +63,14 @@ def evaluate(scores: dict[str, Tensor], seed: int) -> list[Row]:
 
 def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
     """Train on a third of the good images, and judge the others in all splits."""
-    seed = settings["seed"]
-    seed_everything(seed, verbose=False)
-    datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
-    datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, HELD_OUT
-    datamodule.seed = seed
-    datamodule.prepare_data()
-    datamodule.setup()
-    model = ReverseDistillation(**TEACHER, visualizer=False, on_bad_data="off")
-    fit(model, datamodule, accelerator=machine.accelerator, max_steps=settings["steps"])
-    model = model.cpu()
+    model, datamodule = train_on_rest(settings, build_data, machine, HELD_OUT)
     scores = {}
     for light, change in LIGHT.items():
         held_out, _ = score(model, datamodule.val_data, change)
         test, defective = score(model, datamodule.test_data, change)
         scores[light] = torch.cat([held_out, test[~defective]])
     counts = {"count_train": len(datamodule.train_data), "unseen": len(scores["as they are"])}
-    return [{**row, **counts} for row in evaluate(scores, seed)]
+    return [{**row, **counts} for row in evaluate(scores, settings["seed"])]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:

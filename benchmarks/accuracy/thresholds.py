@@ -108,18 +108,31 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule, seed: int) -> 
     return rows
 
 
-def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
-    """Train on four fifths of the images, and set and evaluate all thresholds."""
-    seed = settings["seed"]
-    seed_everything(seed, verbose=False)
+def train_on_rest(
+    settings: dict[str, Any], build_data: BuildData, machine: Machine, held_out: float
+) -> tuple[Distillation, AnomalibDataModule]:
+    """Train on what is left of the training images, and return the model and the data.
+
+    Args:
+        settings: The cell's: seed, batch and steps.
+        build_data: What builds the data.
+        machine: What it runs on.
+        held_out: Share of the training images that become the validation set, drawn by the seed.
+    """
+    seed_everything(settings["seed"], verbose=False)
     datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
-    datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, HELD_OUT
-    datamodule.seed = seed
+    datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, held_out
+    datamodule.seed = settings["seed"]
     datamodule.prepare_data()
     datamodule.setup()
     model = ReverseDistillation(**TEACHER, visualizer=False, on_bad_data="off")
     fit(model, datamodule, accelerator=machine.accelerator, max_steps=settings["steps"])
-    return evaluate(model.cpu(), datamodule, seed)
+    return model.cpu(), datamodule
+
+
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
+    """Train on four fifths of the images, and set and evaluate all thresholds."""
+    return evaluate(*train_on_rest(settings, build_data, machine, HELD_OUT), settings["seed"])
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
