@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that unit and integration tests share."""
+"""Fixtures that unit and integration tests share, and the options of a run."""
 
 import os
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ TEST_IMAGES = 4
 _PAGES = Path(__file__).parent / "docs"
 # When no more tests begin, in seconds since the epoch.
 _END = "RD_PLUGIN_TESTS_END"
+_SLOW_TIMEOUT = 1800  # seconds
 
 # The networks here are so small that threads wait for each other longer than they compute.
 torch.set_num_threads(1)
@@ -82,14 +84,21 @@ def mvtec_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a run have a limit, which the slow tests need where a machine is slow, too."""
+    """Let a run have a limit, and take a third of its tests: slow ones need both where a machine is slow."""
     parser.addoption("--minutes", type=float, help="skip tests that would begin later than this")
+    parser.addoption("--third", type=int, metavar="N", help="only a third of the tests, the same for N, N + 3, ...")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the time at which no more tests begin, for all workers."""
     if (minutes := config.getoption("--minutes")) is not None:
         os.environ.setdefault(_END, str(time.time() + 60 * minutes))
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which third of the tests is run."""
+    third = config.getoption("--third")
+    return None if third is None else f"third {third % 3 + 1} of 3 of the tests (--third {third})"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -99,19 +108,36 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"{item.config.getoption('--minutes'):g} minutes have passed")
 
 
+def _group(item: pytest.Item) -> str:
+    """Return what tests share that run in one process: a trained model, or a file's fixtures."""
+    parameters = getattr(item, "callspec", None)
+    method = None if parameters is None else parameters.params.get("method")
+    shared = {"trained", "exported"} & set(getattr(item, "fixturenames", ()))
+    group = method.__name__ if shared and method is not None else str(item.path)
+    if parameters is not None and "model" in parameters.params:
+        group += f" {parameters.params['model']}"
+    return group
+
+
+def in_third(name: str, third: int) -> bool:
+    """Return whether a test is in a third of all: by its name alone, so that three runs in turn run each once."""
+    return zlib.crc32(name.encode()) % 3 == third % 3
+
+
 # Before pytest-xdist reads the groups.
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests that share a trained model, or a file's fixtures, to one worker, so that each is made once.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give tests that share something to one worker, so that it is made once; leave out what was not asked for.
 
     The pages of the documentation come last: each takes minutes.
     """
     items.sort(key=lambda item: item.path.is_relative_to(_PAGES))
     for item in items:
-        parameters = getattr(item, "callspec", None)
-        method = None if parameters is None else parameters.params.get("method")
-        shared = {"trained", "exported"} & set(getattr(item, "fixturenames", ()))
-        group = method.__name__ if shared and method is not None else str(item.path)
-        if parameters is not None and "model" in parameters.params:
-            group += f" {parameters.params['model']}"
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_SLOW_TIMEOUT))
+    third = config.getoption("--third")
+    if third is not None:
+        others = [item for item in items if not in_third(item.nodeid, third)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if in_third(item.nodeid, third)]

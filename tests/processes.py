@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+# Seconds that a program may take.
+_LIMIT = 900
 # Neither anomalib's command line nor the package: the order in which a program imports them is tested, too.
 _PRELOADED = ["anomalib.data", "anomalib.engine", "anomalib.models", "anomalib.visualization"]
 
@@ -62,7 +64,12 @@ def run_function(folder: Path, function: Callable[..., object], *args: object, *
     with tempfile.NamedTemporaryFile() as output:
         process = _context().Process(target=_begin, args=(str(folder), output.name, environment, function, *args))
         process.start()
-        process.join()
+        process.join(_LIMIT)
+        if process.is_alive():
+            process.kill()
+            process.join(10)
+            printed = Path(output.name).read_text()[-3000:]
+            pytest.fail(f"{function.__name__}{args} did not end within {_LIMIT} s:\n{printed}")
         return Done(process.exitcode, Path(output.name).read_text())
 
 

@@ -2,13 +2,13 @@
 """Accuracy of our models and anomalib's on the same data, teacher, size, batch and length, beside published figures.
 
     python -m benchmarks.accuracy SUITE ... [--root ROOT] [--models NAME ...] [--seeds 0 1 2] [--steps N] ...
-        [--light] [--turned] [--train-images 20 --draws 3] [--disturb]
-    python -m benchmarks.accuracy table
+        [--brightness] [--turned] [--train-images 20 --draws 3] [--perturb]
+    python -m benchmarks.accuracy table [--pictures FOLDER]
 
-A grid of cells: model x category x seed. Each leaves a record in RECORDS/SUITE as soon as it is evaluated, and is not
-repeated; with other settings it is another cell. A cell that fails leaves its message, and the others go on. Tables and
-pictures are written at the end of a run, and by ``table`` for all suites that have records. The last weights are
-evaluated, on all test images; no validation set is used and nothing is chosen.
+A grid of cells: model x category x seed. Each leaves rows in RECORDS/SUITE.parquet as soon as it is evaluated, and is
+not repeated; with other settings it is another cell. A cell that fails leaves its message, and the others go on. Tables
+are printed at the end of a run, and by ``table`` for all suites that have records. The last weights are evaluated, on
+all test images; no validation set is used and nothing is chosen.
 
 Suites: ``mvtec``, ``visa``, ``one_class`` (CIFAR-10, MNIST, Fashion-MNIST, or the classes of a folder), ``solar``
 (package ``elpv-dataset``), ``folder`` (all categories in MVTec AD's layout), and the ablations of RD4AD's paper on any
@@ -17,25 +17,22 @@ of these.
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from benchmarks.common import command
 from benchmarks.common.grid import Cell
+from benchmarks.common.records import RESULTS
 from benchmarks.common.training import TEACHER
 from rd_plugin.models.distillation import Distillation
 
 from . import methods, report
 from .cells import build_cell
-from .conditions import CORNERS, DISTURBANCES
+from .perturbations import CORNERS, PERTURBATIONS
 from .suites import ABLATIONS, DATA, categories, variants
 
 _PAPER_BACKBONES = ("resnet18.tv_in1k", "resnet50.tv_in1k", "wide_resnet50_2.tv_in1k")
 _ONE_CLASS_SIZE, _SIZE = 32, 256
-
-
-def _weights(text: str) -> bool | str:
-    """Read ``true`` and ``false``, or the name of a package or file; of a file only the place can differ."""
-    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def _arguments(texts: list[str], model: str) -> dict[str, Any]:
@@ -52,12 +49,6 @@ def _arguments(texts: list[str], model: str) -> dict[str, Any]:
     return found
 
 
-def _image_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What is done to images, if anything: records of before know nothing of it."""
-    settings = {"turned": options.turned, "train_images": options.train_images, "disturbed": options.disturb}
-    return {name: value for name, value in settings.items() if value}
-
-
 def grid(options: argparse.Namespace) -> list[Cell]:
     """Return all cells that are asked for, seed by seed.
 
@@ -66,9 +57,9 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     """
     data = options.data if options.what in ABLATIONS else options.what
     backbones = dict(text.partition("=")[::2] for text in options.backbones)
-    backbones = {name: _weights(weights or "true") for name, weights in backbones.items()}
+    backbones = {name: weights or "true" for name, weights in backbones.items()}
     asked = {unit: count for unit in ("steps", "epochs") if (count := getattr(options, unit)) is not None}
-    images = _image_settings(options)
+    draws = range(options.draws) if options.train_images else [None]
     machine = command.machine(options)
     return [
         build_cell(
@@ -77,16 +68,20 @@ def grid(options: argparse.Namespace) -> list[Cell]:
                 "category": category,
                 "model": model,
                 "backbone": options.backbone,
-                "pre_trained": _weights(options.pre_trained),
+                "pre_trained": options.pre_trained,
                 "scales": "all",
                 "image_size": options.image_size or (_ONE_CLASS_SIZE if data == "one_class" else _SIZE),
-                "length": methods.length(model, asked),
+                "steps": None,
+                "epochs": None,
+                **methods.length(model, asked),
                 "batch": options.batch,
                 "devices": options.devices,
                 "seed": seed,
-                **images,
-                **draw,
-                **({"light": options.light} if options.light and not methods.evens_light(model) else {}),
+                "turned": options.turned,
+                "train_images": options.train_images,
+                "draw": draw,
+                "perturbed": options.perturb or None,
+                "brightness": None if methods.normalizes_brightness(model) else options.brightness,
                 **variant,
                 "arguments": _arguments(options.model_args, model) | variant.get("arguments", {}),
             },
@@ -94,7 +89,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
             machine,
         )
         for seed in options.seeds
-        for draw in ([{"draw": number} for number in range(options.draws)] if options.train_images else [{}])
+        for draw in draws
         for data_set, category, build_data in categories(data, options.root)
         for model in options.models
         for variant in variants(options.what, backbones)
@@ -104,8 +99,10 @@ def grid(options: argparse.Namespace) -> list[Cell]:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = command.build_parser("benchmarks.accuracy", __doc__, [*DATA, *ABLATIONS])
+    parser.set_defaults(records=RESULTS / "accuracy")
     command.add_training_options(parser)
     add = parser.add_argument
+    add("--pictures", type=Path, help="of table: draw ROC curves and scores of each category into this folder")
     add("--data", choices=DATA, default="mvtec", help="of an ablation (default: %(default)s)")
     add("--models", nargs="+", default=["ReverseDistillation"], help="ours by name, anomalib's as anomalib.NAME")
     add("--model-args", nargs="+", default=[], metavar="[MODEL:]KEY=VALUE", help="for MODEL, or for all of ours")
@@ -123,14 +120,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--train-images", type=int, help="train on so many only, drawn at random (default: on all)")
     add("--draws", type=int, default=1, help="how many times they are drawn (default: %(default)s)")
-    add("--disturb", action="store_true", help=f"test the trained model under these, too: {', '.join(DISTURBANCES)}")
+    # --disturb and --light are what they were called up to version 0.2.
+    add("--perturb", "--disturb", action="store_true", help=f"test under these, too: {', '.join(PERTURBATIONS)}")
     add(
+        "--brightness",
         "--light",
         type=float,
         nargs="?",
         const=1.0,
-        default=0.0,
-        help="even light with this strength, as FusedReverseDistillation does, for all others (default: %(const)s)",
+        help="normalize brightness with this strength, as FusedReverseDistillation does, for all others (%(const)s)",
     )
     long = parser.add_mutually_exclusive_group()
     long.add_argument("--epochs", type=int, help="default: the method's own")
@@ -145,15 +143,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if "table" in options.what:
-        suites = sorted({file.relative_to(options.records).parts[0] for file in options.records.rglob("*.json")})
-        for suite in suites:
-            print(report.write(options.records / suite))
+        for file in sorted(options.records.glob("*.parquet")):
+            frame = report.load(file)
+            print(f"## {file.stem}\n\n{report.show(frame)}\n")
+            if options.pictures:
+                report.draw(frame, options.pictures / file.stem)
         return 0
     failed = 0
     for suite in options.what:
-        folder = options.records / suite
-        asked = argparse.Namespace(**{**vars(options), "what": suite, "records": folder})
-        failed |= command.run(parser, asked, grid, lambda _, folder=folder: str(report.write(folder)))
+        asked = argparse.Namespace(**{**vars(options), "what": suite, "suite": suite})
+        failed |= command.run(parser, asked, grid, lambda rows: report.show(report.named(rows)))
     return failed
 
 

@@ -10,7 +10,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.models.components import AnomalibModule
@@ -20,15 +19,15 @@ from torch import Tensor
 from torchvision.transforms.v2 import Compose
 from torchvision.tv_tensors import Mask
 
-from benchmarks.common.grid import Cell, Machine
+from benchmarks.common.grid import Cell, Machine, Row
 from benchmarks.common.training import fit
 from rd_plugin import FusedReverseDistillation
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 
 from . import methods
-from .conditions import DISTURBANCES, Evened, Turned, describe, take
 from .measures import PixelMetrics, measure
+from .perturbations import PERTURBATIONS, BrightnessNormalized, Turned, describe, take
 from .suites import BuildData
 
 __all__ = ["COSTS", "build_cell", "evaluate", "model_name"]
@@ -42,23 +41,22 @@ _WARM_UP, _CALLS = 3, 15
 
 def model_name(settings: dict[str, Any]) -> str:
     """Return the model of a cell's settings with its arguments, as tables name it."""
-    arguments = ", ".join(f"{key}={value}" for key, value in settings["arguments"].items())
+    arguments = ", ".join(f"{key}={value}" for key, value in sorted(settings["arguments"].items()))
     name = f"{settings['model']}({arguments})" if arguments else settings["model"]
-    return f"{name}, light evened" if settings.get("light") else name
+    return f"{name}, brightness normalized" if settings.get("brightness") else name
 
 
 def build_cell(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> Cell:
     """Return a cell.
 
     Args:
-        settings: All that its figures hang on, as JSON knows it.
+        settings: All that its figures depend on.
         build_data: What builds the data module.
         machine: What it runs on.
     """
     model, images = model_name(settings), describe(settings)
     parts = (settings["data"], settings["category"], model, images, settings["backbone"], settings["seed"])
-    work = partial(_compute, settings, build_data, machine)
-    return Cell(settings, "/".join(map(str, parts)), work, "{data}/{category}/{model}_{seed}".format(**settings))
+    return Cell(settings, "/".join(map(str, parts)), partial(_compute, settings, build_data, machine))
 
 
 def _predictions(model: AnomalibModule, images: Tensor, scales: str) -> Iterator[tuple[str, Tensor, Tensor | None]]:
@@ -98,8 +96,8 @@ def _ablated(model: AnomalibModule, images: Tensor) -> Iterator[tuple[str, Tenso
 @torch.inference_mode()
 def evaluate(
     model: AnomalibModule, datamodule: AnomalibDataModule, device: str, scales: str, *, by_region: bool = True
-) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
-    """Return figures on all test images for each map of a model; and labels, kinds and each map's image scores.
+) -> list[Row]:
+    """Return a row for each map of a model: figures on all test images, and the images' scores, labels and kinds.
 
     ``by_region`` says whether maps are compared with masks, too, which takes longer than all else.
     """
@@ -125,25 +123,23 @@ def evaluate(
     pixels = PixelMetrics(torch.cat(masks)) if masks and maps else None
     joined = {name: torch.cat(parts) for name, parts in scores.items()}
     drawn = {name: torch.cat(parts) for name, parts in maps.items()}
-    figures = {name: measure(score, drawn.get(name), truth, pixels) for name, score in joined.items()}
-    arrays = {f"scores {name}".strip(): score.numpy() for name, score in joined.items()}
-    named = {"kinds": np.array(kinds)} if kinds else {}
-    return figures, {"labels": truth.numpy(), **named, **arrays}
+    images_of = {"labels": truth.numpy(), "kinds": kinds or None}
+    return [
+        {"part": name, **measure(score, drawn.get(name), truth, pixels), "scores": score.numpy(), **images_of}
+        for name, score in joined.items()
+    ]
 
 
-def _evaluate_disturbed(
-    model: AnomalibModule, datamodule: AnomalibDataModule, device: str, seed: int
-) -> dict[str, dict[str, float]]:
-    """Return the figures by image under each disturbance."""
-    figures = {}
-    undisturbed = datamodule.test_augmentations
-    for name, disturbance in DISTURBANCES.items():
-        datamodule.test_augmentations = Compose([undisturbed, disturbance]) if undisturbed else disturbance
+def _evaluate_perturbed(model: AnomalibModule, datamodule: AnomalibDataModule, device: str, seed: int) -> Iterator[Row]:
+    """Return the figures by image under each perturbation."""
+    as_they_are = datamodule.test_augmentations
+    for name, perturb in PERTURBATIONS.items():
+        datamodule.test_augmentations = Compose([as_they_are, perturb]) if as_they_are else perturb
         datamodule.setup()
         # The same noise for every model.
         torch.manual_seed(seed)
-        figures[name] = evaluate(model, datamodule, device, "all", by_region=False)[0][""]
-    return figures
+        for row in evaluate(model, datamodule, device, "all", by_region=False):
+            yield {**row, "perturbation": name}
 
 
 @torch.inference_mode()
@@ -162,41 +158,40 @@ def _prepare(settings: dict[str, Any], datamodule: AnomalibDataModule) -> None:
     """Set the data up as the trainer does, who then leaves it as it is, with the training images that are asked for."""
     datamodule.prepare_data()
     datamodule.setup(TrainerFn.FITTING)
-    if "train_images" in settings:
+    if settings["train_images"]:
         take(datamodule, settings["train_images"], settings["draw"])
 
 
 def _trainer_length(settings: dict[str, Any], datamodule: AnomalibDataModule) -> dict[str, int]:
     """Return the trainer's limits: steps in epochs, too, by which some plan their learning rate."""
-    length = settings["length"]
-    if "steps" not in length:
-        return {"max_epochs": length["epochs"]}
+    if settings["epochs"]:
+        return {"max_epochs": settings["epochs"]}
     batches = math.ceil(len(datamodule.train_dataloader()) / settings["devices"])
-    return {"max_steps": length["steps"], "max_epochs": math.ceil(length["steps"] / batches)}
+    return {"max_steps": settings["steps"], "max_epochs": math.ceil(settings["steps"] / batches)}
 
 
-def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
-    """Train and evaluate; what a record says of it, and the scores."""
+def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
+    """Train and evaluate."""
     seed_everything(settings["seed"], verbose=False)
-    evened = Evened(settings["light"]) if "light" in settings else None
+    brightness = BrightnessNormalized(settings["brightness"]) if settings["brightness"] else None
     model = methods.build(
         settings["model"],
         settings["arguments"],
         settings["backbone"],
         settings["pre_trained"],
         settings["image_size"],
-        evened,
+        brightness,
     )
     datamodule = build_data(
         train_batch_size=settings["batch"],
         eval_batch_size=_EVAL_BATCH,
         num_workers=machine.workers,
-        augmentations=Turned(settings["turned"]) if "turned" in settings else None,
+        augmentations=Turned(settings["turned"]) if settings["turned"] else None,
     )
     _prepare(settings, datamodule)
-    if evened is not None:
+    if brightness is not None:
         before = Compose(model.pre_processor.transform.transforms[:-1])
-        evened.learn(before(item.image) for item in datamodule.train_data)
+        brightness.fit(before(item.image) for item in datamodule.train_data)
     several = {"strategy": "ddp_spawn_find_unused_parameters_true"} if settings["devices"] > 1 else {}
     start = time.process_time()
     seconds = fit(
@@ -210,12 +205,16 @@ def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) 
     cost = {"train_seconds": round(seconds, 1)}
     train_cpu_seconds = round(time.process_time() - start, 1)
     datamodule.setup()
-    figures, scores = evaluate(model, datamodule, machine.device, settings["scales"])
+    rows = evaluate(model, datamodule, machine.device, settings["scales"])
     if machine.device == "cpu":
-        # Unlike the clock, they hardly hang on what else the machine is doing.
+        # Unlike the clock, they hardly depend on what else the machine is doing.
         cost |= {"train_cpu_seconds": train_cpu_seconds, "image_cpu_ms": _image_milliseconds(model, datamodule)}
-    if settings.get("disturbed"):
-        figures |= _evaluate_disturbed(model, datamodule, machine.device, settings["seed"])
-    defects = int(scores["labels"].sum())
-    counts = {"train": len(datamodule.train_data), "normal": len(scores["labels"]) - defects, "anomalous": defects}
-    return {"figures": figures, "images": counts, **cost, **scores}
+    if settings["perturbed"]:
+        rows += _evaluate_perturbed(model, datamodule, machine.device, settings["seed"])
+    anomalous = int(rows[0]["labels"].sum())
+    counts = {
+        "count_train": len(datamodule.train_data),
+        "count_normal": len(rows[0]["labels"]) - anomalous,
+        "count_anomalous": anomalous,
+    }
+    return [{"perturbation": "", **row, **counts, **cost} for row in rows]

@@ -3,13 +3,11 @@
 
     python -m benchmarks.accuracy.comparison [--records RECORDS]
 
-Nothing is run. Read are the records that ``benchmarks.accuracy`` has left of solar cells, magnetic tiles and classes,
-and of the ablations.
-Printed are Markdown tables, and ``cost.png`` is drawn beside the records.
+Nothing is run: it reads the records that ``benchmarks.accuracy`` has left of solar cells, magnetic tiles and classes,
+and of the ablations. It prints Markdown tables, and draws ``cost.png`` beside the records.
 """
 
 import argparse
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,272 +16,200 @@ import pandas as pd
 import torch
 from matplotlib.ticker import LogLocator
 
-from benchmarks.common.records import RESULTS, read
-from benchmarks.common.tables import markdown, plus_minus
+from benchmarks.common.records import RESULTS
+from benchmarks.common.tables import Figure, table
 from rd_plugin.storage import atomic_file
 
 from .cells import COSTS
-from .conditions import DISTURBANCES, describe
 from .measures import METRICS, area_under_roc
-from .report import long_table, summarize
+from .perturbations import PERTURBATIONS, describe
+from .report import load, with_means
 from .suites import ABLATIONS
 
-__all__ = ["ablation", "classes", "costs", "disturbed", "evidence", "images", "kinds", "main", "regions", "tables"]
+__all__ = ["ablation", "classes", "costs", "evidence", "images", "kinds", "main", "perturbed", "regions", "tables"]
 
 _AS_THEY_ARE = describe({})
 _TURNED = describe({"turned": "black"})
 _FEW = describe({"train_images": 20})
-_TURNS = {_AS_THEY_ARE: "", _TURNED: ", turned"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of the table: some images of some data.
-
-    Args:
-        title: Its title.
-        suite: Suite of the records.
-        data: The data set, or its category; of a data set the mean over all.
-        images: What was done to the images.
-        metric: What is shown.
-        size: Side of the images.
-    """
-
-    title: str
-    suite: str
-    data: str
-    images: str = _AS_THEY_ARE
-    metric: str = "image_AUROC"
-    size: str = "256 px"
-
-
-_DATA = (("mono", "solar", "mono"), ("poly", "solar", "poly"), ("tiles", "folder", "magnetic_tile"))
-_COLUMNS = (
-    *(Column(*data) for data in _DATA),
-    *(Column(f"{title}, turned", suite, data, _TURNED) for title, suite, data in (_DATA[0], _DATA[2])),
-    *(Column(f"{title}, 20 images", suite, data, _FEW) for title, suite, data in (_DATA[0], _DATA[2])),
-    # Of one class the papers score by the mean of the map.
-    *(
-        Column(title, "one_class", data, metric="map_mean_AUROC", size="32 px")
-        for title, data in (("digits", "MNIST"), ("CIFAR-10 subset", "cifar10_subset"))
-    ),
-)
-# What every table tells its rows apart by.
-_KNOWN = ("data", "category", "model", "part", "images", "size", "length", "seed", "draw", "failure", "record")
-_REGIONS = ("pixel_AUROC", "pixel_AUPRO", "pixel_AUPRO_per_image")
-
-
-def _table(folder: Path) -> pd.DataFrame:
-    """The long table of a suite, without failures; of a suite without figures an empty one."""
-    table = long_table(folder) if read(folder) else pd.DataFrame()
-    # Older records, and those of other data, lack some figures.
-    known = [*_KNOWN, *METRICS, *COSTS]
-    table = table.reindex(columns=[*table, *(name for name in known if name not in table)])
-    return table[table["failure"].isna()].reset_index(drop=True)
-
-
-def _summary(folder: Path) -> pd.DataFrame:
-    """The summary of a suite."""
-    table = _table(folder)
-    return summarize(table) if len(table) else table.assign(**{f"{metric}_std": None for metric in METRICS})
-
-
-def _summaries(records: Path) -> dict[str, pd.DataFrame]:
-    """The summary of each suite that a column needs."""
-    return {suite: _summary(records / suite) for suite in dict.fromkeys(column.suite for column in _COLUMNS)}
+# Each kind of images by its title: the suite of its records, and its category; of classes the data set.
+_DATA = {"mono": ("solar", "mono"), "poly": ("solar", "poly"), "tiles": ("folder", "magnetic_tile")}
+_CLASSES = {"digits": "MNIST", "CIFAR-10 subset": "cifar10_subset"}
+_CLASS_SIZE = "32 px"
+_COLUMNS = ("mono", "poly", "tiles", "mono, turned", "tiles, turned", "mono, 20 images", "tiles, 20 images", *_CLASSES)
+_REGIONS = {
+    "pixel AUROC": Figure("pixel_AUROC"),
+    "PRO, pooled": Figure("pixel_AUPRO"),
+    "PRO, image by image": Figure("pixel_AUPRO_per_image"),
+}
+_NORMALIZED = ", brightness normalized"
 
 
 def _told_apart(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add its length to the name of a model that was trained in several."""
-    lengths = rows.groupby("model")["length"].transform("nunique")
+    """Add its length to the name of a model that was trained in several on the same images."""
+    lengths = rows.groupby(["model", "title"])["length"].transform("nunique")
     # As text, which columns without rows are not.
     longer = rows["model"].astype(str) + ", " + rows["length"].astype(str)
     return rows.assign(model=rows["model"].where(lengths == 1, longer))
 
 
-def _of(summary: pd.DataFrame, column: Column) -> pd.DataFrame:
-    """Rows of a column, by model."""
-    whole = (summary["data"] == column.data) & (summary["category"] == "mean")
-    chosen = (whole | (summary["category"] == column.data)) & (summary["images"] == column.images)
-    return _told_apart(summary[chosen & (summary["size"] == column.size)]).set_index("model")
+def _order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort by model: ours first, each with its variants; then anomalib's."""
+    models = rows["model"].astype(str)
+    order = pd.DataFrame({"theirs": models.str.startswith("anomalib."), "model": models})
+    return rows.loc[order.sort_values(["theirs", "model"], kind="stable").index]
 
 
-def _cell(rows: pd.DataFrame, model: object, metric: str) -> str:
-    """A figure with its spread, if there is one."""
-    if model not in rows.index or pd.isna(rows.loc[model, metric]):
-        return ""
-    deviation = rows.loc[model, f"{metric}_std"]
-    return plus_minus(rows.loc[model, metric], None if pd.isna(deviation) else deviation)
+def _load(records: Path, suite: str) -> pd.DataFrame:
+    """The rows of a suite with all figures, those that it lacks empty."""
+    frame = load(records / f"{suite}.parquet")
+    return frame.reindex(columns=list(dict.fromkeys([*frame, *METRICS, *COSTS, "scores", "kinds", "perturbation"])))
 
 
-def _order(models: list[str]) -> list[str]:
-    """Ours first, each with what varies of it; then anomalib's."""
-    return sorted(dict.fromkeys(models), key=lambda model: (model.startswith("anomalib."), model))
+def _titled(records: Path) -> pd.DataFrame:
+    """Rows of cells and tiles with the title of their images, in its order."""
+    suites = {suite: _load(records, suite) for suite, _ in _DATA.values()}
+    rows = []
+    for title, (suite, category) in _DATA.items():
+        frame = suites[suite]
+        rows.append(frame[frame["category"] == category].assign(title=title))
+    return pd.concat([frame for frame in rows if len(frame)] or rows[:1], ignore_index=True)
+
+
+def _class_means(records: Path) -> pd.DataFrame:
+    """Means over classes of each run on digits and on CIFAR-10, with the title of their images."""
+    frame = with_means(_load(records, "one_class"))
+    titles = {data: title for title, data in _CLASSES.items()}
+    frame = frame[(frame["category"] == "mean") & frame["data"].isin(titles) & (frame["images"] == _AS_THEY_ARE)]
+    return _told_apart(frame.assign(title=frame["data"].map(titles)))
 
 
 def images(records: Path) -> str:
     """Return the table of image AUROC: a row for each model, a column for each kind of images."""
-    summaries = _summaries(records)
-    found = {column.title: _of(summaries[column.suite], column) for column in _COLUMNS}
-    models = _order([model for rows in found.values() for model in rows.index])
-    head = ["image AUROC", *(column.title for column in _COLUMNS)]
-    rows = [[model, *(_cell(found[column.title], model, column.metric) for column in _COLUMNS)] for model in models]
-    return markdown(head, rows)
+    rows = _titled(records)
+    more = rows["images"].map({_AS_THEY_ARE: "", _TURNED: ", turned", _FEW: ", 20 images"})
+    rows = _told_apart(rows.assign(title=rows["title"] + more)[more.notna()])
+    # Of one class the papers score by the mean of the map.
+    classes = _class_means(records)
+    classes = classes.assign(image_AUROC=classes["map_mean_AUROC"])[classes["size"] == _CLASS_SIZE]
+    rows = pd.concat([frame for frame in (rows, classes) if len(frame)] or [rows], ignore_index=True)
+    return table(_order(rows), {"image AUROC": "model"}, {"": Figure("image_AUROC")}, "title", _COLUMNS)
 
 
 def regions(records: Path) -> str:
     """Return the table of the figures by region, of the tiles."""
-    rows = _of(_summary(records / "folder"), Column(*_DATA[2]))
-    rows = rows[rows["pixel_AUROC"].notna()]
-    head = ["magnetic tiles", "pixel AUROC", "PRO, pooled", "PRO, image by image"]
-    return markdown(
-        head, [[model, *(_cell(rows, model, metric) for metric in _REGIONS)] for model in _order(list(rows.index))]
-    )
+    rows = _titled(records)
+    rows = rows[(rows["title"] == "tiles") & (rows["images"] == _AS_THEY_ARE) & rows["pixel_AUROC"].notna()]
+    return table(_order(_told_apart(rows)), {"magnetic tiles": "model"}, _REGIONS)
 
 
-def disturbed(records: Path) -> str:
-    """Return the table of image AUROC as it is, and of the points that each disturbance takes from it.
+def perturbed(records: Path) -> str:
+    """Return the table of image AUROC as it is, and of the points that each perturbation takes from it.
 
-    Both are of the same runs: those that were tested under disturbances.
+    Both are of the same runs: those that were tested under perturbations.
     """
-    lines = []
-    for title, suite, data in _DATA:
-        table = _table(records / suite)
-        rows = _told_apart(table[table["category"] == data])
-        runs = rows.pivot_table("image_AUROC", ["model", "seed", "draw"], "images")
-        runs = runs.reindex(columns=[_AS_THEY_ARE, *DISTURBANCES]).dropna()
-        whole = runs[_AS_THEY_ARE].groupby("model").mean()
-        changes = 100 * runs.drop(columns=_AS_THEY_ARE).sub(runs[_AS_THEY_ARE], axis=0).groupby("model").mean()
-        lines += [
-            [title, model, f"{whole[model]:.3f}", *(f"{change:+.1f}" for change in changes.loc[model])]
-            for model in _order(list(changes.index))
-        ]
-    return markdown(["images", "model", _AS_THEY_ARE, *DISTURBANCES], lines)
+    rows = _told_apart(_titled(records)).reset_index(drop=True)
+    runs = rows.pivot_table("image_AUROC", ["title", "model", "seed", "draw"], "images", sort=False)
+    runs = runs.reindex(columns=[_AS_THEY_ARE, *PERTURBATIONS]).dropna()
+    runs[list(PERTURBATIONS)] = 100 * runs[list(PERTURBATIONS)].sub(runs[_AS_THEY_ARE], axis=0)
+    changes = {name: Figure(name, digits=1, sign="+", deviation=None) for name in PERTURBATIONS}
+    rows = _order(runs.reset_index()).sort_values("title", key=lambda titles: titles.map([*_DATA].index), kind="stable")
+    by = {"images": "title", "model": "model"}
+    return table(rows, by, {_AS_THEY_ARE: Figure(_AS_THEY_ARE, deviation=None), **changes})
 
 
 def kinds(records: Path) -> str:
     """Return the table of image AUROC of each kind of defect of the tiles against all good ones, of one run."""
-    _, suite, data = _DATA[2]
-    table = _table(records / suite)
-    table = table[(table["category"] == data) & (table["images"] == _AS_THEY_ARE) & (table["draw"] == 0)]
-    found: dict[str, dict[str, float]] = {}
-    for row in _told_apart(table).sort_values("seed", ascending=False).itertuples():
-        arrays = row.record.arrays()
-        if "kinds" in arrays:
-            scores, labels = (torch.from_numpy(arrays[name]) for name in ("scores", "labels"))
-            found[row.model] = {
-                kind: area_under_roc(scores[chosen], labels[chosen])
-                for kind in sorted(set(arrays["kinds"][arrays["labels"]]))
-                for chosen in [~labels | torch.from_numpy(arrays["kinds"] == kind)]
-            }
-    names = list(dict.fromkeys(kind for figures in found.values() for kind in figures))
-    return markdown(
-        ["magnetic tiles", *names],
-        [[model, *(f"{found[model][kind]:.3f}" for kind in names)] for model in _order(list(found))],
-    )
+    rows = _titled(records)
+    rows = rows[(rows["title"] == "tiles") & (rows["images"] == _AS_THEY_ARE) & (rows["draw"] == 0)]
+    rows = _told_apart(rows[rows["kinds"].notna()]).sort_values("seed", kind="stable").drop_duplicates("model")
+    found = [
+        {"model": row.model, "kind": kind, "AUROC": area_under_roc(torch.from_numpy(scores), torch.from_numpy(labels))}
+        for row in _order(rows).itertuples()
+        for truth in [row.labels.astype(bool)]
+        for kind in sorted(set(row.kinds[truth]))
+        for chosen in [~truth | (row.kinds == kind)]
+        for scores, labels in [(row.scores[chosen], truth[chosen])]
+    ]
+    frame = pd.DataFrame(found, columns=["model", "kind", "AUROC"])
+    return table(frame, {"magnetic tiles": "model"}, {"": Figure("AUROC")}, "kind")
 
 
 def classes(records: Path) -> str:
     """Return the table of one class against the others: image AUROC by the maximum and the mean of the map."""
-    summary = _summary(records / "one_class")
-    columns = [column for column in _COLUMNS if column.suite == "one_class"]
-    sizes = sorted(set(summary["size"]), key=lambda size: int(size.split()[0]))
-    found = {(size, column.title): _of(summary, replace(column, size=size)) for size in sizes for column in columns}
-    metrics = {"map_max_AUROC": "maximum of the map", "map_mean_AUROC": "mean"}
-    head = ["image AUROC", "size", *(f"{column.title}: {name}" for column in columns for name in metrics.values())]
-    return markdown(
-        head,
-        [
-            [
-                model,
-                size,
-                *(_cell(found[size, column.title], model, metric) for column in columns for metric in metrics),
-            ]
-            for model in _order([model for rows in found.values() for model in rows.index])
-            for size in sizes
-            if any(model in found[size, column.title].index for column in columns)
-        ],
-    )
+    rows = _class_means(records)
+    rows = rows.sort_values("size", key=lambda sizes: sizes.str.split().str[0].astype(int), kind="stable")
+    metrics = {"by maximum": Figure("map_max_AUROC"), "by mean": Figure("map_mean_AUROC")}
+    return table(_order(rows), {"image AUROC": "model", "size": "size"}, metrics, "title", tuple(_CLASSES))
+
+
+def _timed(records: Path) -> pd.DataFrame:
+    """Rows of images as they are, of the runs that were timed."""
+    rows = _titled(records)
+    return _order(_told_apart(rows[(rows["images"] == _AS_THEY_ARE) & rows["image_cpu_ms"].notna()]))
 
 
 def costs(records: Path) -> str:
     """Return the table of what an image and a training cost one core, of the runs that were timed."""
-    summaries = _summaries(records)
-    found = [_of(summaries[suite], Column(title, suite, data)) for title, suite, data in _DATA]
-    found = [rows[rows["image_cpu_ms"].notna()] for rows in found]
-    head = ["one core", *(f"{title}: ms an image, s of training" for title, _, _ in _DATA)]
-    return markdown(
-        head,
-        [
-            [
-                model,
-                *(
-                    "{image_cpu_ms:.0f}, {train_cpu_seconds:.0f}".format(**rows.loc[model])
-                    if model in rows.index
-                    else ""
-                    for rows in found
-                ),
-            ]
-            for model in _order([model for rows in found for model in rows.index])
-        ],
-    )
+    figures = {
+        "ms an image": Figure("image_cpu_ms", 0, deviation=None),
+        "s of training": Figure("train_cpu_seconds", 0, deviation=None),
+    }
+    return table(_timed(records), {"one core": "model"}, figures, "title", tuple(_DATA))
 
 
 def ablation(records: Path, suite: str) -> str:
     """Return the table of an ablation: a row for each variant and data set."""
-    rows = _summary(records / suite)
-    titles = {data: title for title, _, data in _DATA}
-    lines = []
-    for _, row in rows[rows["category"].isin(titles)].iterrows():
-        teacher, variant = row["teacher"].partition(" ")[0], row["model"].removeprefix("ReverseDistillation").strip()
-        figures = (_cell(pd.DataFrame([row.rename(0)]), 0, metric) for metric in ("image_AUROC", *_REGIONS))
-        lines.append([variant or teacher, titles[row["category"]], *figures])
-    return markdown(
-        [suite.partition("_")[2], "data", "image AUROC", "pixel AUROC", "PRO, pooled", "PRO, image by image"], lines
-    )
+    rows = _load(records, suite)
+    titles = {category: title for title, (_, category) in _DATA.items()}
+    rows = rows[rows["category"].isin(titles)]
+    variant = rows["model"].str.removeprefix("ReverseDistillation").str.strip()
+    variant = variant.where(variant != "", rows["teacher"].str.partition(" ")[0]) if len(rows) else variant
+    rows = rows.assign(variant=variant, title=rows["category"].map(titles))
+    rows = rows.sort_values("title", key=lambda names: names.map([*_DATA].index), kind="stable")
+    by = {suite.partition("_")[2]: "variant", "data": "title"}
+    return table(rows, by, {"image AUROC": Figure("image_AUROC"), **_REGIONS})
 
 
 def evidence(records: Path) -> str:
     """Return the table of what each kind of evidence adds to the fused model: a row for each that is left out."""
-    table = _table(records / "ablation_evidence")
-    titles = {(data, images): f"{title}{more}" for title, _, data in _DATA for images, more in _TURNS.items()}
-    columns = {
-        (title, metric): table[(table["category"] == data) & (table["images"] == images)].set_index("part")[metric]
-        for metric in ("image_AUROC", "pixel_AUPRO")
-        for (data, images), title in titles.items()
-    }
-    columns = {key: figures.dropna() for key, figures in columns.items() if figures.notna().any()}
-    parts = list(dict.fromkeys(part for figures in columns.values() for part in figures.index))
-    return markdown(
-        ["evidence", *(title if metric == "image_AUROC" else f"{title}: PRO, pooled" for title, metric in columns)],
-        [[part, *(f"{figures[part]:.3f}" for figures in columns.values())] for part in parts],
-    )
+    rows = _load(records, "ablation_evidence")
+    titles = {category: title for title, (_, category) in _DATA.items()}
+    more = rows["images"].map({_AS_THEY_ARE: "", _TURNED: ", turned"})
+    rows = rows.assign(title=rows["category"].map(titles) + more)
+    rows = rows[rows["title"].notna()]
+    order = [title + more for title in _DATA for more in ("", ", turned")]
+    order = [title for title in order if title in set(rows["title"])]
+    by_region = rows[rows["pixel_AUPRO"].notna()].assign(column="title").copy()
+    by_region = by_region.assign(title=by_region["title"] + ": PRO, pooled", image_AUROC=by_region["pixel_AUPRO"])
+    order += [title for title in (f"{title}: PRO, pooled" for title in order) if title in set(by_region["title"])]
+    both = pd.concat([frame for frame in (rows, by_region) if len(frame)] or [rows], ignore_index=True)
+    return table(both, {"evidence": "part"}, {"": Figure("image_AUROC")}, "title", order)
 
 
 def draw(records: Path) -> Path | None:
     """Draw image AUROC against the cost of an image and of a training; return the picture's file."""
-    summaries = _summaries(records)
-    kinds = [_of(summaries[suite], Column(title, suite, data)) for title, suite, data in _DATA]
-    kinds = [rows[rows["image_cpu_ms"].notna()] for rows in kinds]
-    if not any(map(len, kinds)):
+    timed = _timed(records)
+    if timed.empty:
         return None
+    figures = ["image_cpu_ms", "train_cpu_seconds", "image_AUROC"]
+    means = timed.groupby(["title", "model"], sort=False)[figures].mean().reset_index("model")
+    titles = [title for title in _DATA if title in means.index]
     mpl.use("agg")
-    names = _order([model.removesuffix(_EVENED) for rows in kinds for model in rows.index])
+    names = list(dict.fromkeys(model.removesuffix(_NORMALIZED) for model in means["model"]))
     colours = dict(zip(names, mpl.color_sequences["tab20"], strict=False))
-    figure, axes = plt.subplots(2, len(kinds), figsize=(4.2 * len(kinds), 8.6), sharey="col", layout="constrained")
-    for (title, _, _), rows, column in zip(_DATA, kinds, axes.T, strict=True):
-        for axis, costs, unit in (
-            (column[0], rows["image_cpu_ms"], "milliseconds an image"),
-            (column[1], rows["train_cpu_seconds"] / 60, "minutes of training"),
+    size = (4.2 * len(titles), 8.6)
+    figure, axes = plt.subplots(2, len(titles), figsize=size, sharey="col", layout="constrained", squeeze=False)
+    for title, column in zip(titles, axes.T, strict=True):
+        for axis, cost, scale, unit in (
+            (column[0], "image_cpu_ms", 1, "milliseconds an image"),
+            (column[1], "train_cpu_seconds", 60, "minutes of training"),
         ):
-            for model, cost in costs.items():
-                name = str(model).removesuffix(_EVENED)
-                face = colours[name] if name == model else "none"
-                marker = "o" if name.startswith("anomalib.") else "*"
-                size = 60 if marker == "o" else 200
-                axis.scatter(
-                    cost, rows.loc[model, "image_AUROC"], size, facecolors=face, edgecolors=colours[name], marker=marker
-                )
+            for row in means.loc[[title]].itertuples():
+                name = row.model.removesuffix(_NORMALIZED)
+                face = colours[name] if name == row.model else "none"
+                marker, area = ("o", 60) if name.startswith("anomalib.") else ("*", 200)
+                x = getattr(row, cost) / scale
+                axis.scatter(x, row.image_AUROC, area, facecolors=face, edgecolors=colours[name], marker=marker)
             axis.set_xscale("log")
             axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
             axis.xaxis.set_major_formatter("{x:g}")
@@ -297,7 +223,8 @@ def draw(records: Path) -> Path | None:
         mpl.lines.Line2D([], [], color=colour, marker="o" if name.startswith("anomalib.") else "*", ls="", label=name)
         for name, colour in colours.items()
     ]
-    handles.append(mpl.lines.Line2D([], [], color="gray", marker="o", ls="", mfc="none", label="hollow: light evened"))
+    hollow = {"color": "gray", "marker": "o", "ls": "", "mfc": "none", "label": "hollow: brightness normalized"}
+    handles.append(mpl.lines.Line2D([], [], **hollow))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=9)
     file = records / "cost.png"
     with atomic_file(file) as partial:
@@ -306,12 +233,9 @@ def draw(records: Path) -> Path | None:
     return file
 
 
-_EVENED = ", light evened"
-
-
 def tables(records: Path) -> list[str]:
     """Return all tables of the page, in its order."""
-    found = [table(records) for table in (images, regions, kinds, disturbed, costs, classes)]
+    found = [table(records) for table in (images, regions, kinds, perturbed, costs, classes)]
     others = (ablation(records, suite) for suite in ABLATIONS if suite != "ablation_evidence")
     return [*found, evidence(records), *others]
 

@@ -10,7 +10,6 @@ Lightning's DDP joins (gloo). A figure is the mean over some steps, then mean an
 
 import argparse
 import json
-import statistics
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -18,13 +17,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from lightning import seed_everything
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown, spread
+from benchmarks.common.grid import Cell, Row
+from benchmarks.common.tables import Figure, table
 from benchmarks.common.training import TEACHER, fit
 from rd_plugin import ReverseDistillation, SolarCells
 
@@ -56,7 +55,7 @@ class LossCurve(Callback):
             self.file.write_text(json.dumps(self.losses))
 
 
-def compute(settings: dict[str, int]) -> dict[str, Any]:
+def compute(settings: dict[str, int]) -> list[Row]:
     """Train on the CPU, and return the loss of every step."""
     processes = settings["processes"]
     seed_everything(settings["seed"], verbose=False)
@@ -67,7 +66,7 @@ def compute(settings: dict[str, int]) -> dict[str, Any]:
         curve = LossCurve(Path(folder) / "losses.json")
         steps = settings["steps"]
         fit(model, data, accelerator="cpu", devices=processes, max_steps=steps, callbacks=[curve], **several)
-        return {"losses": json.loads(curve.file.read_text())}
+        return [{"step": step, "loss": loss} for step, loss in enumerate(json.loads(curve.file.read_text()))]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -79,21 +78,17 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return Markdown tables of the losses of one and of two processes, one for each number of steps."""
     texts = []
-    found = group(records, "steps", "processes")
-    for steps in sorted({steps for steps, _ in found}):
+    for steps, runs in rows.groupby("steps"):
         window = max(1, steps // 10)
-        starts = range(0, steps - window + 1, 3 * window)
-        rows = []
-        for processes in sorted(count for length, count in found if length == steps):
-            losses = [run["losses"] for run in found[steps, processes]]
-            means = [[statistics.mean(curve[start : start + window]) for curve in losses] for start in starts]
-            cells = [spread(values, digits=4, population=True) for values in means]
-            rows.append([f"{processes} x {BATCH // processes}", *cells])
-        places = [f"steps {start + 1} to {start + window}" for start in starts]
-        texts.append(markdown(["processes x batch", *places], rows))
+        places = {start: f"steps {start + 1} to {start + window}" for start in range(0, steps - window + 1, 3 * window)}
+        runs = runs.assign(place=(runs["step"] // window * window).map(places)).dropna(subset="place")
+        means = runs.groupby(["processes", "seed", "place"], sort=False)["loss"].mean().reset_index()
+        means["batches"] = [f"{count} x {BATCH // count}" for count in means["processes"]]
+        figures = {"": Figure("loss", 4, deviation=0)}
+        texts.append(table(means, {"processes x batch": "batches"}, figures, "place", list(places.values())))
     return "\n\n".join(texts)
 
 
@@ -103,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--steps", type=int, default=100)
-    return command.run(parser, parser.parse_args(arguments), grid, table)
+    return command.run(parser, parser.parse_args(arguments), grid, show)
 
 
 if __name__ == "__main__":

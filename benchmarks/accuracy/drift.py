@@ -6,7 +6,7 @@
 
 No model is trained: what is compared is what images look like. In each of 200 runs, 256 good images drawn at random are
 the reference, and 100 others come in one by one, as they are or all changed in one way. The last row compares the
-good test images with the training images instead. Runs leave records in RECORDS (``--records``) and are not repeated.
+good test images with the training images instead. Runs leave records and are not repeated.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown, varied
+from benchmarks.common.grid import Cell, Row
+from benchmarks.common.tables import Figure, table, varied
 from rd_plugin.data.check import read_file
 from rd_plugin.drift import DriftMonitor, Reference, image_statistics
 
@@ -88,10 +88,13 @@ def first_alarm(known: np.ndarray, coming: np.ndarray, window: int | None = None
 
 def shares(alarms: Sequence[int | None]) -> dict[str, float]:
     """Return the share of runs that have alarmed within as many images."""
-    return {str(count): sum(alarm is not None and alarm <= count for alarm in alarms) / len(alarms) for count in LOOKS}
+    return {
+        f"within_{count}": sum(alarm is not None and alarm <= count for alarm in alarms) / len(alarms)
+        for count in LOOKS
+    }
 
 
-def compute(settings: dict[str, Any], build_data: BuildData, build_others: BuildData) -> dict[str, Any]:
+def compute(settings: dict[str, Any], build_data: BuildData, build_others: BuildData) -> list[Row]:
     """Describe all images, and let runs come in."""
     rng = np.random.default_rng(settings["seed"])
     datamodule, others = build_data(), build_others()
@@ -125,11 +128,11 @@ def compute(settings: dict[str, Any], build_data: BuildData, build_others: Build
         mixed[::10] = rng.permutation(defects)[: len(mixed[::10])]
         alarms.setdefault("every tenth a defect", []).append(first_alarm(known, mixed))
     split = dict(zip(paths, images["as they are"], strict=True))
-    known, held_back = (np.stack([split[path] for path in part if path in split]) for part in (trained, tested))
+    known, held_out = (np.stack([split[path] for path in part if path in split]) for part in (trained, tested))
     alarms["good test images"] = [
-        first_alarm(rng.permutation(known)[:KNOWN], rng.permutation(held_back)[:COMING]) for _ in range(CHANGED_RUNS)
+        first_alarm(rng.permutation(known)[:KNOWN], rng.permutation(held_out)[:COMING]) for _ in range(CHANGED_RUNS)
     ]
-    return {"images": len(paths), "alarms": {name: shares(found) for name, found in alarms.items()}}
+    return [{"images": name, **shares(found), "count": len(paths)} for name, found in alarms.items()]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -142,16 +145,11 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return a Markdown table of records, seeds averaged."""
-    more = varied(records, "runs")
-    head = ["data", *more, "images that come in", *(f"alarmed within {count}, %" for count in LOOKS)]
-    rows = []
-    for settings, runs in group(records, "data", *more).items():
-        for name in runs[0]["alarms"]:
-            reached = (sum(run["alarms"][name][str(count)] for run in runs) / len(runs) for count in LOOKS)
-            rows.append([*settings, name, *(f"{100 * share:.1f}" for share in reached)])
-    return markdown(head, rows)
+    by = {"data": "data", **varied(rows, "runs"), "images that come in": "images"}
+    figures = {f"alarmed within {count}, %": Figure(f"within_{count}", 1, 100, deviation=None) for count in LOOKS}
+    return table(rows, by, figures)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -162,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--seeds", type=int, nargs="+", default=[0], help="(default: %(default)s)")
     add("--runs", type=int, default=200, help="(default: %(default)s)")
     options = parser.parse_args(arguments)
-    return command.run(parser, options, grid, table)
+    return command.run(parser, options, grid, show)
 
 
 if __name__ == "__main__":

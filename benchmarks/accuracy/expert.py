@@ -22,15 +22,17 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from anomalib.data import AnomalibDataModule
 from lightning import seed_everything
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell, Machine
-from benchmarks.common.records import Record, read
-from benchmarks.common.tables import group, markdown, spread, varied
+from benchmarks.common.grid import Cell, Machine, Row
+from benchmarks.common.records import done, read
+from benchmarks.common.tables import Figure, table, varied
 from benchmarks.common.training import TEACHER, fit
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.components import CosineDeviation, MahalanobisDeviation
@@ -39,6 +41,8 @@ from rd_plugin.models.distillation import Distillation
 from .measures import PixelMetrics, area_under_roc
 from .suites import BuildData, study_data
 
+# Of the maps that records keep for the picture, in pixels.
+EXAMPLE_SIDE = 64
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
     "RD": (ReverseDistillation, {}),
     "guided": (ExpertReverseDistillation, {"injection": "guided"}),
@@ -62,8 +66,8 @@ def features(model: Distillation, dataset: Any) -> Iterator[tuple[list[Tensor], 
 
 
 @torch.inference_mode()
-def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return figures for each scale and for sums of scales, and one example of each defect type.
+def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> list[Row]:
+    """Return a row for each scale and for sums of scales; of the latter an example map of each defect type, too.
 
     Of cosines, which are the model's own deviations, and of two that compare with training images position by position:
     "calibrated" ones, cosines less their mean there over their standard deviation, and Mahalanobis distances.
@@ -97,8 +101,7 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
         parts[f"sum{kind}"] = maps
         if len(strides) > 2:
             parts[f"sum of strides 8 and 16{kind}"] = maps[1:]
-    figures: dict[str, Any] = {}
-    examples: dict[str, np.ndarray] = {}
+    rows: list[Row] = []
     with_masks = all(mask is not None for mask in masks)
     pixels = PixelMetrics(torch.stack(masks).reshape(len(masks), 256, 256) > 0.5) if with_masks else None
     for name, selected in parts.items():
@@ -108,16 +111,18 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> tuple[dict[
                 for i in range(0, len(labels), 16)
             ]
         )
-        figures[name] = {"image_AUROC": area_under_roc(maps.amax((1, 2, 3)), labels)}
+        row: Row = {"map": name, "image_AUROC": area_under_roc(maps.amax((1, 2, 3)), labels)}
         if pixels is not None:
-            figures[name] |= pixels(maps[:, 0])
+            row |= pixels(maps[:, 0])
         if name.split(",")[0] == "sum":
-            for kind in sorted(set(types)):
-                examples[f"{kind}|{name}"] = maps[types.index(kind), 0].half().numpy()
-    return figures, examples
+            kinds_shown = sorted(set(types))
+            small = F.interpolate(maps[[types.index(kind) for kind in kinds_shown]], EXAMPLE_SIDE, mode="area")
+            row |= {"kinds": kinds_shown, "examples": small.flatten().numpy()}
+        rows.append(row)
+    return rows
 
 
-def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
     """Train and evaluate one variant."""
     datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
     method, arguments = VARIANTS[settings["variant"]]
@@ -126,8 +131,7 @@ def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -
     seconds = fit(model, datamodule, accelerator=machine.accelerator, max_steps=settings["steps"])
     datamodule.prepare_data()
     datamodule.setup()
-    figures, examples = evaluate(model.cpu(), datamodule)
-    return {"train_seconds": round(seconds, 1), "figures": figures, **examples}
+    return [{**row, "train_seconds": round(seconds, 1)} for row in evaluate(model.cpu(), datamodule)]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -142,29 +146,18 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return Markdown tables of records: for each data set a row for each variant and map."""
-    more = varied(records, "steps", "batch")
-    found = group(records, "data", "variant", *more)
-    texts = []
-    for data in ("solar", "tiles"):
-        metrics = ["image_AUROC"] if data == "solar" else ["image_AUROC", "pixel_AUROC", "pixel_AUPRO"]
-        rows = [
-            [name, *length, len(figures), part, *_spreads(figures, metrics)]
-            for name in VARIANTS
-            for (data_set, variant, *length), runs in found.items()
-            if (data_set, variant) == (data, name)
-            for part in max((run["figures"] for run in runs), key=len)
-            if (figures := [run["figures"][part] for run in runs if part in run["figures"]])
-        ]
-        if rows:
-            texts.append(markdown([data, *more, "seeds", "map", *metrics], rows))
-    return "\n\n".join(texts)
-
-
-def _spreads(figures: list[dict[str, float]], metrics: list[str]) -> list[str]:
-    """Each metric over runs, or nothing."""
-    return [spread([run[metric] for run in figures]) if metric in figures[0] else "" for metric in metrics]
+    more = varied(rows, "steps", "batch")
+    by = {**more, "seeds": "seeds", "map": "map"}
+    rows = rows.assign(seeds=rows.groupby(["data", "variant", "map", *more])["seed"].transform("nunique"))
+    rows = rows.sort_values("variant", key=lambda names: names.map([*VARIANTS].index), kind="stable")
+    metrics = ["image_AUROC", "pixel_AUROC", "pixel_AUPRO"]
+    return "\n\n".join(
+        table(found, {data: "variant", **by}, {name: Figure(name) for name in metrics if name in found})
+        for data in ("solar", "tiles")
+        if len(found := rows[rows["data"] == data].dropna(axis="columns", how="all"))
+    )
 
 
 def draw(options: argparse.Namespace) -> None:
@@ -174,12 +167,10 @@ def draw(options: argparse.Namespace) -> None:
     types = [Path(path).parent.name for path in dataset.test_data.samples["image_path"]]
     kinds = sorted(set(types))
     items = [dataset.test_data[types.index(kind)] for kind in kinds]
-    records = {
-        record.settings["variant"]: record
-        for record in read(options.records)
-        if record.settings["data"] == "tiles" and record.settings["seed"] == 0 and not record.failed
-    }
-    names = [name for name in options.only or VARIANTS if name in records]
+    rows = done(read(command.records_file(options)))
+    rows = rows[(rows["data"] == "tiles") & (rows["seed"] == 0) & (rows["map"] == options.map)]
+    rows = rows[rows["examples"].notna()].set_index("variant") if "examples" in rows else rows[:0]
+    names = [name for name in options.only or VARIANTS if name in rows.index]
     figure, axes = plt.subplots(1 + len(names), len(kinds), figsize=(2 * len(kinds), 2.15 * (1 + len(names))))
     for column, (kind, item) in enumerate(zip(kinds, items, strict=True)):
         axes[0, column].set_title(kind, fontsize=9)
@@ -190,11 +181,11 @@ def draw(options: argparse.Namespace) -> None:
             row.set_yticks([])
     axes[0, 0].set_ylabel("image", fontsize=8)
     for row, name in zip(axes[1:], names, strict=True):
-        maps = records[name].arrays()
-        shown = {kind: maps[f"{kind}|{options.map}"].astype(np.float32) for kind in kinds}
-        low, high = np.percentile(np.stack(list(shown.values())), (50, 99.9))
-        for axis, kind in zip(row, kinds, strict=True):
-            axis.imshow(shown[kind], cmap="inferno", vmin=low, vmax=high, alpha=0.6)
+        maps = rows.loc[name, "examples"].reshape(-1, EXAMPLE_SIDE, EXAMPLE_SIDE)
+        low, high = np.percentile(maps, (50, 99.9))
+        for axis, example, item in zip(row, maps, items, strict=True):
+            extent = (0, item.image.shape[-1], item.image.shape[-2], 0)
+            axis.imshow(example, cmap="inferno", vmin=low, vmax=high, alpha=0.6, extent=extent)
         row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=8)
     figure.tight_layout(pad=0.3)
     figure.savefig(options.output, dpi=80)
@@ -214,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     if "picture" in options.what:
         draw(options)
         return 0
-    return command.run(parser, options, grid, table)
+    return command.run(parser, options, grid, show)
 
 
 if __name__ == "__main__":

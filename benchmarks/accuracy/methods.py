@@ -17,9 +17,9 @@ from rd_plugin import ReverseDistillation
 from rd_plugin.components.weights import find_weights, load_matched
 from rd_plugin.models.distillation import Distillation
 
-from .conditions import Evened
+from .perturbations import BrightnessNormalized
 
-__all__ = ["build", "evens_light", "find", "length"]
+__all__ = ["build", "find", "length", "normalizes_brightness"]
 
 _PEER = "anomalib."
 # torchvision's normalization, which all models here take.
@@ -55,18 +55,18 @@ def length(name: str, asked: dict[str, int]) -> dict[str, int]:
     return {"epochs": ReverseDistillation.default_max_epochs}
 
 
-def evens_light(name: str) -> bool:
-    """Return whether a model evens light by itself."""
-    return "light" in inspect.signature(find(name)).parameters
+def normalizes_brightness(name: str) -> bool:
+    """Return whether a model normalizes brightness by itself."""
+    return not {"brightness", "light"}.isdisjoint(inspect.signature(find(name)).parameters)
 
 
 def build(
     name: str,
     arguments: dict[str, Any],
     backbone: str,
-    pre_trained: bool | str,
+    pre_trained: str,
     image_size: int,
-    evened: Evened | None = None,
+    brightness: BrightnessNormalized | None = None,
 ) -> AnomalibModule:
     """Build a model.
 
@@ -77,22 +77,27 @@ def build(
         name: The model's name.
         arguments: More arguments of the model.
         backbone: timm's name of the teacher.
-        pre_trained: As in :class:`rd_plugin.ReverseDistillation`.
+        pre_trained: ``"true"``, ``"false"``, a package or a file, as in :class:`rd_plugin.ReverseDistillation`.
         image_size: Side that images are resized to, in pixels.
-        evened: Last step of the pre-processor, if light is to be evened.
+        brightness: Last step of the pre-processor, if any.
 
     Raises:
         ValueError: If a model of anomalib has a backbone that weights cannot be given to.
     """
     kind = find(name)
-    steps = [Resize((image_size, image_size), antialias=True), _NORMALIZE, *([] if evened is None else [evened])]
+    steps = [
+        Resize((image_size, image_size), antialias=True),
+        _NORMALIZE,
+        *([] if brightness is None else [brightness]),
+    ]
+    weights: bool | str = {"true": True, "false": False}.get(pre_trained, pre_trained)
     arguments = {
         "pre_processor": PreProcessor(transform=Compose(steps)),
         "visualizer": False,
         **arguments,
     }
     if issubclass(kind, Distillation):
-        return kind(**{"backbone": backbone, "pre_trained": pre_trained, "on_bad_data": "off", **arguments})
+        return kind(**{"backbone": backbone, "pre_trained": weights, "on_bad_data": "off", **arguments})
     accepted = inspect.signature(kind).parameters
     if "backbone" not in accepted:
         return kind(**arguments)
@@ -107,7 +112,7 @@ def build(
         msg = f"{name} has no frozen feature extractor that the teacher's weights could be given to."
         raise ValueError(msg)
     for extractor in frozen:
-        _load(extractor, backbone, pre_trained)
+        _load(extractor, backbone, weights)
     return model
 
 

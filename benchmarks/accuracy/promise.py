@@ -5,8 +5,8 @@
     python -m benchmarks.accuracy.promise table
 
 Two thirds of the good training images, drawn by the seed, and all good test images are not trained on. Of these, 100
-set the threshold in each of 200 random splits, and the others are judged: as they are, and under other light.
-Runs leave records in RECORDS (``--records``) and are not repeated.
+set the threshold in each of 200 random splits; the others are tested as they are, and under other light.
+Runs leave records and are not repeated.
 """
 
 import argparse
@@ -14,23 +14,19 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import pandas as pd
 import torch
-from anomalib.data.utils import ValSplitMode
-from lightning import seed_everything
 from torch import Tensor
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell, Machine
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown, varied
-from benchmarks.common.training import TEACHER, fit
-from rd_plugin import ReverseDistillation
+from benchmarks.common.grid import Cell, Machine, Row
+from benchmarks.common.tables import Figure, table, varied
 from rd_plugin.post_processor import false_alarm_threshold
 
 from .suites import BuildData, study_data
-from .thresholds import score
+from .thresholds import score, train_on_rest
 
-HELD_BACK = 2 / 3
+HELD_OUT = 2 / 3
 RATES = (0.01, 0.05, 0.1)
 SPLITS = 200
 SETTING = 100
@@ -42,7 +38,7 @@ LIGHT = {
 }
 
 
-def judge(scores: dict[str, Tensor], seed: int) -> dict[str, dict[str, dict[str, float]]]:
+def evaluate(scores: dict[str, Tensor], seed: int) -> list[Row]:
     """Return the share of splits in whose interval the rate lies, and the rates, for each rate and light.
 
     Args:
@@ -52,7 +48,7 @@ def judge(scores: dict[str, Tensor], seed: int) -> dict[str, dict[str, dict[str,
     generator = torch.Generator().manual_seed(seed)
     count = len(scores["as they are"])
     splits = [torch.randperm(count, generator=generator).split([SETTING, count - SETTING]) for _ in range(SPLITS)]
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: list[Row] = []
     for rate, (light, changed) in product(RATES, scores.items()):
         rates, inside = [], []
         for setting, others in splits:
@@ -60,30 +56,21 @@ def judge(scores: dict[str, Tensor], seed: int) -> dict[str, dict[str, dict[str,
             rates.append(float((changed[others] > threshold).double().mean()))
             inside.append(low - 1e-9 <= rates[-1] <= high + 1e-9)
         mean = sum(rates) / SPLITS
-        result = {"expected": expected, "low": low, "high": high, "rate": mean, "inside": sum(inside) / SPLITS}
-        found.setdefault(f"{rate:g}", {})[light] = result
+        row = {"expected": expected, "low": low, "high": high, "reached": mean, "inside": sum(inside) / SPLITS}
+        found.append({"rate": rate, "images": light, **row})
     return found
 
 
-def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
     """Train on a third of the good images, and judge the others in all splits."""
-    seed = settings["seed"]
-    seed_everything(seed, verbose=False)
-    datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
-    datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, HELD_BACK
-    datamodule.seed = seed
-    datamodule.prepare_data()
-    datamodule.setup()
-    model = ReverseDistillation(**TEACHER, visualizer=False, on_bad_data="off")
-    fit(model, datamodule, accelerator=machine.accelerator, max_steps=settings["steps"])
-    model = model.cpu()
+    model, datamodule = train_on_rest(settings, build_data, machine, HELD_OUT)
     scores = {}
     for light, change in LIGHT.items():
-        held_back, _ = score(model, datamodule.val_data, change)
+        held_out, _ = score(model, datamodule.val_data, change)
         test, defective = score(model, datamodule.test_data, change)
-        scores[light] = torch.cat([held_back, test[~defective]])
-    counts = {"trained": len(datamodule.train_data), "unseen": len(scores["as they are"])}
-    return {**counts, "rates": judge(scores, seed)}
+        scores[light] = torch.cat([held_out, test[~defective]])
+    counts = {"count_train": len(datamodule.train_data), "unseen": len(scores["as they are"])}
+    return [{**row, **counts} for row in evaluate(scores, settings["seed"])]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -97,19 +84,24 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return a Markdown table of records, seeds averaged."""
-    more = varied(records, "steps", "batch")
-    head = ["data", *more, "rate asked for, %", "of 100 new images", "light", "rate reached, %", "splits within, %"]
-    rows = []
-    for settings, runs in group(records, "data", *more).items():
-        for rate, lights in runs[0]["rates"].items():
-            for light, stated in lights.items():
-                same = [run["rates"][rate][light] for run in runs]
-                reached, inside = (100 * sum(run[name] for run in same) / len(same) for name in ("rate", "inside"))
-                interval = f"{100 * stated['low']:.0f} to {100 * stated['high']:.0f}"
-                rows.append([*settings, f"{100 * float(rate):g}", interval, light, f"{reached:.1f}", f"{inside:.0f}"])
-    return markdown(head, rows)
+    rows = rows.assign(
+        asked=[f"{100 * rate:g}" for rate in rows["rate"]],
+        interval=[f"{100 * low:.0f} to {100 * high:.0f}" for low, high in zip(rows["low"], rows["high"], strict=True)],
+    )
+    by = {
+        "data": "data",
+        **varied(rows, "steps", "batch"),
+        "rate asked for, %": "asked",
+        "of 100 new images": "interval",
+        "light": "images",
+    }
+    figures = {
+        "rate reached, %": Figure("reached", 1, 100, deviation=None),
+        "splits within, %": Figure("inside", 0, 100, deviation=None),
+    }
+    return table(rows, by, figures)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--steps", type=int, default=200, help="training steps (default: %(default)s)")
     add("--batch", type=int, default=16, help="images a step (default: %(default)s)")
     options = parser.parse_args(arguments)
-    return command.run(parser, options, grid, table)
+    return command.run(parser, options, grid, show)
 
 
 if __name__ == "__main__":

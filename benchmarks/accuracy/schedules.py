@@ -6,7 +6,7 @@
 
 The paper's recipe trains for 2,000 steps; every candidate, and the paper's recipe cut short, for 400 and less. A recipe
 is chosen on polycrystalline solar cells (``poly``) alone; monocrystalline ones and magnetic tiles only judge it. The
-frozen teacher's features are computed once and shared by all runs. Records in RECORDS (``--records``) are not repeated.
+frozen teacher's features are computed once and shared by all runs. Runs leave records and are not repeated.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from lightning import seed_everything
 from torch import Tensor, nn, optim
@@ -26,9 +27,8 @@ from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell, Machine
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown, spread
+from benchmarks.common.grid import Cell, Machine, Row
+from benchmarks.common.tables import Figure, table
 from benchmarks.common.training import TEACHER
 from rd_plugin import ReverseDistillation
 from rd_plugin.components import cosine_deviation
@@ -177,10 +177,10 @@ def train(recipe: Recipe, steps: int, seed: int, features: Path, device: str) ->
     return auroc(copy.deepcopy(final), test_scales, content["test_labels"])
 
 
-def compute(settings: dict[str, Any], features: Path, machine: Machine) -> dict[str, Any]:
+def compute(settings: dict[str, Any], features: Path, machine: Machine) -> list[Row]:
     """Run one training."""
-    recipe = Recipe(**settings["recipe"])
-    return {"image_AUROC": train(recipe, settings["steps"], settings["seed"], features, machine.device)}
+    recipe = RECIPES[settings["name"]]
+    return [{"image_AUROC": train(recipe, settings["steps"], settings["seed"], features, machine.device)}]
 
 
 def lengths(name: str, asked: list[int]) -> list[int]:
@@ -194,7 +194,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     cells = []
     for seed, data, (name, recipe) in product(options.seeds, options.what, RECIPES.items()):
         for steps in lengths(name, options.steps):
-            settings = {"data": data, "recipe": asdict(recipe), "name": name, "steps": steps, "seed": seed}
+            settings = {"data": data, "name": name, "steps": steps, "seed": seed, **asdict(recipe)}
             work = partial(compute, settings, features_file(options.records, data), machine)
             cells.append(Cell(settings, f"{data}/{name}/{steps}/{seed}", work))
     return cells
@@ -214,17 +214,17 @@ def features_file(records: Path, data: str) -> Path:
     return records / f"{data}_features.pt"
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return a Markdown table: a row for each recipe and length, a column for each data set."""
-    found = group(records, "name", "steps", "data")
-    columns = [data for data in DATA if any(key[2] == data for key in found)]
-    rows = []
-    for name, steps in product(RECIPES, sorted({key[1] for key in found}, reverse=True)):
-        runs = [[run["image_AUROC"] for run in found.get((name, steps, data), [])] for data in columns]
-        if any(runs):
-            cells = [spread(values, digits=2, percent=True, population=True) if values else "" for values in runs]
-            rows.append([name, steps, *cells])
-    return markdown(["recipe", "steps", *columns], rows)
+    rows = rows.sort_values(["name", "steps"], key=_order, kind="stable")
+    columns = [data for data in DATA if (rows["data"] == data).any()]
+    figures = {"": Figure("image_AUROC", 2, 100, deviation=0)}
+    return table(rows, {"recipe": "name", "steps": "steps"}, figures, "data", columns)
+
+
+def _order(column: pd.Series) -> pd.Series:
+    """Recipes in their order, the longest training of each first."""
+    return column.map([*RECIPES].index) if column.name == "name" else -column
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -235,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--steps", type=int, nargs="+", default=[400, 200])
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args(arguments)
-    return command.run(parser, options, prepare, table)
+    return command.run(parser, options, prepare, show)
 
 
 if __name__ == "__main__":

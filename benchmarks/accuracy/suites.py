@@ -84,7 +84,7 @@ def study_data(name: str, root: Path | None) -> BuildData:
     return partial(MVTec, root, "magnetic_tile", val_split_mode=ValSplitMode.NONE)
 
 
-def variants(suite: str, backbones: dict[str, bool | str]) -> list[dict[str, Any]]:
+def variants(suite: str, backbones: dict[str, str]) -> list[dict[str, Any]]:
     """Return the settings of a cell that a suite varies, over those that the user gives; arguments are added to his.
 
     Args:

@@ -4,10 +4,10 @@
     python -m benchmarks.accuracy.thresholds solar|tiles [--root ROOT] [--seeds 0 1 2] [--steps 300] [--batch 8]
     python -m benchmarks.accuracy.thresholds table
 
-A fifth of the training images, drawn by the seed, is held back and not trained on. From their scores come thresholds
+A fifth of the training images, drawn by the seed, is held out and not trained on. From their scores come thresholds
 for several false-alarm rates; from those of anomalib's synthetic anomalies on half of them the threshold of best F1.
 The F1 threshold that has seen defects is set on one half of the test images, in 20 random halvings; every threshold is
-judged on the other halves. Runs leave records in RECORDS (``--records``) and are not repeated.
+judged on the other halves. Runs leave records and are not repeated.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+import pandas as pd
 import torch
 from anomalib.data import AnomalibDataModule, AnomalibDataset
 from anomalib.data.utils import ValSplitMode
@@ -27,9 +28,8 @@ from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell, Machine
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown, spread, varied
+from benchmarks.common.grid import Cell, Machine, Row
+from benchmarks.common.tables import Figure, table, varied
 from benchmarks.common.training import TEACHER, fit
 from rd_plugin import ReverseDistillation
 from rd_plugin.models.distillation import Distillation
@@ -37,7 +37,7 @@ from rd_plugin.post_processor import false_alarm_threshold
 
 from .suites import BuildData, study_data
 
-HELD_BACK = 0.2
+HELD_OUT = 0.2
 RATES = (0.01, 0.02, 0.05, 0.1)
 HALVINGS = 20
 
@@ -81,43 +81,58 @@ def halvings(labels: Tensor, seed: int) -> list[Tensor]:
     return halves
 
 
-def evaluate(model: Distillation, datamodule: AnomalibDataModule, seed: int) -> dict[str, Any]:
-    """Set all thresholds, and return what each of them calls anomalous on the halves that judge them."""
+def evaluate(model: Distillation, datamodule: AnomalibDataModule, seed: int) -> list[Row]:
+    """Set all thresholds, and return what each of them calls anomalous on the halves that evaluate it."""
     good, _ = score(model, datamodule.val_data)
     synthetic = best_f1(*score(model, SyntheticAnomalyDataset.from_dataset(datamodule.val_data)))
     scores, labels = score(model, datamodule.test_data)
     halves = halvings(labels, seed)
     thresholds: dict[str, list[float]] = {}
-    rates: dict[str, dict[str, Any]] = {}
+    stated: dict[str, Row] = {}
     for rate in RATES:
-        threshold, expected, _ = false_alarm_threshold(good, rate)
+        threshold, expected, (low, high) = false_alarm_threshold(good, rate)
         thresholds[f"rate {rate:g}"] = [float(threshold)] * HALVINGS
-        rates[f"rate {rate:g}"] = {"expected": expected}
+        stated[f"rate {rate:g}"] = {"expected": expected, "low": low, "high": high}
     thresholds["F1, synthetic anomalies"] = [synthetic] * HALVINGS
     thresholds["F1, defects"] = [best_f1(scores[half], labels[half]) for half in halves]
-    reached = {}
+    counts = {"held_out": len(good), "test_good": int((~labels).sum()), "test_defective": int(labels.sum())}
+    common = {**counts, "image_AUROC": float(binary_auroc(scores, labels))}
+    rows = []
     for name, values in thresholds.items():
-        judged = [(scores[~half] > value, labels[~half].bool()) for half, value in zip(halves, values, strict=True)]
-        reached[name] = {
-            "false_alarms": [float(called[~defect].float().mean()) for called, defect in judged],
-            "detections": [float(called[defect].float().mean()) for called, defect in judged],
+        called = [(scores[~half] > value, labels[~half].bool()) for half, value in zip(halves, values, strict=True)]
+        reached = {
+            "false_alarms": [float(anomalous[~defect].float().mean()) for anomalous, defect in called],
+            "detections": [float(anomalous[defect].float().mean()) for anomalous, defect in called],
         }
-    counts = {"held_back": len(good), "test_good": int((~labels).sum()), "test_defective": int(labels.sum())}
-    return {**counts, "image_AUROC": float(binary_auroc(scores, labels)), "rates": rates, "reached": reached}
+        rows.append({"threshold": name, **reached, **stated.get(name, {}), **common})
+    return rows
 
 
-def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> dict[str, Any]:
-    """Train on four fifths of the images, and set and judge all thresholds."""
-    seed = settings["seed"]
-    seed_everything(seed, verbose=False)
+def train_on_rest(
+    settings: dict[str, Any], build_data: BuildData, machine: Machine, held_out: float
+) -> tuple[Distillation, AnomalibDataModule]:
+    """Train on what is left of the training images, and return the model and the data.
+
+    Args:
+        settings: The cell's: seed, batch and steps.
+        build_data: What builds the data.
+        machine: What it runs on.
+        held_out: Share of the training images that become the validation set, drawn by the seed.
+    """
+    seed_everything(settings["seed"], verbose=False)
     datamodule = build_data(train_batch_size=settings["batch"], eval_batch_size=16, num_workers=machine.workers)
-    datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, HELD_BACK
-    datamodule.seed = seed
+    datamodule.val_split_mode, datamodule.val_split_ratio = ValSplitMode.FROM_TRAIN, held_out
+    datamodule.seed = settings["seed"]
     datamodule.prepare_data()
     datamodule.setup()
     model = ReverseDistillation(**TEACHER, visualizer=False, on_bad_data="off")
     fit(model, datamodule, accelerator=machine.accelerator, max_steps=settings["steps"])
-    return evaluate(model.cpu(), datamodule, seed)
+    return model.cpu(), datamodule
+
+
+def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
+    """Train on four fifths of the images, and set and evaluate all thresholds."""
+    return evaluate(*train_on_rest(settings, build_data, machine, HELD_OUT), settings["seed"])
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -132,34 +147,24 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return a Markdown table of records: mean and standard deviation over seeds and halves."""
-    more = varied(records, "steps", "batch")
-    head = [
-        "data",
-        *more,
-        "good images held back",
-        "seeds",
-        "threshold from",
-        "false alarms expected, %",
-        "of 100 new images",
-    ]
-    rows = []
-    for settings, runs in group(records, "data", *more).items():
-        first = runs[0]
-        for name in first["reached"]:
-            expected = interval = ""
-            if rate := first["rates"].get(name):
-                expected = f"{100 * rate['expected']:.1f}"
-                # It comes from the number of images alone.
-                *_, (low, high) = false_alarm_threshold(torch.arange(first["held_back"]), float(name.split()[1]))
-                interval = f"{100 * low:.0f} to {100 * high:.0f}"
-            reached = [
-                spread([value for run in runs for value in run["reached"][name][kind]], digits=1, percent=True)
-                for kind in ("false_alarms", "detections")
-            ]
-            rows.append([*settings, first["held_back"], len(runs), name, expected, interval, *reached])
-    return markdown([*head, "false alarms, %", "detections, %"], rows)
+    more = varied(rows, "steps", "batch")
+    rows = rows.assign(
+        seeds=rows.groupby(["data", *more])["seed"].transform("nunique"),
+        interval=[
+            "" if pd.isna(low) else f"{100 * low:.0f} to {100 * high:.0f}"
+            for low, high in zip(rows["low"], rows["high"], strict=True)
+        ],
+    ).explode(["false_alarms", "detections"])
+    by = {"data": "data", **more, "good images held out": "held_out", "seeds": "seeds", "threshold from": "threshold"}
+    figures = {
+        "false alarms expected, %": Figure("expected", 1, 100, deviation=None),
+        "of 100 new images": Figure("interval"),
+        "false alarms, %": Figure("false_alarms", 1, 100),
+        "detections, %": Figure("detections", 1, 100),
+    }
+    return table(rows, by, figures)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -171,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--steps", type=int, default=300, help="training steps (default: %(default)s)")
     add("--batch", type=int, default=8, help="images a step (default: %(default)s)")
     options = parser.parse_args(arguments)
-    return command.run(parser, options, grid, table)
+    return command.run(parser, options, grid, show)
 
 
 if __name__ == "__main__":

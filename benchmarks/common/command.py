@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from . import grid
-from .records import RESULTS, Record, read
+from .records import RESULTS, done, read
 
-__all__ = ["add_training_options", "build_parser", "machine", "run"]
+__all__ = ["add_training_options", "build_parser", "machine", "records_file", "run"]
 
 
 def build_parser(
@@ -20,7 +21,7 @@ def build_parser(
     """Return a parser with the options of everything that leaves records.
 
     Args:
-        module: What is run: ``python -m MODULE``; its last name is the folder of its records.
+        module: What is run: ``python -m MODULE``; its last name is that of its records' file.
         description: Its documentation.
         what: What can be asked for, besides ``table``.
         device: Device unless one is asked for; without one a GPU if there is any.
@@ -36,12 +37,8 @@ def build_parser(
     add("--threads", type=int, help=f"of torch in a cell (default: {torch.get_num_threads()}, shared by all jobs)")
     add("--only", nargs="+", metavar="PATTERN", help="cells whose name or a part of it is like this, with wildcards")
     add("--retry", choices=["failed", "all"], nargs="?", const="failed", help="run failed cells again, or all")
-    add(
-        "--records",
-        type=Path,
-        default=RESULTS / module.rpartition(".")[2],
-        help="folder of the records (default: %(default)s)",
-    )
+    add("--records", type=Path, default=RESULTS, help="folder of the records (default: %(default)s)")
+    parser.set_defaults(suite=module.rpartition(".")[2])
     return parser
 
 
@@ -59,11 +56,16 @@ def machine(options: argparse.Namespace) -> grid.Machine:
     return grid.Machine(options.device, threads, getattr(options, "workers", 0))
 
 
+def records_file(options: argparse.Namespace) -> Path:
+    """Return the file of a suite's records."""
+    return options.records / f"{options.suite}.parquet"
+
+
 def run(
     parser: argparse.ArgumentParser,
     options: argparse.Namespace,
     build: Callable[[argparse.Namespace], list[grid.Cell]],
-    show: Callable[[list[Record]], str],
+    show: Callable[[pd.DataFrame], str],
 ) -> int:
     """Run a grid, or ``table`` alone, and print the table of its records; return 1 if a cell has failed.
 
@@ -71,17 +73,20 @@ def run(
         parser: Ends the program with one line if ``build`` raises a ``ValueError``.
         options: What was asked for.
         build: Makes the cells.
-        show: Makes a text of records.
+        show: Makes a text of the rows of runs that have not failed.
     """
+    file = records_file(options)
     if "table" in options.what:
-        print(show(read(options.records)))
+        rows = done(read(file))
+        print("No records yet." if rows.empty else show(rows))
         return 0
     try:
         cells = grid.select(build(options), options.only)
     except ValueError as error:
         parser.error(str(error))
-    records = grid.run(cells, options.records, machine(options), options.retry, getattr(options, "jobs", 1))
-    failed = sum(record.failed for record in records)
-    print(f"{len(cells) - failed} of {len(cells)} cells done, {failed} failed: {options.records}")
-    print(show(records))
+    rows = grid.run(cells, file, machine(options), options.retry, getattr(options, "jobs", 1))
+    failed = int(rows["failure"].notna().sum())
+    print(f"{len(cells) - failed} of {len(cells)} cells done, {failed} failed: {file}")
+    if failed < len(cells):
+        print(show(done(rows)))
     return int(failed > 0)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A grid of cells: each leaves a record as soon as it is done, and is not run again.
+"""A grid of cells: each leaves rows in the suite's file as soon as it is done, and is not run again.
 
 A cell that fails leaves its message, and the others go on. With other settings it is another cell.
 """
 
 import gc
+import json
 import logging
 import platform
-import re
+import shutil
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,14 +19,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from tqdm import tqdm
 
 from rd_plugin.provenance import installed_versions, now
 
-from .records import Record, digest, key, read, write
+from . import records
 
-__all__ = ["Cell", "Machine", "run", "select"]
+__all__ = ["Cell", "Machine", "Row", "run", "select"]
+
+# What was measured of one thing: numbers, texts, arrays of one dimension.
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,22 +63,14 @@ class Cell:
     """One run.
 
     Args:
-        settings: All that its figures hang on, as JSON knows it.
+        settings: All that its figures depend on.
         name: What people call it: parts with a slash between them.
-        compute: Does it, and returns what was measured, as JSON knows it, and arrays to be kept beside it.
-        file: Where in a folder its record stands; a digest of the settings and the suffix are added. By default
-            it is made from the name.
+        compute: Does it, and returns a row for each thing that was measured.
     """
 
     settings: dict[str, Any]
     name: str
-    compute: Callable[[], dict[str, Any]]
-    file: str = ""
-
-    def path(self, folder: Path) -> Path:
-        """Return the file that a new record is written to: other settings, another file."""
-        file = self.file or re.sub(r"[^\w.]+", "_", self.name)
-        return folder / f"{file}_{digest(self.settings)}.json"
+    compute: Callable[[], list[Row]]
 
 
 def select(cells: list[Cell], only: list[str] | None) -> list[Cell]:
@@ -93,73 +91,81 @@ def select(cells: list[Cell], only: list[str] | None) -> list[Cell]:
     return [cell for cell in cells if cell in chosen]
 
 
-def run_cell(cell: Cell, file: Path, machine: Machine) -> Record:
-    """Run a cell, and leave its record: what it measured, or what it failed by."""
+def commit() -> str | None:
+    """Return the checkout's commit, with ``-dirty`` behind it if files have changed; ``None`` outside a checkout."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "describe", "--always", "--dirty", "--exclude=*"]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60)
+    return found.stdout.strip() or None
+
+
+def run_cell(cell: Cell, file: Path, machine: Machine) -> list[Row]:
+    """Run a cell, and write its rows: what it measured, or what it failed by."""
     torch.set_num_threads(machine.threads)
     with warnings.catch_warnings():
         # What each of many trainings says would hide the progress bar.
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:
-            content = cell.compute()
+            rows = cell.compute()
         except Exception as error:  # whatever a model, its data or the device raises: the others can still be run
-            content = {"failure": {"type": type(error).__name__, "text": str(error)}}
+            rows = [{"failure": f"{type(error).__name__}: {error}"}]
         finally:
             logging.disable(logging.NOTSET)
-    about = {**machine.hardware(), "versions": installed_versions(), "date": now()}
-    record = write(file, {"settings": cell.settings, **content, **about})
+    about = {"versions": json.dumps(installed_versions()), "commit": commit(), "date": now()}
+    rows = [{"failure": None, **row, **machine.hardware(), **about} for row in rows]
+    records.write(file, cell.settings, rows)
     gc.collect()
     if machine.device == "cuda":
         torch.cuda.empty_cache()
-    return record
+    return rows
 
 
-def run(cells: list[Cell], folder: Path, machine: Machine, retry: str | None = None, jobs: int = 1) -> list[Record]:
+def run(cells: list[Cell], file: Path, machine: Machine, retry: str | None = None, jobs: int = 1) -> pd.DataFrame:
     """Run what has no record yet.
 
     Args:
         cells: The grid.
-        folder: Folder of the records.
+        file: The suite's file.
         machine: What it runs on.
         retry: ``"failed"`` to run failed cells again, ``"all"`` to run all again.
         jobs: Cells that run at a time, each in a process of its own if there are several.
 
     Returns:
-        The records of all cells, in the order of the grid.
+        The rows of all cells, in the order of the grid.
     """
-    known = {key(record.settings): record for record in read(folder)}
+    kept = records.read(file)
     waiting = []
     for cell in cells:
-        record = known.get(key(cell.settings))
-        if record is None or retry == "all" or (retry == "failed" and record.failed):
-            waiting.append((cell, record.file if record else cell.path(folder)))
-    done = len(cells) - len(waiting)
-    with tqdm(initial=done, total=len(cells), unit="cell", dynamic_ncols=True) as bar:
-        for cell, record in _records(waiting, machine, jobs, bar):
-            known[key(cell.settings)] = record
-            bar.write(f"{cell.name}: {_summary(record)}")
+        rows = records.find(kept, cell.settings)
+        if rows.empty or retry == "all" or (retry == "failed" and rows["failure"].notna().any()):
+            waiting.append(cell)
+    with tqdm(initial=len(cells) - len(waiting), total=len(cells), unit="cell", dynamic_ncols=True) as bar:
+        for cell, new in _run(waiting, file, machine, jobs, bar):
+            bar.write(f"{cell.name}: {_summary(new)}")
             bar.update()
-    return [known[key(cell.settings)] for cell in cells]
+    kept = records.read(file)
+    return pd.concat([records.find(kept, cell.settings) for cell in cells], ignore_index=True)
 
 
-def _records(waiting: list[tuple[Cell, Path]], machine: Machine, jobs: int, bar: tqdm) -> Iterator[tuple[Cell, Record]]:
-    """Run cells, and give each one's record as soon as it is there."""
+def _run(waiting: list[Cell], file: Path, machine: Machine, jobs: int, bar: tqdm) -> Iterator[tuple[Cell, list[Row]]]:
+    """Run cells, and give each one's rows as soon as they are there."""
     if jobs == 1:
-        for cell, file in waiting:
+        for cell in waiting:
             bar.set_description(cell.name)
             yield cell, run_cell(cell, file, machine)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run_cell, cell, file, machine): cell for cell, file in waiting}
+        futures = {pool.submit(run_cell, cell, file, machine): cell for cell in waiting}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
 
-def _summary(record: Record) -> str:
-    """What a record says, in a line: its failure, or figures of its last map or table row."""
-    if record.failed:
-        return "{type}: {text}".format(**record.content["failure"])
-    figures = record.content.get("figures", record.content)
-    if all(isinstance(value, dict) for value in figures.values()):
-        figures = next(reversed(figures.values()))
-    return ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if isinstance(value, float)) or "done"
+def _summary(rows: list[Row]) -> str:
+    """What a run has left, in a line: its failure, or the figures of its last row."""
+    row = rows[-1]
+    if row["failure"]:
+        return str(row["failure"])
+    return ", ".join(f"{name} {value:.3f}" for name, value in row.items() if isinstance(value, float)) or "done"

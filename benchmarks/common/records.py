@@ -1,78 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records: one JSON file a run, which holds the run's settings and is found again by them, whatever its name."""
+"""Records: one Parquet file a suite, with a row for each thing that a run measured.
 
-import hashlib
+A row holds the run's settings, what was measured, and where: device, versions, commit, date. A run is found again by
+its settings. A setting that is missing is ``None``, so that a new one with that default leaves earlier records valid.
+"""
+
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
 
 from rd_plugin.storage import atomic_file
 
-__all__ = ["RESULTS", "Record", "digest", "key", "read", "write"]
+__all__ = ["RESULTS", "done", "find", "key", "plain", "read", "write"]
 
 # Where records are kept unless another folder is asked for.
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def key(settings: dict[str, Any]) -> str:
-    """Return settings as one text, the same for the same settings in whatever order."""
-    return json.dumps(settings, sort_keys=True)
+def plain(value: Any) -> Any:
+    """Return a setting as a column keeps it: mappings and lists as JSON, all else as it is."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list | tuple) else value
 
 
-def digest(settings: dict[str, Any]) -> str:
-    """Return ten hexadecimal digits that tell settings apart in a file name."""
-    return hashlib.sha256(key(settings).encode()).hexdigest()[:10]
+def key(settings: Mapping[str, Any], names: Iterable[str]) -> tuple[Any, ...]:
+    """Return the values of some settings, by which a run is found; NaN stands for ``None``."""
+    values = (plain(settings.get(name)) for name in names)
+    return tuple(None if value is None or value != value else value for value in values)  # NaN
 
 
-@dataclass(frozen=True)
-class Record:
-    """What a run has left.
+def read(file: Path) -> pd.DataFrame:
+    """Return all rows of a file in the order in which they were measured; without a file an empty frame."""
+    return pq.read_table(file).to_pandas(integer_object_nulls=True) if file.exists() else pd.DataFrame()
+
+
+def find(frame: pd.DataFrame, settings: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the rows of a run."""
+    columns = [name for name in settings if name in frame]
+    missing = any(settings[name] is not None for name in settings if name not in frame)
+    wanted = key(settings, columns)
+    if missing or not columns:
+        return frame[:0]
+    rows = zip(*(frame[name] for name in columns), strict=True)
+    return frame[[key(dict(zip(columns, row, strict=True)), columns) == wanted for row in rows]]
+
+
+def done(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of runs that have not failed."""
+    return frame[frame["failure"].isna()].reset_index(drop=True) if "failure" in frame else frame
+
+
+def write(file: Path, settings: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Add the rows of a run, in place of those that have the same settings; the file is whole at any time.
 
     Args:
-        file: The JSON file; arrays stand beside it.
-        content: What it says: ``settings``, and ``failure`` or what was measured.
+        file: The Parquet file.
+        settings: The run's settings, which become columns of each row.
+        rows: What was measured: numbers, texts, arrays of one dimension.
     """
-
-    file: Path
-    content: dict[str, Any]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What the run was made of."""
-        return self.content["settings"]
-
-    @property
-    def failed(self) -> bool:
-        """Whether there is a message in place of figures."""
-        return "failure" in self.content
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays beside the record, if there are any."""
-        file = self.file.with_suffix(".npz")
-        if not file.exists():
-            return {}
-        with np.load(file) as arrays:
-            return dict(arrays)
-
-
-def read(folder: Path) -> list[Record]:
-    """Return all records of a folder and of those in it: oldest first; those without a date by name, before others."""
-    records = [Record(file, json.loads(file.read_text())) for file in sorted(folder.rglob("*.json"))]
-    return sorted(records, key=lambda record: record.content.get("date", ""))
-
-
-def write(file: Path, content: dict[str, Any]) -> Record:
-    """Write a record, whole or not at all; arrays in its content go to a file beside it."""
-    arrays = {name: value for name, value in content.items() if isinstance(value, np.ndarray)}
-    record = Record(file, {name: value for name, value in content.items() if name not in arrays})
+    whole = [{**{name: plain(value) for name, value in settings.items()}, **row} for row in rows]
+    names = dict.fromkeys(name for row in whole for name in row)
+    new = pa.table({name: [row.get(name) for row in whole] for name in names})
     file.parent.mkdir(parents=True, exist_ok=True)
-    if arrays:
-        # Before the record, which says that the run is done.
-        with atomic_file(file.with_suffix(".npz")) as partial, partial.open("wb") as stream:
-            np.savez_compressed(stream, **arrays)
-    with atomic_file(file) as partial:
-        partial.write_text(json.dumps(record.content, indent=1))
-    return record
+    # Several processes may share a file.
+    with FileLock(file.with_suffix(".lock")):
+        if file.exists():
+            frame = read(file)
+            others = pa.array(~frame.index.isin(find(frame, settings).index))
+            new = pa.concat_tables([pq.read_table(file).filter(others), new], promote_options="permissive")
+        with atomic_file(file) as partial:
+            pq.write_table(new, partial, compression="zstd")

@@ -8,8 +8,8 @@ Same architecture, image size, batch and threads. anomalib builds the bottleneck
 its blocks as the paper's authors do; rows that say "narrow embedding" compare with ours made so, the others with ours
 as it is. Each side runs in a process of its own, set up as its package sets up a run, and the two take turns, so that a
 slow moment of the machine meets both. A figure is
-the median of the turns; a ratio above 1 is in our favour. Every comparison leaves a record, and is repeated only if
-the package, torch or the machine has changed, or with ``--retry all``.
+the median of the turns; a ratio above 1 is in our favour. Every comparison leaves a record, and is repeated only with
+another torch or machine, or with ``--retry all``; its commit is in the record.
 """
 
 import argparse
@@ -21,28 +21,34 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+import pandas as pd
 from anomalib.deploy import CompressionType
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell, Machine
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown
+from benchmarks.common.grid import Cell, Machine, Row
+from benchmarks.common.tables import Figure, table
 
 from .deployed import latency, weight_size
 from .sides import SIDE, anomaly_map, build_model, inference, map_difference, training_step
-from .timing import CIRCUMSTANCES, circumstances, describe
+from .timing import circumstances, each_machine
 from .worker import work
 
 # What a comparison is called, what its figures hang on, and what measures it.
-Comparison = tuple[str, dict[str, Any], Callable[[], dict[str, Any]]]
+Comparison = tuple[str, dict[str, Any], Callable[[], list[Row]]]
 Task = Callable[..., Callable[[], None]]
 
 
-def _row(unit: str, ours: float, theirs: float, ratio: float | None = None) -> dict[str, Any]:
-    return {"unit": unit, "ours": ours, "theirs": theirs, "ratio": theirs / ours if ratio is None else ratio}
+def _row(name: str, unit: str, ours: float, theirs: float, ratio: float | None = None) -> Row:
+    return {
+        "row": name,
+        "unit": unit,
+        "ours": ours,
+        "theirs": theirs,
+        "ratio": theirs / ours if ratio is None else ratio,
+    }
 
 
-def compare(what: str, task: Task, turns: int, repeats: int, how: dict[str, Any], machine: Machine) -> dict[str, Any]:
+def compare(what: str, task: Task, turns: int, repeats: int, how: dict[str, Any], machine: Machine) -> list[Row]:
     """Let both sides take turns at a task; return a row for time and one for peak memory."""
     context = multiprocessing.get_context("spawn")
     sides: dict[str, tuple[Any, Connection]] = {}
@@ -65,20 +71,20 @@ def compare(what: str, task: Task, turns: int, repeats: int, how: dict[str, Any]
         process.join()
     medians = {side: 1000 * statistics.median(values) for side, values in times.items()}
     ratio = statistics.median(theirs / ours for ours, theirs in zip(times["ours"], times["theirs"], strict=True))
-    return {"figures": {what: _row("ms", **medians, ratio=ratio), f"{what}: peak memory": _row("MiB", **memory)}}
+    return [_row(what, "ms", **medians, ratio=ratio), _row(f"{what}: peak memory", "MiB", **memory)]
 
 
-def compare_times(what: str, *arguments: Any) -> dict[str, Any]:
+def compare_times(*arguments: Any) -> list[Row]:
     """Compare as :func:`compare` does, without the memory."""
-    return {"figures": {what: compare(what, *arguments)["figures"][what]}}
+    return compare(*arguments)[:1]
 
 
-def compare_maps(*arguments: Any) -> dict[str, Any]:
+def compare_maps(*arguments: Any) -> list[Row]:
     """Compare times, and say by how much the maps differ."""
-    return {**compare_times(*arguments), "map_difference": map_difference()}
+    return [{**row, "map_difference": map_difference()} for row in compare_times(*arguments)]
 
 
-def sizes(backbone: str, name: str, *, narrow: bool) -> dict[str, Any]:
+def sizes(backbone: str, name: str, *, narrow: bool) -> list[Row]:
     """Size of the weights that a checkpoint holds, and of an OpenVINO export in float32, both files together."""
     weights, exported = {}, {}
     for side in ("ours", "theirs"):
@@ -87,14 +93,13 @@ def sizes(backbone: str, name: str, *, narrow: bool) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             path = model.to_openvino(folder, input_size=(SIDE, SIDE), onnx_kwargs={"verbose": False})
             exported[side] = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 2**10
-    rows = {
-        f"weights in a checkpoint, {name}": _row("MiB", **weights),
-        f"OpenVINO export, {name}": _row("KiB", **exported),
-    }
-    return {"figures": rows}
+    return [
+        _row(f"weights in a checkpoint, {name}", "MiB", **weights),
+        _row(f"OpenVINO export, {name}", "KiB", **exported),
+    ]
 
 
-def exports(turns: int) -> dict[str, Any]:
+def exports(turns: int) -> list[Row]:
     """Latency of OpenVINO exports, one image, all in one process and in turn."""
     int8 = CompressionType.INT8_PTQ
     models = {
@@ -105,8 +110,7 @@ def exports(turns: int) -> dict[str, Any]:
     }
     medians = latency(models, SIDE, turns)
     base = medians.pop("theirs")
-    rows = {f"OpenVINO {name} (theirs: float32, resnet18)": _row("ms", ours, base) for name, ours in medians.items()}
-    return {"figures": rows}
+    return [_row(f"OpenVINO {name} (theirs: float32, resnet18)", "ms", ours, base) for name, ours in medians.items()]
 
 
 def training_comparisons(machine: Machine, turns: int, *, quick: bool) -> Iterator[Comparison]:
@@ -156,32 +160,24 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     ]
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return Markdown tables: a row for each comparison."""
-    texts = []
-    for (_, *where), contents in group(records, "turns", *CIRCUMSTANCES).items():
-        rows = [
-            [what, f"{row['ours']:.1f}", f"{row['theirs']:.1f}", row["unit"], f"{row['ratio']:.2f}"]
-            for content in contents
-            for what, row in content["figures"].items()
-        ]
-        differences = [
-            f"Maps differ by {content['map_difference']:.1e} at most."
-            for content in contents
-            if "map_difference" in content
-        ]
-        texts += [
-            markdown(["what", "ours", "theirs", "unit", "ratio"], rows),
-            " ".join([*differences, describe(*where)]),
-        ]
-    return "\n\n".join(texts)
+
+    def draw(found: pd.DataFrame) -> str:
+        columns = {"ours": 1, "theirs": 1, "unit": 0, "ratio": 2}
+        figures = {name: Figure(name, digits, deviation=None) for name, digits in columns.items()}
+        text = table(found, {"what": "row"}, figures)
+        differences = found["map_difference"].dropna() if "map_difference" in found else []
+        return text + "".join(f"\n\nMaps differ by {difference:.1e} at most." for difference in differences)
+
+    return each_machine(rows, draw, "turns")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if something could not be measured."""
     parser = command.build_parser("benchmarks.speed", __doc__, device="cpu")
     parser.add_argument("--quick", action="store_true", help="fewer turns, and no wide network on a CPU")
-    return command.run(parser, parser.parse_args(arguments), grid, table)
+    return command.run(parser, parser.parse_args(arguments), grid, show)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import time
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import torch
 from anomalib.data import ImageBatch, ImageItem
 from anomalib.deploy import CompressionType
@@ -20,15 +21,14 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown
+from benchmarks.common.grid import Cell, Row
+from benchmarks.common.tables import Figure, table
 from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.distillation.feature_cache import FeatureCacheType
 
 from .deployed import give_range, latency, weight_size
-from .timing import CIRCUMSTANCES, circumstances, describe
+from .timing import circumstances, each_machine
 
 SIDE = 256
 VARIANTS: dict[str, tuple[type[Distillation], dict[str, Any]]] = {
@@ -95,7 +95,7 @@ def _images(batch: int) -> DataLoader:
     return DataLoader(items, batch, collate_fn=ImageBatch.collate)
 
 
-def training(backbone: str, batch: int, turns: int) -> dict[str, Any]:
+def training(backbone: str, batch: int, turns: int) -> list[Row]:
     """Return milliseconds of a training step, through Lightning, by column and variant."""
     models = {(name, cache): build(name, backbone, cache) for name in VARIANTS for cache in CACHES}
     loader = _images(batch)
@@ -103,13 +103,15 @@ def training(backbone: str, batch: int, turns: int) -> dict[str, Any]:
     for _ in range(turns):
         for name, model in models.items():
             _fit(model, loader, 1 + STEPS, times[name])
-    columns = {
-        f"training step of {batch}, ms, {how}": {
-            name: 1000 * statistics.median(times[name, cache].seconds) for name in VARIANTS
+    return [
+        {
+            "column": f"training step of {batch}, ms, {how}",
+            "variant": name,
+            "value": 1000 * statistics.median(times[name, cache].seconds),
         }
         for cache, how in CACHES.items()
-    }
-    return {"figures": columns}
+        for name in VARIANTS
+    ]
 
 
 def deployed(backbone: str, batch: int) -> dict[str, Distillation]:
@@ -120,17 +122,20 @@ def deployed(backbone: str, batch: int) -> dict[str, Distillation]:
     return models
 
 
-def latencies(backbone: str, batch: int, compression: str | None, turns: int) -> dict[str, Any]:
+def latencies(backbone: str, batch: int, compression: str | None, turns: int) -> list[Row]:
     """Return milliseconds an image of the OpenVINO exports."""
     kind = CompressionType[compression] if compression else None
     models = {name: (model, kind) for name, model in deployed(backbone, batch).items()}
-    return {"figures": {f"OpenVINO {compression or 'float32'}, ms": latency(models, SIDE, turns)}}
+    column = f"OpenVINO {compression or 'float32'}, ms"
+    return [{"column": column, "variant": name, "value": ms} for name, ms in latency(models, SIDE, turns).items()]
 
 
-def weights(backbone: str, batch: int) -> dict[str, Any]:
+def weights(backbone: str, batch: int) -> list[Row]:
     """Return MiB of the weights."""
-    sizes = {name: weight_size(model) for name, model in deployed(backbone, batch).items()}
-    return {"figures": {"weights in a checkpoint, MiB": sizes}}
+    return [
+        {"column": "weights in a checkpoint, MiB", "variant": name, "value": weight_size(model)}
+        for name, model in deployed(backbone, batch).items()
+    ]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -146,17 +151,16 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     return [Cell({"what": name, **about}, name, work) for name, work in works.items()]
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return Markdown tables: a row for each variant, a column for what is measured."""
-    texts = []
-    for (backbone, _, _, *where), contents in group(records, "backbone", "batch", "turns", *CIRCUMSTANCES).items():
-        columns = {name: values for content in contents for name, values in content["figures"].items()}
-        rows = [
-            [name, *(f"{values[name]:.1f}" if name in values else "" for values in columns.values())]
-            for name in VARIANTS
-        ]
-        texts += [markdown([backbone, *columns], rows), describe(*where)]
-    return "\n\n".join(texts)
+    rows = rows.sort_values("variant", key=lambda names: names.map([*VARIANTS].index), kind="stable")
+    columns = list(dict.fromkeys(rows.sort_index()["column"]))
+
+    def draw(found: pd.DataFrame) -> str:
+        figures = {"": Figure("value", 1, deviation=None)}
+        return table(found, {found["backbone"].iloc[0]: "variant"}, figures, "column", columns)
+
+    return each_machine(rows, draw, "backbone", "batch", "turns")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -166,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--backbone", default="tf_efficientnet_lite0")
     add("--batch", type=int, default=16)
     add("--turns", type=int, default=5)
-    return command.run(parser, parser.parse_args(arguments), grid, table)
+    return command.run(parser, parser.parse_args(arguments), grid, show)
 
 
 if __name__ == "__main__":

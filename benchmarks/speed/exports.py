@@ -13,22 +13,21 @@ import statistics
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from anomalib.deploy import CompressionType
 from torchmetrics.functional.classification import binary_auroc
 
 import rd_plugin
 from benchmarks.common import command
-from benchmarks.common.grid import Cell
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown
+from benchmarks.common.grid import Cell, Row
+from benchmarks.common.tables import Figure, table
 from benchmarks.common.trained import load_trained
 
 from .deployed import compile_for_latency, export
-from .timing import CIRCUMSTANCES, circumstances, describe, take_turns
+from .timing import circumstances, each_machine, take_turns
 
 COMPRESSIONS = {
     "float32": None,
@@ -38,7 +37,7 @@ COMPRESSIONS = {
 }
 
 
-def compute(checkpoint: Path, data: str) -> dict[str, Any]:
+def compute(checkpoint: Path, data: str) -> list[Row]:
     """Export a checkpoint once for each compression, and measure each on the test images."""
     datamodule = getattr(rd_plugin, data)(num_workers=0)
     datamodule.setup()
@@ -62,15 +61,15 @@ def compute(checkpoint: Path, data: str) -> dict[str, Any]:
         image = item.image[None].numpy()
         for name, (milliseconds,) in take_turns({name: partial(predict, name, image) for name in models}, 1).items():
             times[name].append(milliseconds)
-    figures = {
-        name: {
+    return [
+        {
+            "export": name,
             "image_AUROC": float(binary_auroc(torch.tensor(scores[name]), torch.tensor(labels))),
             "size": sizes[name],
             "milliseconds": statistics.median(times[name]),
         }
         for name in models
-    }
-    return {"figures": figures}
+    ]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -88,16 +87,14 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     return [Cell(settings, checkpoint.stem, partial(compute, checkpoint, options.data))]
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return Markdown tables: a row for each export."""
-    texts = []
-    for (_, _, *where), contents in group(records, "checkpoint", "data", *CIRCUMSTANCES).items():
-        rows = [
-            [name, f"{found['image_AUROC']:.4f}", f"{found['size']:.1f}", f"{found['milliseconds']:.1f}"]
-            for name, found in contents[0]["figures"].items()
-        ]
-        texts += [markdown(["export", "image AUROC", "size, MiB", "ms an image"], rows), describe(*where)]
-    return "\n\n".join(texts)
+    figures = {
+        "image AUROC": Figure("image_AUROC", 4, deviation=None),
+        "size, MiB": Figure("size", 1, deviation=None),
+        "ms an image": Figure("milliseconds", 1, deviation=None),
+    }
+    return each_machine(rows, lambda found: table(found, {"export": "export"}, figures), "checkpoint", "data")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command.build_parser("benchmarks.speed.exports", __doc__, device="cpu")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", default="SolarCells", help="data module of rd_plugin (default: %(default)s)")
-    return command.run(parser, parser.parse_args(arguments), grid, table)
+    return command.run(parser, parser.parse_args(arguments), grid, show)
 
 
 if __name__ == "__main__":

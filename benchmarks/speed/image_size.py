@@ -12,19 +12,18 @@ import argparse
 import statistics
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+import pandas as pd
 import torch
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown
+from benchmarks.common.grid import Cell, Row
+from benchmarks.common.tables import Figure, table
 from benchmarks.common.training import TEACHER
 from rd_plugin import ReverseDistillation
 from rd_plugin.models.distillation.feature_cache import FeatureCache, FeatureCacheType
 
-from .timing import CIRCUMSTANCES, circumstances, describe, take_turns
+from .timing import circumstances, each_machine, take_turns
 
 BATCH = 8
 BUDGET = 2 * 2**30
@@ -58,8 +57,8 @@ def inference(model: ReverseDistillation, images: torch.Tensor) -> Callable[[], 
     return run
 
 
-def compute(sizes: list[int]) -> dict[str, Any]:
-    """Return milliseconds of each task, and the numbers that an image's features consist of, by size."""
+def compute(sizes: list[int]) -> list[Row]:
+    """Return a row for each size: milliseconds of each task, and the count of an image's feature values."""
     tasks: dict[tuple[int, str], Callable[[], None]] = {}
     numbers = {}
     for size in sizes:
@@ -70,11 +69,10 @@ def compute(sizes: list[int]) -> dict[str, Any]:
             tasks[size, kind] = training_step(model, images, kind)
         tasks[size, "inference"] = inference(model, images)
     times = take_turns(tasks, TURNS, warm_up=1)
-    figures = {
-        str(size): {**{task: statistics.median(times[size, task]) for task in TASKS}, "numbers": numbers[size]}
+    return [
+        {"size": size, **{task: statistics.median(times[size, task]) for task in TASKS}, "numbers": numbers[size]}
         for size in sizes
-    }
-    return {"figures": figures}
+    ]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -83,25 +81,21 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     return [Cell(settings, "sizes", partial(compute, options.sizes))]
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return Markdown tables: a row for each size."""
-    head = ["size", "step, ms", "features in memory", "on disk", "inference, ms"]
-    texts = []
-    for where, contents in group(records, *CIRCUMSTANCES).items():
-        rows = []
-        for content in contents:
-            for size, figures in content["figures"].items():
-                held = " / ".join(f"{BUDGET // (figures['numbers'] * width):,}" for width in (4, 2))
-                rows.append([size, *(f"{figures[task]:.0f}" for task in TASKS), held])
-        texts += [markdown([*head, "images in 2 GiB, full / half precision"], rows), describe(*where)]
-    return "\n\n".join(texts)
+    titles = dict(zip(TASKS, ("step, ms", "features in memory", "on disk", "inference, ms"), strict=True))
+    figures = {title: Figure(task, 0) for task, title in titles.items()}
+    for width, title in ((4, "images in 2 GiB, full precision"), (2, "half precision")):
+        rows = rows.assign(**{title: BUDGET // (rows["numbers"] * width)})
+        figures[title] = Figure(title, 0, sign=",")
+    return each_machine(rows, lambda found: table(found, {"size": "size"}, figures))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if it could not be measured."""
     parser = command.build_parser("benchmarks.speed.image_size", __doc__, device="cpu")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 384, 512])
-    return command.run(parser, parser.parse_args(arguments), grid, table)
+    return command.run(parser, parser.parse_args(arguments), grid, show)
 
 
 if __name__ == "__main__":

@@ -23,15 +23,15 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from benchmarks.common import command
 from benchmarks.common.grid import Cell
-from benchmarks.common.records import Record
-from benchmarks.common.tables import group, markdown
+from benchmarks.common.grid import Row as Measured
+from benchmarks.common.tables import Figure, table
 from benchmarks.common.trained import load_trained
 from rd_plugin import Inspector, SolarCells
 from rd_plugin.inspection import Source
@@ -39,7 +39,7 @@ from rd_plugin.inspection.pipeline import in_order
 from rd_plugin.results import InspectionResult, ResultFile
 
 from .deployed import compile_for_latency, export
-from .timing import CIRCUMSTANCES, circumstances, describe, take_turns
+from .timing import circumstances, each_machine, take_turns
 
 _TURNS = 5
 _IMAGES = 24  # files of each size, judged again and again
@@ -88,12 +88,12 @@ def _benchmark_app(model: Path, side: int, threads: int, seconds: float, folder:
     options = ["-hint", "throughput", "-infer_precision", "f32", "-load_config", settings, "-t", int(seconds)]
     report = ["-json_stats", "-report_type", "no_counters", "-report_folder", folder]
     arguments = [program, "-m", model, "-d", "CPU", "-data_shape", shape, *options, *report]
-    subprocess.run([str(word) for word in arguments], check=True, capture_output=True, text=True)
+    subprocess.run([str(word) for word in arguments], check=True, capture_output=True, text=True, timeout=600)
     results = json.loads((folder / "benchmark_report.json").read_text())["execution_results"]
     return float(results["throughput"])
 
 
-def throughput(checkpoint: Path, side: int, threads: int) -> dict[str, Any]:
+def throughput(checkpoint: Path, side: int, threads: int) -> list[Measured]:
     """Measure images a second of each side's pixels, in turns, and the parts that one image takes, alone."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -126,10 +126,8 @@ def throughput(checkpoint: Path, side: int, threads: int) -> dict[str, Any]:
         for _ in range(_TURNS):
             for task, measure in tasks.items():
                 rates[task].append(measure())
-        return {
-            "rates": {task: statistics.median(found) for task, found in rates.items()},
-            "parts": _parts(inspector, model, files, arrays, folder),
-        }
+        medians = {task: statistics.median(found) for task, found in rates.items()}
+        return [{**medians, **_parts(inspector, model, files, arrays, folder)}]
 
 
 def _parts(
@@ -167,7 +165,7 @@ def _resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def memory(checkpoint: Path, count: int, threads: int) -> dict[str, Any]:
+def memory(checkpoint: Path, count: int, threads: int) -> list[Measured]:
     """Judge that many files, one in a hundred of which cannot be read, and look at the memory on the way."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -183,8 +181,8 @@ def memory(checkpoint: Path, count: int, threads: int) -> dict[str, Any]:
             table.write(row)
             refused += bool(row.reason)
             if index % max(1, count // _SAMPLES) == 0:
-                held.append(_resident())
-        return {"held": held, "judged": count - refused, "not_judged": refused}
+                held.append({"after": index, "resident": _resident()})
+        return [{**row, "predicted": count - refused, "errors": refused} for row in held]
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -202,31 +200,37 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     if "throughput" in options.what:
         for side in options.sides:
             run = partial(throughput, options.checkpoint.resolve(), side, machine.threads)
-            cells.append(Cell({"what": "throughput", "side": side, **where}, f"throughput/{side}", run))
+            cells.append(Cell({"what": "throughput", "side": side, "images": None, **where}, f"throughput/{side}", run))
     if "memory" in options.what:
         run = partial(memory, options.checkpoint.resolve(), options.images, machine.threads)
-        cells.append(Cell({"what": "memory", "images": options.images, **where}, f"memory/{options.images}", run))
+        cells.append(
+            Cell({"what": "memory", "side": None, "images": options.images, **where}, f"memory/{options.images}", run)
+        )
     return cells
 
 
-def table(records: list[Record]) -> str:
+def show(rows: pd.DataFrame) -> str:
     """Return Markdown tables: images a second by size with the parts of an image's time, and memory."""
-    texts = []
-    by_size = [record for record in records if record.settings["what"] == "throughput"]
-    for where, contents in group(by_size, *CIRCUMSTANCES).items():
-        rows = []
-        for content in sorted(contents, key=lambda content: content["settings"]["side"]):
-            rates = content["rates"]
-            shares = [f"{rates[task] / rates['benchmark_app']:.2f}" for task in ("decoded", "files")]
-            parts = [f"{value:.1f}" for value in content["parts"].values()]
-            rows.append([content["settings"]["side"], *(f"{rate:.1f}" for rate in rates.values()), *shares, *parts])
-        head = ["pixels", "`benchmark_app`, images/s", "decoded images", "files", "share, decoded", "share, files"]
-        texts += [markdown([*head, *(f"{part}, ms" for part in contents[0]["parts"])], rows), describe(*where)]
-    for content in (record.content for record in records if record.settings["what"] == "memory" and not record.failed):
-        held, count = content["held"], content["settings"]["images"]
-        steps = [f"{count * (index + 1) // len(held):,}" for index in range(len(held))]
-        texts.append(markdown(["images", *steps], [["MiB", *(f"{value:.0f}" for value in held)]]))
-        texts.append(f"{content['judged']:,} judged, {content['not_judged']:,} could not be.")
+    throughput = rows[rows["what"] == "throughput"].sort_values("side")
+    rates = {
+        "`benchmark_app`, images/s": Figure("benchmark_app", 1),
+        "decoded images": Figure("decoded", 1),
+        "files": Figure("files", 1),
+    }
+    for task in ("decoded", "files"):
+        if len(throughput):
+            throughput = throughput.assign(**{f"share_{task}": throughput[task] / throughput["benchmark_app"]})
+        rates[f"share, {task}"] = Figure(f"share_{task}", 2)
+    parts = {f"{part}, ms": Figure(part, 1) for part in ("decode", "resize", "infer", "write")}
+    memory = rows[rows["what"] == "memory"]
+    texts = [each_machine(throughput, lambda found: table(found, {"pixels": "side"}, rates | parts))]
+    for _, found in memory.groupby("images"):
+        found = found.assign(after=found["after"].map("{:,}".format))
+        texts.append(table(found, {"images": "images"}, {"": Figure("resident", 0)}, "after"))
+        last = found.iloc[-1]
+        texts.append(
+            f"MiB after as many images; {last['predicted']:,.0f} have a score, {last['errors']:,.0f} an error."
+        )
     return "\n\n".join(texts)
 
 
@@ -236,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, help="of one of the package's models")
     parser.add_argument("--sides", type=int, nargs="+", default=[300, 512, 1024], help="(default: %(default)s)")
     parser.add_argument("--images", type=int, default=10000, help="for memory (default: %(default)s)")
-    return command.run(parser, parser.parse_args(arguments), grid, table)
+    return command.run(parser, parser.parse_args(arguments), grid, show)
 
 
 if __name__ == "__main__":

@@ -1,33 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times of tasks that take turns, so that a slow moment of the machine meets all of them; and what they hang on."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 import torch
 
-import rd_plugin
 from benchmarks.common.grid import Machine
 
-__all__ = ["CIRCUMSTANCES", "circumstances", "describe", "take_turns"]
+__all__ = ["circumstances", "each_machine", "take_turns"]
 
 Name = TypeVar("Name")
-CIRCUMSTANCES = ("device", "threads", "torch", "code")
 
 
 def circumstances(machine: Machine) -> dict[str, Any]:
-    """Return what any speed hangs on, as settings: with another machine, torch or code it is measured again."""
-    sources = sorted(Path(rd_plugin.__file__).parent.rglob("*.py"))
-    code = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:10]
-    return {**machine.hardware(), "torch": torch.__version__, "code": code}
+    """Return what any speed depends on, as settings: with another machine or torch it is measured again."""
+    return {**machine.hardware(), "torch": torch.__version__}
 
 
-def describe(device: str, threads: int, version: str, code: str) -> str:
-    """Return circumstances as a sentence."""
-    return f"Measured on {device} (threads: {threads}), torch {version}, code {code}."
+def each_machine(rows: pd.DataFrame, draw: Callable[[pd.DataFrame], str], *more: str) -> str:
+    """Return a text of the rows of each machine and torch, and of other settings; with a sentence that names them."""
+    texts = []
+    if len(rows):
+        for (device, threads, version, *_), found in rows.groupby(["device", "threads", "torch", *more], sort=False):
+            commits = ", ".join(found["commit"].dropna().unique())
+            where = f"Measured on {device} (threads: {threads}), torch {version}, commit {commits or 'unknown'}."
+            texts += [draw(found), where]
+    return "\n\n".join(texts)
 
 
 def take_turns(tasks: Mapping[Name, Callable[[], object]], turns: int, warm_up: int = 0) -> dict[Name, list[float]]:

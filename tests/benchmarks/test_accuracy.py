@@ -2,7 +2,6 @@
 """The accuracy benchmark: its grids go on where they stopped, and its tables say what the records do."""
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -16,8 +15,9 @@ import torch
 
 from benchmarks.accuracy import __main__ as accuracy
 from benchmarks.accuracy import measures, methods, report, suites
-from benchmarks.accuracy.conditions import DISTURBANCES
+from benchmarks.accuracy.perturbations import PERTURBATIONS
 from benchmarks.common.grid import Cell
+from benchmarks.common.records import read, write
 from benchmarks.common.training import TEACHER
 from rd_plugin.components import Teacher
 from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
@@ -31,26 +31,22 @@ def _arguments(root: Path, records: Path, *more: object, suite: str = "folder") 
     return [suite, "--root", str(root), "--records", str(records), *SMALL, *map(str, more)]
 
 
-def _records(records: Path) -> dict[Path, tuple[int, str]]:
-    """When each record was written, and what it says."""
-    return {path: (path.stat().st_mtime_ns, path.read_text()) for path in records.rglob("*.json")}
-
-
-def test_grid_goes_on_where_it_stopped(mvtec_root: Path, tmp_path: Path) -> None:
+def test_grid_goes_on_where_it_stopped(mvtec_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert accuracy.main(_arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 2, "--only", "*/tile/*/0")) == 0
-    first = _records(tmp_path)
+    first = read(tmp_path / "folder.parquet")
     assert len(first) == 1
     assert accuracy.main(_arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 2)) == 0
-    both = _records(tmp_path)
-    assert len(both) == 2
-    assert first.items() <= both.items()
+    both = read(tmp_path / "folder.parquet")
+    pd.testing.assert_frame_equal(both[:1], first)
+    assert both["seed"].tolist() == [0, 1]
     # Other settings are other cells, and other rows.
     assert accuracy.main(_arguments(mvtec_root, tmp_path, "--seeds", 0, "--steps", 3)) == 0
-    assert both.items() <= _records(tmp_path).items()
-    table = pd.read_csv(tmp_path / "folder" / "table.csv")
-    assert dict(zip(table["length"], table["runs"], strict=True)) == {"2 steps": 2, "3 steps": 1}
-    assert all((tmp_path / "folder" / name).stat().st_size for name in ("table.md", "table.png"))
-    assert len(list((tmp_path / "folder" / "pictures").glob("*.png"))) == 1
+    pd.testing.assert_frame_equal(read(tmp_path / "folder.parquet")[:2], both)
+    capsys.readouterr()
+    assert accuracy.main(["table", "--records", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "| tile | ReverseDistillation | 2 steps | 2 |" in printed
+    assert "| tile | ReverseDistillation | 3 steps | 1 |" in printed
     assert not list(tmp_path.rglob("*.partial"))
 
 
@@ -62,79 +58,85 @@ def test_kill_keeps_finished_cells(mvtec_root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.accuracy", *arguments]
     with (tmp_path / "output.txt").open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        while process.poll() is None and not list(tmp_path.rglob("*.json")):
+        while process.poll() is None and not (tmp_path / "folder.parquet").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, (tmp_path / "output.txt").read_text()[-3000:]
-    killed = _records(tmp_path)
+        assert process.wait(60) == -signal.SIGKILL, (tmp_path / "output.txt").read_text()[-3000:]
+    killed = read(tmp_path / "folder.parquet")
     assert len(killed) == 1
     assert accuracy.main(arguments) == 0
-    assert len(_records(tmp_path)) == 2
-    assert killed.items() <= _records(tmp_path).items()
+    both = read(tmp_path / "folder.parquet")
+    assert len(both) == 2
+    pd.testing.assert_frame_equal(both[:1], killed)
 
 
 def test_failed_cell_is_kept_and_the_rest_runs(mvtec_root: Path, tmp_path: Path) -> None:
     models = ["--models", "anomalib.ReverseDistillation", "ReverseDistillation", "--steps", 1]
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *models)) == 1
-    before = _records(tmp_path)
-    contents = [json.loads(text) for _, text in before.values()]
-    failure = next(content["failure"] for content in contents if "failure" in content)
-    assert failure == {"type": "ValueError", "text": f"Decoder with architecture {BACKBONE} not supported"}
-    assert sum("figures" in content for content in contents) == 1
-    assert failure["text"] in (tmp_path / "folder" / "table.md").read_text()
+    rows = read(tmp_path / "folder.parquet").set_index("model")
+    assert rows.loc["anomalib.ReverseDistillation", "failure"] == (
+        f"ValueError: Decoder with architecture {BACKBONE} not supported"
+    )
+    assert rows["image_AUROC"].notna().tolist() == [False, True]
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *models)) == 1
-    assert _records(tmp_path) == before
+    again = read(tmp_path / "folder.parquet").set_index("model")
+    pd.testing.assert_frame_equal(again, rows)
+    time.sleep(1)  # dates are in seconds
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *models, "--retry")) == 1
-    written_anew = {path for path, record in _records(tmp_path).items() if record[0] != before[path][0]}
-    assert [path.name.partition("_")[0] for path in written_anew] == ["anomalib.ReverseDistillation"]
+    dates = read(tmp_path / "folder.parquet").set_index("model")["date"]
+    assert dates["ReverseDistillation"] == rows.loc["ReverseDistillation", "date"]
+    assert dates["anomalib.ReverseDistillation"] > rows.loc["anomalib.ReverseDistillation", "date"]
+
+
+def _parts(records: Path, suite: str) -> dict[str, dict[str, float]]:
+    """Figures of the parts of a suite's only run."""
+    rows = read(records / f"{suite}.parquet").set_index("part")
+    return rows[[*rows.columns.intersection(list(measures.METRICS))]].to_dict("index")
 
 
 def test_all_scales_together_are_the_model(mvtec_root: Path, tmp_path: Path) -> None:
     assert accuracy.main(_arguments(mvtec_root, tmp_path, "--steps", 1)) == 0
-    assert (
-        accuracy.main(_arguments(mvtec_root, tmp_path, "--steps", 1, "--data", "folder", suite="ablation_scales")) == 0
-    )
-    figures = {path.parents[2].name: json.loads(text)["figures"] for path, (_, text) in _records(tmp_path).items()}
-    scales = figures["ablation_scales"]
+    ablation = _arguments(mvtec_root, tmp_path, "--steps", 1, "--data", "folder", suite="ablation_scales")
+    assert accuracy.main(ablation) == 0
+    scales = _parts(tmp_path, "ablation_scales")
     assert list(scales) == ["M1", "M2", "M3", "M1+M2", "M1+M3", "M2+M3", "M1+M2+M3"]
-    assert scales["M1+M2+M3"] == pytest.approx(figures["folder"][""])
+    assert scales["M1+M2+M3"] == pytest.approx(_parts(tmp_path, "folder")[""])
 
 
 def test_all_evidence_together_is_the_model(mvtec_root: Path, tmp_path: Path) -> None:
     fused = ["--steps", 1, "--models", "FusedReverseDistillation"]
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *fused)) == 0
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *fused, "--data", "folder", suite="ablation_evidence")) == 0
-    figures = {path.parents[2].name: json.loads(text)["figures"] for path, (_, text) in _records(tmp_path).items()}
-    kinds = figures["ablation_evidence"]
-    assert kinds["all"] == pytest.approx(figures["folder"][""])
+    kinds = _parts(tmp_path, "ablation_evidence")
+    assert kinds["all"] == pytest.approx(_parts(tmp_path, "folder")[""])
     assert len(kinds) == 1 + 2 * len(EVIDENCE)
     # The map shows nothing of the image as a whole.
     assert kinds["without image"]["map_mean_AUROC"] == kinds["all"]["map_mean_AUROC"]
     assert kinds["image alone"]["map_mean_AUROC"] == 0.5
 
 
-def test_what_is_done_to_images_makes_other_cells(mvtec_root: Path, tmp_path: Path) -> None:
-    """The same model on images as they are, and turned: few to train on, light evened, and disturbed when tested."""
+def test_changes_to_images_make_other_cells(mvtec_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The same model on images as they are; and turned, few, brightness normalized, perturbed for the test."""
     padim = ["--models", "anomalib.Padim", "--model-args", "anomalib.Padim:n_features=8"]
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *padim)) == 0
-    before = _records(tmp_path)
-    done = ["--turned", "--light", "--disturb", "--train-images", 5]
+    before = read(tmp_path / "folder.parquet")
+    capsys.readouterr()
+    done = ["--turned", "--train-images", 5, "--brightness", "--perturb"]
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *padim, *done)) == 0
-    assert before.items() < _records(tmp_path).items()
-    (content,) = [json.loads(text) for path, (_, text) in _records(tmp_path).items() if path not in before]
-    asked = {"turned": "black", "light": 1.0, "disturbed": True, "train_images": 5, "draw": 0}
-    assert {name: content["settings"][name] for name in asked} == asked
-    assert content["images"]["train"] == 5
-    assert content["image_cpu_ms"] > 0
-    assert list(content["figures"]) == ["", *DISTURBANCES]
-    # Disturbed images were judged anew, by the same model.
-    judged = [tuple(figures.items())[:3] for figures in content["figures"].values()]
-    assert len(set(judged)) > len(DISTURBANCES) / 2
-    assert ["pixel_AUROC" in figures for figures in content["figures"].values()] == [True] + len(DISTURBANCES) * [False]
-    table = pd.read_csv(tmp_path / "folder" / "table.csv").set_index(["model", "images"])["runs"]
-    name, images = "anomalib.Padim(n_features=8)", "turned, black corners, 5 to train on"
-    assert table[name, "as they are"] == 1
-    assert table[f"{name}, light evened", images] == table[f"{name}, light evened", f"{images}, JPEG 60"] == 1
+    rows = read(tmp_path / "folder.parquet")
+    assert rows["date"].iloc[0] == before["date"].iloc[0]
+    rows = rows[1:]
+    asked = {"turned": "black", "brightness": 1.0, "perturbed": True, "train_images": 5, "draw": 0, "count_train": 5}
+    assert {name: set(rows[name]) for name in asked} == {name: {value} for name, value in asked.items()}
+    assert (rows["image_cpu_ms"] > 0).all()
+    assert rows["perturbation"].tolist() == ["", *PERTURBATIONS]
+    # Perturbed images have scores of their own, by the same model.
+    assert len({tuple(scores) for scores in rows["scores"]}) > len(PERTURBATIONS) / 2
+    assert rows["pixel_AUROC"].notna().tolist() == [True] + len(PERTURBATIONS) * [False]
+    name = "anomalib.Padim(n_features=8), brightness normalized"
+    printed = capsys.readouterr().out
+    for images in ("", ", JPEG 60"):
+        assert f"| tile | {name} | turned, black corners, 5 to train on{images} | 1 |" in printed
 
 
 def _grid(root: Path, *more: str) -> list[Cell]:
@@ -143,11 +145,19 @@ def _grid(root: Path, *more: str) -> list[Cell]:
     return accuracy.grid(argparse.Namespace(**{**vars(options), "what": "folder"}))
 
 
-def test_light_is_evened_once(mvtec_root: Path) -> None:
-    """The fused model does it by itself: --light makes no other cell of it."""
-    (fused, padim), (fused_light, padim_light) = _grid(mvtec_root), _grid(mvtec_root, "--light", "0.5")
-    assert fused.settings == fused_light.settings
-    assert padim_light.settings == {**padim.settings, "light": 0.5}
+def test_brightness_is_normalized_once(mvtec_root: Path) -> None:
+    """The fused model does it by itself: --brightness makes no other cell of it."""
+    (fused, padim), (same, other) = _grid(mvtec_root), _grid(mvtec_root, "--brightness", "0.5")
+    assert fused.settings == same.settings
+    assert other.settings == {**padim.settings, "brightness": 0.5}
+
+
+def test_words_of_before_mean_the_same(mvtec_root: Path) -> None:
+    (*_, before), (*_, now) = (
+        _grid(mvtec_root, *words) for words in (["--light", "--disturb"], ["--brightness", "--perturb"])
+    )
+    assert before.settings == now.settings
+    assert (now.settings["brightness"], now.settings["perturbed"]) == (1.0, True)
 
 
 def test_each_draw_is_a_cell(mvtec_root: Path) -> None:
@@ -197,60 +207,51 @@ def test_peer_takes_a_backbone_with_a_tag() -> None:
     assert model.layers == ["layer1", "layer2", "layer3"]
 
 
-def _write_record(folder: Path, category: str, seed: int, *figures: float) -> None:
+def _write_record(file: Path, category: str, seed: int, *figures: float, **more: object) -> None:
     """A record of a model on a category of MVTec AD, written by hand."""
     settings = {
         "data": "MVTecAD",
         "category": category,
         "model": "ReverseDistillation",
         "backbone": "resnet18",
-        "pre_trained": True,
+        "pre_trained": "true",
         "scales": "all",
         "image_size": 256,
-        "length": {"epochs": 200},
+        "steps": None,
+        "epochs": 200,
         "batch": 16,
         "devices": 1,
         "seed": seed,
         "arguments": {},
     }
     names = ("image_AUROC", "pixel_AUROC", "pixel_AUPRO_per_image")
-    content = {"settings": settings, "figures": {"": dict(zip(names, figures, strict=True))}, "train_seconds": 1}
-    path = folder / "MVTecAD" / category / f"{seed}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**content, "date": "2026-01-01"}))
+    row = {"perturbation": "", **dict(zip(names, figures, strict=True)), "date": "2026-01-01", **more}
+    write(file, {**settings, "perturbed": more.get("perturbed")}, [row])
 
 
 def test_table_says_what_the_records_do(tmp_path: Path) -> None:
-    _write_record(tmp_path, "carpet", 0, 0.90, 0.80, 0.70)
-    _write_record(tmp_path, "carpet", 1, 0.94, 0.82, 0.70)
-    _write_record(tmp_path, "grid", 0, 0.80, 0.70, 0.60)
-    _write_record(tmp_path, "grid", 1, 0.88, 0.70, 0.60)
+    file = tmp_path / "mvtec.parquet"
+    _write_record(file, "carpet", 0, 0.90, 0.80, 0.70)
+    _write_record(file, "carpet", 1, 0.94, 0.82, 0.70)
+    _write_record(file, "grid", 0, 0.80, 0.70, 0.60)
+    _write_record(file, "grid", 1, 0.88, 0.70, 0.60)
     # A seed without all categories does not enter their mean.
-    _write_record(tmp_path, "carpet", 2, 0.95, 0.90, 0.80)
-    rows = report.summarize(report.long_table(tmp_path)).set_index(["model", "category"])
-    carpet, mean = (rows.loc["ReverseDistillation", category] for category in ("carpet", "mean"))
-    assert carpet["runs"] == 3
-    assert carpet["image_AUROC"] == pytest.approx((0.90 + 0.94 + 0.95) / 3)
-    assert (mean["runs"], mean["categories"]) == (2, 2)
+    _write_record(file, "carpet", 2, 0.95, 0.90, 0.80)
+    rows = [line.split(" | ") for line in report.show(report.load(file)).splitlines() if line.startswith("| ")]
+    found = {(category.strip("| "), model): [cell.rstrip(" |") for cell in cells] for category, model, *cells in rows}
+    assert found["carpet", "ReverseDistillation"][:2] == ["3", "0.930 ± 0.026"]
     # Means over categories are 0.85 and 0.91; two values are sqrt(2) standard deviations apart.
-    assert mean["image_AUROC"] == pytest.approx(0.88)
-    assert mean["image_AUROC_std"] == pytest.approx(0.06 / 2**0.5)
-    assert mean["pixel_AUROC"] == pytest.approx((0.75 + 0.76) / 2)
-    published = rows.loc["RD4AD, published", "mean"]
-    assert (published["image_AUROC"], published["categories"]) == (0.985, 15)
+    assert found["mean", "ReverseDistillation"][:3] == ["2", "0.880 ± 0.042", "0.755 ± 0.007"]
+    assert found["mean", "RD4AD, published"][:2] == ["", "0.985"]
 
 
 def test_newest_record_of_a_run_counts(tmp_path: Path) -> None:
-    """A run with disturbances is a run without them, too."""
-    _write_record(tmp_path, "carpet", 0, 0.90, 0.80, 0.70)
-    content = json.loads((tmp_path / "MVTecAD" / "carpet" / "0.json").read_text())
-    content["settings"]["disturbed"] = True
-    figures = content["figures"][""]
-    content |= {"date": "2026-01-02", "figures": {"": {**figures, "image_AUROC": 0.91}, "JPEG 60": figures}}
-    (tmp_path / "disturbed.json").write_text(json.dumps(content))
-    rows = report.summarize(report.long_table(tmp_path)).dropna(subset="runs").set_index("images")
-    assert rows["runs"].to_dict() == {"as they are": 1, "JPEG 60": 1}
-    assert rows["image_AUROC"].to_dict() == {"as they are": 0.91, "JPEG 60": 0.90}
+    """A run with perturbations is a run without them, too."""
+    file = tmp_path / "mvtec.parquet"
+    _write_record(file, "carpet", 0, 0.91, 0.80, 0.70, perturbed=True, date="2026-01-02")
+    _write_record(file, "carpet", 0, 0.90, 0.80, 0.70)
+    rows = report.load(file)
+    assert dict(zip(rows["images"], rows["image_AUROC"], strict=True)) == {"as they are": 0.91}
 
 
 def test_overlap_of_each_image_alone() -> None:

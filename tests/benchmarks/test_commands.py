@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from benchmarks.common import command, grid
-from benchmarks.common.records import RESULTS, key, read
+from benchmarks.common.records import RESULTS, find, read
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "benchmarks" / "README.md", *sorted(RESULTS.glob("*.md"))]
@@ -32,7 +32,9 @@ def _commands(page: Path) -> list[list[str]]:
     shell = 'python() { printf "%s\\037" "$@"; echo; }\n' + "\n".join(blocks)
     # Nothing but the shell's own commands is found.
     bash, nothing = str(shutil.which("bash")), {"PATH": ""}
-    printed = subprocess.run([bash, "-c", shell], env=nothing, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [bash, "-c", shell], env=nothing, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
     found = [line.split("\037")[:-1] for line in printed.splitlines()]
     return [arguments for arguments in found if arguments[:1] == ["-m"] and arguments[1].startswith("benchmarks")]
 
@@ -49,6 +51,8 @@ def test_commands_of_pages_are_understood(page: Path, monkeypatch: pytest.Monkey
         if name.endswith(("digits", "comparison")) or "picture" in arguments:
             assert callable(module.main)
             asked.append(Namespace())
+        elif name == "benchmarks.accuracy":
+            asked.append(module.build_parser().parse_args(arguments))
         elif name.endswith("agreement"):
             asked.append(module.parse(arguments))
         else:
@@ -66,19 +70,16 @@ def test_kept_records_give_the_table_of_their_page(name: str, capsys: pytest.Cap
     assert [row for row in rows if row not in page.splitlines()] == []
 
 
-def test_kept_records_give_the_tables_of_their_suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are left out: they change with matplotlib."""
-    report = importlib.import_module("benchmarks.accuracy.report")
-    monkeypatch.setattr(report, "_save", lambda _figure, _file: None)
-    records = tmp_path / "accuracy"
-    ignored = shutil.ignore_patterns("*.npz", "*.png", "table.*", "pictures")
-    shutil.copytree(RESULTS / "accuracy", records, ignore=ignored)
-    monkeypatch.setattr(report, "_curves", lambda _rows: None)
-    monkeypatch.setattr(report, "_bars", lambda _summary: None)
-    assert _module("benchmarks.accuracy").main(["table", "--records", str(records)]) == 0
-    for suite in records.iterdir():
-        for name in ("table.md", "table.csv"):
-            assert (suite / name).read_text() == (RESULTS / "accuracy" / suite.name / name).read_text()
+def test_kept_records_give_the_tables_of_their_suites(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    accuracy = _module("benchmarks.accuracy")
+    suites = sorted((RESULTS / "accuracy").glob("*.parquet"))
+    assert accuracy.main(["table"]) == 0
+    printed = capsys.readouterr().out
+    assert [line[3:] for line in printed.splitlines() if line.startswith("## ")] == [file.stem for file in suites]
+    shutil.copy(RESULTS / "accuracy" / "ablation_backbone.parquet", tmp_path)
+    assert accuracy.main(["table", "--records", str(tmp_path), "--pictures", str(tmp_path / "pictures")]) == 0
+    assert capsys.readouterr().out.strip() in printed
+    assert [file.name for file in tmp_path.rglob("*.png")] == ["solar_mono.png"]
 
 
 @pytest.mark.parametrize(
@@ -101,10 +102,10 @@ def test_kept_records_are_not_run_again(
     seen: list[str] = []
 
     def run(_parser: object, options: Namespace, _build: object, _show: object) -> int:
-        kept = {key(record.settings) for record in read(options.records)}
+        kept = read(command.records_file(options))
         cells = grid.select(module.grid(options), options.only)
         seen.extend(cell.name for cell in cells)
-        assert [cell.name for cell in cells if key(cell.settings) not in kept] == []
+        assert [cell.name for cell in cells if find(kept, cell.settings).empty] == []
         return 0
 
     monkeypatch.setattr(command, "run", run)
@@ -125,11 +126,3 @@ def test_missing_checkpoint_ends_in_one_line(tmp_path: Path, capsys: pytest.Capt
         _module("benchmarks.speed.exports").main([str(tmp_path / "model.ckpt"), "--records", str(tmp_path)])
     assert f"there is no checkpoint {tmp_path / 'model.ckpt'}." in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_kept_records_have_settings_of_their_own() -> None:
-    """A record without its settings, or two with the same, would be lost or hide one another."""
-    suites = [folder for folder in (RESULTS / "accuracy").iterdir() if folder.is_dir()]
-    for folder in (*suites, *(RESULTS / name for name in STUDIES)):
-        records = read(folder)
-        assert len({key(record.settings) for record in records}) == len(records) > 0

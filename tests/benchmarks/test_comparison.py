@@ -22,20 +22,22 @@ def _record(folder: Path, category: str, figures: dict[str, dict[str, float]], *
         "category": category,
         "model": "ReverseDistillation",
         "backbone": "tf_efficientnet_lite0",
-        "pre_trained": True,
+        "pre_trained": "true",
         "image_size": 256,
-        "length": {"steps": 400},
+        "steps": 400,
+        "epochs": None,
         "batch": 16,
         "devices": 1,
         "seed": 0,
         "arguments": {},
     }
-    content = {name: more.pop(name) for name in list(more) if name.endswith(("_ms", "_seconds")) or name == "arrays"}
-    settings |= more
-    arrays = content.pop("arrays", {})
-    suite = folder / ("folder" if category == "magnetic_tile" else "solar")
-    name = f"{len(list(suite.rglob('*.json')))}.json"
-    write(suite / name, {"settings": settings, "figures": figures, "date": "2026-01-01", **content, **arrays})
+    costs = {name: more.pop(name) for name in list(more) if name.endswith(("_ms", "_seconds"))}
+    arrays = more.pop("arrays", {})
+    suite = more.pop("suite", "folder" if category == "magnetic_tile" else "solar")
+    settings |= {"turned": None, "train_images": None, "draw": None, "perturbed": None, "brightness": None, **more}
+    part = "perturbation" if settings["perturbed"] else "part"
+    rows = [{part: name, **found, **costs, **arrays, "date": "2026-01-01"} for name, found in figures.items()]
+    write(folder / f"{suite}.parquet", settings, rows)
 
 
 def _rows(table: str) -> list[list[str]]:
@@ -72,32 +74,32 @@ def test_nothing_is_said_without_records(tmp_path: Path, capsys: pytest.CaptureF
     assert not list(tmp_path.iterdir())
 
 
-def test_records_may_lack_conditions_and_costs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """One suite has neither costs nor disturbances, another has one of the disturbances alone, a third no record."""
+def test_records_may_lack_perturbations_and_costs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Tiles have neither costs nor perturbations, mono cells one perturbation alone."""
     _record(tmp_path, "magnetic_tile", {"": {"image_AUROC": 0.7, "pixel_AUROC": 0.6}})
-    _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}, "JPEG 60": {"image_AUROC": 0.8}}, disturbed=True)
+    _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}, "JPEG 60": {"image_AUROC": 0.8}}, perturbed=True)
     _record(tmp_path, "poly", {"": {"image_AUROC": 0.8}}, image_cpu_ms=9.0, train_cpu_seconds=60.0)
     assert comparison.main(["--records", str(tmp_path)]) == 0
     assert "| ReverseDistillation | 0.900 | 0.800 | 0.700 |" in capsys.readouterr().out
     assert (tmp_path / "cost.png").stat().st_size
     assert _rows(comparison.regions(tmp_path)) == [["ReverseDistillation", "0.600", "", ""]]
-    assert _rows(comparison.disturbed(tmp_path)) == []
+    assert _rows(comparison.perturbed(tmp_path)) == []
 
 
-def test_disturbances_are_compared_with_the_same_runs(tmp_path: Path) -> None:
-    """A seed that was not disturbed enters the table of images, and not that of what disturbances take."""
-    names = list(comparison.DISTURBANCES)
+def test_perturbations_are_compared_with_the_same_runs(tmp_path: Path) -> None:
+    """A seed without perturbations enters the table of images, and not that of perturbations."""
+    names = list(comparison.PERTURBATIONS)
     figures = {"": 0.9, **{name: 0.9 - 0.01 * index for index, name in enumerate(names)}}
-    _record(tmp_path, "mono", {name: {"image_AUROC": value} for name, value in figures.items()}, disturbed=True)
+    _record(tmp_path, "mono", {name: {"image_AUROC": value} for name, value in figures.items()}, perturbed=True)
     _record(tmp_path, "mono", {"": {"image_AUROC": 0.8}}, seed=1)
     changes = [f"{-index:+.1f}".replace("-0.0", "+0.0") for index in range(len(names))]
-    assert _rows(comparison.disturbed(tmp_path)) == [["mono", "ReverseDistillation", "0.900", *changes]]
+    assert _rows(comparison.perturbed(tmp_path)) == [["mono", "ReverseDistillation", "0.900", *changes]]
     assert _rows(comparison.images(tmp_path))[0][1] == "0.850 ± 0.071"
 
 
 def test_lengths_tell_runs_of_a_model_apart(tmp_path: Path) -> None:
     _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}})
-    _record(tmp_path, "mono", {"": {"image_AUROC": 0.8}}, length={"steps": 200})
+    _record(tmp_path, "mono", {"": {"image_AUROC": 0.8}}, steps=200)
     found = {name: figure for name, figure, *_ in _rows(comparison.images(tmp_path))}
     assert found == {"ReverseDistillation, 200 steps": "0.800", "ReverseDistillation, 400 steps": "0.900"}
 
@@ -117,7 +119,7 @@ def test_kinds_of_defects_are_told_from_good_ones(tmp_path: Path) -> None:
 def test_costs_are_of_the_runs_that_were_timed(tmp_path: Path) -> None:
     _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}}, image_cpu_ms=9.4, train_cpu_seconds=60.0)
     _record(tmp_path, "poly", {"": {"image_AUROC": 0.9}})
-    assert _rows(comparison.costs(tmp_path)) == [["ReverseDistillation", "9, 60", "", ""]]
+    assert _rows(comparison.costs(tmp_path)) == [["ReverseDistillation", "9", "60", "", "", "", ""]]
 
 
 def test_what_evidence_adds(tmp_path: Path) -> None:
@@ -128,15 +130,11 @@ def test_what_evidence_adds(tmp_path: Path) -> None:
             tmp_path,
             "mono",
             {kind: {"image_AUROC": value - 0.1 * len(images)} for kind, value in kinds.items()},
+            suite="ablation_evidence",
             **images,
         )
-    _record(
-        tmp_path, "magnetic_tile", {kind: {"image_AUROC": value, "pixel_AUPRO": 0.7} for kind, value in kinds.items()}
-    )
-    for suite in ("solar", "folder"):
-        for file in (tmp_path / suite).glob("*.json"):
-            (tmp_path / "ablation_evidence").mkdir(exist_ok=True)
-            file.rename(tmp_path / "ablation_evidence" / f"{suite}_{file.name}")
+    figures = {kind: {"image_AUROC": value, "pixel_AUPRO": 0.7} for kind, value in kinds.items()}
+    _record(tmp_path, "magnetic_tile", figures, suite="ablation_evidence")
     table = comparison.evidence(tmp_path)
     assert table.splitlines()[0] == "| evidence | mono | mono, turned | tiles | tiles: PRO, pooled |"
     assert _rows(table) == [

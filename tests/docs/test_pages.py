@@ -91,7 +91,7 @@ def _execute(arguments: list[str], folder: Path, script: str = "") -> tuple[int,
     environment = {**os.environ, "PATH": programs, "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "120"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        arguments, cwd=folder, env=environment, input=script, capture_output=True, text=True, check=False
+        arguments, cwd=folder, env=environment, input=script, capture_output=True, text=True, check=False, timeout=1200
     )
     return done.returncode, done.stdout, done.stderr
 

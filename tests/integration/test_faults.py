@@ -276,7 +276,7 @@ def test_two_trainings_in_one_folder_of_which_one_is_killed(mvtec_root: Path, tm
     """Each has a version of its own; the killed one's last checkpoint is whole, the other's run is complete."""
     with ThreadPoolExecutor(2) as pool:
         started = [pool.submit(run_function, tmp_path, _train_beside, k, mvtec_root, tmp_path) for k in (True, False)]
-        killed, finished = (run.result() for run in started)
+        killed, finished = (run.result(900) for run in started)
     assert killed.status == -signal.SIGKILL, killed.output[-3000:]
     assert finished.status == 0, finished.output[-3000:]
     checkpoints = tmp_path.glob("**/v[0-9]/**/*.ckpt")

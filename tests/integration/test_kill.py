@@ -118,7 +118,7 @@ def _kill(arguments: list[object], folder: Path, log: Path, phases: list[str], d
             time.sleep(0.01)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
-        if process.wait() != -signal.SIGKILL:
+        if process.wait(60) != -signal.SIGKILL:
             output.seek(0)
             assert [phase for phase, _ in _phases(log)][-1:] == ["finished"], output.read()[-3000:]
 

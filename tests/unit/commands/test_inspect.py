@@ -211,7 +211,7 @@ def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable)
     status, output, _ = tool(
         "inspect", "model.xml", "parts", "--watch", "--jsonl", "results.jsonl", "--fail_on_anomalous"
     )
-    thread.join()
+    thread.join(60)
     assert status == 4
     assert output == "parts/1.png: normal, score 0.200\nparts/deep/2.png: anomalous, score 0.800\n"
     status, _, errors = tool("inspect", "model.xml", "parts", "none", "--watch")
@@ -298,7 +298,7 @@ def test_watched_folder_is_compared_by_a_window(tool: Tool, caplog: pytest.LogCa
     thread.start()
     files = ("--jsonl", "results.jsonl", "--fail_on_drift")
     assert tool("inspect", "model.xml", "dark", "same", "--watch", *files).status == 8
-    thread.join()
+    thread.join(60)
     # After 25, 50 and 75 images, and at the end; the last 50 may hold dark ones.
     assert "of 4 comparisons, first after 25 images" in caplog.messages[-1]
 

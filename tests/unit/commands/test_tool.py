@@ -54,7 +54,7 @@ def test_help_that_lists_the_subcommands_has_the_options_of_the_whole_parser(too
 
 
 def test_help_waits_for_nothing_slow() -> None:
-    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True, timeout=300)
     assert "loaded: nothing slow" in done.stdout
 
 

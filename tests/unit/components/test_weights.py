@@ -264,33 +264,3 @@ def test_failed_download_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> N
     teacher = Teacher(BACKBONE)
     with pytest.raises(ConnectionError, match=r"'resnet18' could not be downloaded \(no route to host\).*pre_trained"):
         teacher.load_pretrained()
-
-
-def test_weights_that_are_cached_need_no_network(
-    net: nn.Module, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def find(repository: str, name: str) -> str | None:
-        assert repository.startswith(f"timm/{BACKBONE}")
-        return str(tmp_path / name) if name == "model.safetensors" else None
-
-    save_file(dict(state), tmp_path / "model.safetensors")
-    monkeypatch.setattr("rd_plugin.components.hub.try_to_load_from_cache", find)
-    monkeypatch.setattr("rd_plugin.components.hub.get_session", lambda: pytest.fail("asked the Hub"))
-    check(Teacher(BACKBONE), net)
-
-
-def test_hub_that_cannot_be_reached_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    class Session:
-        def head(self, url: str, timeout: float) -> None:
-            asked.append((url, timeout))
-            msg = "Name or service not known"
-            raise RuntimeError(msg)
-
-    monkeypatch.setattr("rd_plugin.components.hub.try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr("rd_plugin.components.hub.get_session", Session)
-    message = r"'resnet18' could not be downloaded \(https.* cannot be reached: Name or service not known\)\."
-    with pytest.raises(ConnectionError, match=message):
-        Teacher(BACKBONE).load_pretrained()
-    assert len(asked) == 1

@@ -34,7 +34,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     yield start
     stop.set()
     for thread in threads:
-        thread.join()
+        thread.join(60)
 
 
 def _get(found: "Queue[Source]", tmp_path: Path) -> str:
