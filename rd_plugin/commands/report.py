@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rd_plugin.provenance import record_file
 from rd_plugin.report import report_verdicts
 
-from .names import nearest_file
+from .suggestions import nearest_file
 
 __all__ = ["add_arguments", "run"]
 
