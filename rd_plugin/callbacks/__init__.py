@@ -4,6 +4,7 @@
 from .finite_weights import FiniteWeights
 from .memory_reuse import MemoryReuse
 from .normal_statistics import NormalStatistics, own_share, training_batches
+from .run_phases import RunPhases
 from .run_summary import RunSummary
 from .twin_picture import TwinPicture
 from .validation_schedule import ValidationSchedule
@@ -12,6 +13,7 @@ __all__ = [
     "FiniteWeights",
     "MemoryReuse",
     "NormalStatistics",
+    "RunPhases",
     "RunSummary",
     "TwinPicture",
     "ValidationSchedule",

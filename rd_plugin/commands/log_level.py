@@ -4,6 +4,7 @@
 import logging
 import sys
 import warnings
+from typing import Any
 
 __all__ = ["set_log_level"]
 
@@ -22,10 +23,14 @@ def set_log_level(verbose: bool) -> None:
             ``PYTHONWARNINGS`` asks for them, and messages of other libraries that are no warnings.
     """
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(format=_FORMAT)
     for name in ("", *_LIGHTNING):
         logging.getLogger(name).setLevel(level)
-        _keep_one_handler(logging.getLogger(name))
+        _remove_handlers(logging.getLogger(name))
+        # All go to the root's.
+        logging.getLogger(name).propagate = True
+    handler = _StandardError()
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    logging.getLogger().addHandler(handler)
     logging.getLogger("rd_plugin").setLevel(logging.INFO)
     for name in _AT_WORK:
         logging.getLogger(name).setLevel(logging.NOTSET if verbose else logging.ERROR)
@@ -39,14 +44,25 @@ def set_log_level(verbose: bool) -> None:
         warnings.simplefilter("ignore")
 
 
-def _keep_one_handler(logger: logging.Logger) -> None:
-    """Undo what anomalib's program does: a second handler, which wraps each message into a narrow column."""
+class _StandardError(logging.StreamHandler):
+    """Writes to standard error as it is now: a progress bar that is shown takes its place, and stays below."""
+
+    @property
+    def stream(self) -> Any:
+        """The stream."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _stream: Any) -> None:
+        """Keep to standard error."""
+
+
+def _remove_handlers(logger: logging.Logger) -> None:
+    """Remove what prints; anomalib's program has two handlers that do, and one wraps messages into a narrow column."""
     for handler in list(logger.handlers):
         # By its name, since rich need not be imported for the tool's help.
-        if type(handler).__name__ == "RichHandler":
+        if type(handler) in {logging.StreamHandler, _StandardError} or type(handler).__name__ == "RichHandler":
             logger.removeHandler(handler)
-        elif type(handler) is logging.StreamHandler:
-            handler.setFormatter(logging.Formatter(_FORMAT))
 
 
 def _is_warning(record: logging.LogRecord) -> bool:

@@ -49,15 +49,15 @@ def known_names(parser: ArgumentParser | None, classes: Iterable[str]) -> set[st
         parser: Parser of the subcommand.
         classes: Paths of classes, whose arguments belong to them, too.
     """
-    names = {*configuration_names(), *(kind.value for kind in (*ExportType, *CompressionType))}
-    names |= {f"rd_plugin.{name}" for name in rd_plugin.__all__} | set(rd_plugin.__all__)
+    exports = [kind.value for choices in (ExportType, CompressionType) for kind in choices]
+    names = {*configuration_names(), *exports, *rd_plugin.__all__, *(f"rd_plugin.{name}" for name in rd_plugin.__all__)}
     names |= {kind.__name__ for base in (AnomalibModule, AnomalibDataModule) for kind in _subclasses(base)}
     names |= set(parser.get_defaults().keys()) if parser else set()
-    for path in (path for path in classes if locate(path)):
-        names.add(path)
-        arguments = ArgumentParser(exit_on_error=False)
-        arguments.add_class_arguments(locate(path), fail_untyped=False)
-        names |= set(arguments.get_defaults().keys(branches=True))
+    for path in classes:
+        if isinstance(kind := locate(path), type):
+            arguments = ArgumentParser(exit_on_error=False)
+            arguments.add_class_arguments(kind, fail_untyped=False)
+            names |= {path, *arguments.get_defaults().keys(branches=True)}
     return names
 
 

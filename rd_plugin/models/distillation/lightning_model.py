@@ -17,7 +17,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
 
-from rd_plugin.callbacks import FiniteWeights, MemoryReuse, NormalStatistics, RunSummary, ValidationSchedule
+from rd_plugin.callbacks import FiniteWeights, MemoryReuse, NormalStatistics, RunPhases, RunSummary, ValidationSchedule
 from rd_plugin.components import (
     AnomalyMapMode,
     BlurBorder,
@@ -221,6 +221,7 @@ class Distillation(ExportedModule):
         # after it has drawn them.
         own = [
             ResultsFolder(),
+            RunPhases(),
             AtomicCheckpoints(),
             AtomicPictures(),
             *([ReportWriter()] if self.report else []),
