@@ -3,7 +3,7 @@
 
 from .finite_weights import FiniteWeights
 from .memory_reuse import MemoryReuse
-from .normal_statistics import NormalStatistics, own_share, training_batches
+from .normal_statistics import NormalStatistics, own_share, training_batches, training_features
 from .run_phases import RunPhases
 from .run_summary import RunSummary
 from .twin_picture import TwinPicture
@@ -19,4 +19,5 @@ __all__ = [
     "ValidationSchedule",
     "own_share",
     "training_batches",
+    "training_features",
 ]

@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 class RunPhases(Callback):
     """Log when training, statistics and thresholds, test and report begin.
 
-    The data check before them and the training have progress bars of their own. How long the others will take follows
-    from how long a step of the training has taken. Must stand before the callbacks that do what it announces.
+    Data check, training and test have progress bars of their own. How long statistics and thresholds will take follows
+    from how long the steps of the training have taken. Must stand before the callbacks that do what it announces.
     """
 
     def __init__(self) -> None:
@@ -50,22 +50,18 @@ class RunPhases(Callback):
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             train, val = _count(trainer, "train"), _count(trainer, "val")
             text = f"Statistics of {train} training images, thresholds on {val} validation images"
-            _announce(trainer, f"{text}{self._about(train + val)}.")
+            seconds = (train + val) * self._seconds / max(self._images, 1)
+            _announce(trainer, f"{text}: about {seconds:.0f} seconds.")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Announce the test."""
         del pl_module
-        count = _count(trainer, "test")
-        _announce(trainer, f"Test: {count} images, each with a picture{self._about(count)}.")
+        _announce(trainer, f"Test: {_count(trainer, 'test')} images.")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Announce the report."""
         if getattr(pl_module, "report", False):
             _announce(trainer, "Report: pictures, curves and tables on one page.")
-
-    def _about(self, images: int) -> str:
-        """How long so many images take, as far as it is known."""
-        return f": about {images * self._seconds / self._images:.0f} seconds" if self._images else ""
 
 
 def _announce(trainer: Trainer, text: str) -> None:
