@@ -95,7 +95,7 @@ class RunSummary(Callback):
 
     def _operating_points(self, model: AnomalibModule) -> list[str]:
         """False alarms and defects found, at the threshold and at false-alarm rates."""
-        post_processor = model.post_processor
+        post_processor: Any = model.post_processor
         known = not math.isnan(float(getattr(post_processor, "image_threshold", math.nan)))
         own = float(post_processor.normalized_image_threshold) if known else None
         points = operating_points(self._scores, self._defective, own)

@@ -63,4 +63,5 @@ def known_names(parser: ArgumentParser | None, classes: Iterable[str]) -> set[st
 
 def _subclasses(base: type) -> set[type]:
     """All classes below one."""
-    return {below for kind in base.__subclasses__() for below in (kind, *_subclasses(kind))}
+    below: set[type] = set(base.__subclasses__())
+    return below.union(*map(_subclasses, below))
