@@ -216,21 +216,22 @@ class DistillationPostProcessor(PostProcessor):
 
     def _report(self, count: int, expected: float, interval: tuple[float, float]) -> None:
         """Say what false-alarm rate to expect."""
+        if expected > self.false_alarm_rate * (1 + 1e-9):
+            needed = math.ceil(1 / self.false_alarm_rate - 1e-9) - 1
+            logger.warning(
+                "%d good validation images are too few for a false-alarm rate of %g, which needs %d: the thresholds "
+                "are their highest scores, and the rate to expect is %.3g.",
+                count,
+                self.false_alarm_rate,
+                needed,
+                expected,
+            )
+            return
         message = (
             "Thresholds set on %d good validation images, for a false-alarm rate of %g: expected rate %.3g; of 100 new "
             "good images, between %.0f and %.0f are called anomalous with a probability of 95 %%."
         )
         logger.info(message, count, self.false_alarm_rate, expected, *(_NEW_IMAGES * bound for bound in interval))
-        if expected > self.false_alarm_rate * (1 + 1e-9):
-            needed = math.ceil(1 / self.false_alarm_rate - 1e-9) - 1
-            logger.warning(
-                "%d good validation images are too few for a false-alarm rate of %g: the thresholds are their highest "
-                "scores, and the rate to expect is %.3g. Hold back at least %d.",
-                count,
-                self.false_alarm_rate,
-                expected,
-                needed,
-            )
 
     @staticmethod
     def _normalize(preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor) -> Tensor | None:

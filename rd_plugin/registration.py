@@ -3,14 +3,13 @@
 
 jsonargparse, and with it ``anomalib train``, finds a class by its import path with nothing done. ``get_model`` and
 ``anomalib benchmark`` import only from modules on anomalib's list; this package is added there. anomalib's command line
-heeds arguments that it does not look at, and knows the package's classes by name.
+acts on arguments that it does not look at, and knows the package's classes by name.
 
 Each is called when anomalib itself is imported: that takes seconds, which the tool's help does without.
 """
 
 import functools
 import importlib
-import sys
 from types import ModuleType
 from typing import Any
 
@@ -27,7 +26,9 @@ def register(models: ModuleType) -> None:
 
 
 def prepare_command_line(cli: ModuleType) -> None:
-    """Let ``anomalib <subcommand>`` know the package's classes, and heed what ``unread_arguments`` names.
+    """Let ``anomalib <subcommand>`` know the package's classes, and give it what ``cli_fixes`` holds.
+
+    The tool ``rd-plugin`` derives from anomalib's command line, and gets it here, too.
 
     Doing it twice changes nothing.
 
@@ -41,12 +42,11 @@ def prepare_command_line(cli: ModuleType) -> None:
 
     @functools.wraps(unprepared)
     def prepared(self: Any) -> None:
-        from rd_plugin.unread_arguments import heed_arguments
+        from rd_plugin.commands.argv import typed
+        from rd_plugin.commands.cli_fixes import fix_arguments
 
         unprepared(self)
-        # The tool's command line does so itself, when it has completed its arguments.
-        if not type(self).__module__.startswith("rd_plugin."):
-            subcommand = self.config["subcommand"]
-            heed_arguments(subcommand, self.config[subcommand], sys.argv)
+        subcommand = self.config["subcommand"]
+        fix_arguments(subcommand, self.config[subcommand], typed(self))
 
     cli.AnomalibCLI.before_instantiate_classes = prepared

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import torch
 from anomalib.data import ImageBatch, ImageItem, NumpyImageBatch, NumpyImageItem
@@ -24,6 +25,8 @@ __all__ = ["PredictionVisualizer"]
 _COLOURS = {"normal": (25, 110, 50), "anomalous": (170, 25, 25), "error": (90, 90, 90)}
 _TEXT_SIZE = 20
 _MARGIN = 8
+# Longer side of a field, in pixels, on which its title can be read.
+_READABLE = 256
 
 
 class PredictionVisualizer(ImageVisualizer):
@@ -33,7 +36,8 @@ class PredictionVisualizer(ImageVisualizer):
     ``b/cam1/img.jpg`` to one file. Here pictures are in the same subfolders as their images.
 
     Args:
-        longest_side: Longer side of each of the fields that a picture has side by side, in pixels.
+        longest_side: Longer side of each of the fields that a picture has side by side, in pixels, at most. An image
+            that is smaller is not enlarged, unless it is smaller than 256 pixels.
         **arguments: All others of anomalib's ``ImageVisualizer``, save ``field_size``.
 
     Raises:
@@ -68,7 +72,8 @@ class PredictionVisualizer(ImageVisualizer):
     def _draw(self, item: Any) -> Image.Image | None:
         width, height = _size(item)
         item = _on_whole_image(item, (height, width), self._crop)
-        scale = self.longest_side / max(width, height)
+        # Drawing takes time by the pixel, and an enlarged image shows nothing more.
+        scale = min(self.longest_side, max(width, height, _READABLE)) / max(width, height)
         picture = visualize_image_item(
             item,
             fields=self.fields,
@@ -124,8 +129,11 @@ class PredictionVisualizer(ImageVisualizer):
         if picture is not None:
             path = cast("Path", self.output_dir) / (self._place(item.image_path) or name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Three times as fast as Pillow's default, for files that are two fifths larger.
-            picture.save(path, compress_level=1)
+            if path.suffix.lower() == ".png":
+                # OpenCV takes half the time of Pillow's fastest compression, for files of nearly the same size.
+                path.write_bytes(cv2.imencode(".png", np.asarray(picture)[..., ::-1])[1].tobytes())
+            else:
+                picture.save(path)
 
     def _place(self, file: str | None) -> Path | None:
         """Where the picture of a file goes, below the folder of pictures."""

@@ -5,12 +5,13 @@ from .atomic_checkpoints import AtomicCheckpointIO, AtomicCheckpoints
 from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .finite_weights import FiniteWeights
-from .normal_statistics import NormalStatistics, own_share, training_batches
+from .normal_statistics import NormalStatistics, own_share, training_batches, training_features
 from .order import ordered_callbacks
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
 from .reference_writer import ReferenceWriter
 from .report_writer import ReportWriter
 from .results_folder import ResultsFolder
+from .run_phases import RunPhases
 from .run_summary import RunSummary
 from .twin_picture import TwinPicture
 from .validation_schedule import ValidationSchedule
@@ -27,10 +28,12 @@ __all__ = [
     "ReferenceWriter",
     "ReportWriter",
     "ResultsFolder",
+    "RunPhases",
     "RunSummary",
     "TwinPicture",
     "ValidationSchedule",
     "ordered_callbacks",
     "own_share",
     "training_batches",
+    "training_features",
 ]

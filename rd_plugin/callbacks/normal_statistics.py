@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Subset
 
-__all__ = ["NormalStatistics", "own_share", "training_batches"]
+__all__ = ["NormalStatistics", "own_share", "training_batches", "training_features"]
 
 
 class NormalStatistics(Callback):
@@ -55,9 +55,8 @@ class NormalStatistics(Callback):
         module: Any = pl_module
         deviation = module.model.deviation
         deviation.reset()
-        for batch in training_batches(trainer, module, own_share(trainer)):
-            with trainer.precision_plugin.val_step_context():
-                deviation.update(*module.distill_batch(batch))
+        for teacher, student in training_features(trainer, module, own_share(trainer)):
+            deviation.update(teacher, student)
         deviation.finish(partial(trainer.strategy.reduce, reduce_op="sum"))
 
 
@@ -65,6 +64,31 @@ def own_share(trainer: Trainer) -> range:
     """Return this process's share of the training images, by their place in the data set."""
     dataset: Any = trainer.train_dataloader.dataset  # type: ignore[union-attr]
     return range(trainer.global_rank, len(dataset), trainer.world_size)
+
+
+def training_features(
+    trainer: Trainer, module: Any, indices: Sequence[int]
+) -> Iterator[tuple[list[torch.Tensor], list[torch.Tensor]]]:
+    """Yield features of teacher and student for training images, in order; no image is read whose features are kept.
+
+    Args:
+        trainer: The trainer.
+        module: The model, with anomalib's pre-processor.
+        indices: Which images, by their place in the data set.
+    """
+    loader: Any = trainer.train_dataloader
+    samples = getattr(loader.dataset, "samples", None)
+    paths = [] if samples is None else [str(samples["image_path"].iloc[index]) for index in indices]
+    if module.has_kept(paths):
+        for start in range(0, len(paths), loader.batch_size):
+            with trainer.precision_plugin.val_step_context():
+                found = module.distill_kept(paths[start : start + loader.batch_size])
+            yield found
+        return
+    for batch in training_batches(trainer, module, indices):
+        with trainer.precision_plugin.val_step_context():
+            found = module.distill_batch(batch)
+        yield found
 
 
 def training_batches(trainer: Trainer, module: Any, indices: Sequence[int]) -> Iterator[Any]:

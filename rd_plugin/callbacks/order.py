@@ -14,6 +14,7 @@ from .provenance_writer import ProvenanceWriter
 from .reference_writer import ReferenceWriter
 from .report_writer import ReportWriter
 from .results_folder import ResultsFolder
+from .run_phases import RunPhases
 from .run_summary import RunSummary
 from .validation_schedule import ValidationSchedule
 
@@ -37,6 +38,8 @@ def ordered_callbacks(
     return [
         # A folder that cannot be written to stops the run before the data check reads every file.
         ResultsFolder(),
+        # Announces a phase before the others are at work on it.
+        RunPhases(),
         # ProvenanceWriter wraps what reads and writes checkpoints, so it must find the final plugin.
         AtomicCheckpoints(),
         # Moves pictures, which the visualizer has drawn by then.

@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +19,8 @@ from anomalib.models.components import AnomalibModule
 from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from rd_plugin.results.operating_points import OperatingPoint, Share, operating_points
+
 from .report_writer import ReportWriter
 
 __all__ = ["RunSummary"]
@@ -26,16 +29,21 @@ logger = logging.getLogger(__name__)
 
 # The first is slower than the others.
 _TIMED = 6
+_TABLE = "  {:<22}  {:<24}  {}"
 
 
 class RunSummary(Callback):
-    """Log where the results lie, how good the verdicts are, how long one takes, and the next commands.
+    """Print how good the verdicts are, how long one takes, where the results are, and the next commands.
 
     After a training the checkpoint is named; the rest follows the test, which ``anomalib train`` runs right after it.
+    It is printed in place of Lightning's table of metrics, as the last lines of a run.
     """
 
     def __init__(self) -> None:
-        self._verdicts: dict[bool, list[int]] = {}
+        self._scores: list[float] = []
+        self._defective: list[bool] = []
+        self._summary = ""
+        self._wanted = True
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the checkpoint is."""
@@ -45,56 +53,90 @@ class RunSummary(Callback):
             logger.info("Trained. The checkpoint is %s", _shown(path))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count anew."""
-        del trainer, pl_module
-        self._verdicts = {False: [], True: []}
+        """Begin with no scores."""
+        del pl_module
+        self._scores, self._defective, self._summary = [], [], ""
+        # Whoever asks for no table asks for no summary.
+        self._wanted, trainer.test_loop.verbose = trainer.test_loop.verbose, False
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Count what a batch's images were called; the post-processor has been at work."""
+        """Keep a batch's scores, as they are after the post-processor, and its labels."""
         del trainer, pl_module, args, kwargs
         batch = cast("ImageBatch", outputs)
-        if batch.pred_label is None or batch.gt_label is None:
-            return
-        for truth, verdict in zip(batch.gt_label.flatten().tolist(), batch.pred_label.flatten().tolist(), strict=True):
-            self._verdicts[bool(truth)].append(int(verdict))
+        if batch.pred_score is not None and batch.gt_label is not None:
+            self._scores += batch.pred_score.flatten().tolist()
+            self._defective += batch.gt_label.flatten().bool().tolist()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the summary."""
-        if not trainer.is_global_zero:
+        """Write the summary."""
+        if not trainer.is_global_zero or not self._wanted:
             return
         model = cast("AnomalibModule", pl_module)
-        entries = [
-            *self._verdict_lines(model),
-            *_speed(trainer, model),
-            *_places(trainer, model),
-        ]
+        entries = [*_metrics(trainer), *_threshold(model), *_speed(trainer, model), *_places(trainer, model)]
         width = max(len(name) for name, _ in entries)
-        lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in entries)
-        logger.info("%s was tested on %d images.\n%s", model.name, sum(map(len, self._verdicts.values())), lines)
+        normal = self._defective.count(False)
+        lines = [
+            f"{model.name}: {len(self._scores)} test images, {normal} normal and {len(self._scores) - normal} defects.",
+            "",
+            *self._operating_points(model),
+            "",
+            *(f"  {name:<{width}}  {text}" for name, text in entries),
+        ]
+        self._summary = "\n".join(lines)
 
-    def _verdict_lines(self, model: AnomalibModule) -> list[tuple[str, str]]:
-        """False alarms and defects found, as counted, and as to be expected."""
-        good, defects = self._verdicts[False], self._verdicts[True]
-        lines = []
-        if good:
-            lines.append(("false alarms", f"{sum(good)} of {len(good)} good images"))
-        # Where thresholds come from good images, the package's post-processor knows what that means for others.
-        expected = getattr(model.post_processor, "expected_false_alarms", None)
-        if expected is not None:
-            count, rate, (low, high) = expected
-            text = f"of 100 new good images {100 * low:.0f} to {100 * high:.0f}, {100 * rate:.2g} on average"
-            lines.append(("false alarms to expect", f"{text} ({count} good images set the threshold)"))
-        if defects:
-            lines.append(("defects found", f"{sum(defects)} of {len(defects)}"))
-        threshold = float(getattr(model.post_processor, "image_threshold", math.nan))
-        if not math.isnan(threshold):
-            normalized = getattr(model.post_processor, "enable_normalization", False)
-            lines.append(
-                ("threshold", f"{threshold:.4g}{', which is 0.5 among normalized scores' if normalized else ''}")
-            )
-        return lines
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Print the summary, whole and when the progress bar is gone."""
+        del trainer, pl_module
+        if stage == "test" and self._summary:
+            sys.stdout.write(f"\n{self._summary}\n")
+            sys.stdout.flush()
+            self._summary = ""
+
+    def _operating_points(self, model: AnomalibModule) -> list[str]:
+        """False alarms and defects found, at the threshold and at false-alarm rates."""
+        post_processor: Any = model.post_processor
+        known = not math.isnan(float(getattr(post_processor, "image_threshold", math.nan)))
+        own = float(post_processor.normalized_image_threshold) if known else None
+        points = operating_points(self._scores, self._defective, own)
+        rows = [(_name(point), _rate(point.false_alarms), _rate(point.defects_found)) for point in points]
+        return [_TABLE.format("threshold", "false alarms", "defects found"), *(_TABLE.format(*row) for row in rows)]
+
+
+def _name(point: OperatingPoint) -> str:
+    """What an operating point is called."""
+    return "the model's" if point.rate is None else f"for {100 * point.rate:g} % false alarms"
+
+
+def _rate(share: Share | None) -> str:
+    """A rate with its 95 % interval."""
+    if share is None:
+        return "-"
+    low, high = share.interval
+    return f"{100 * share.rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _metrics(trainer: Trainer) -> list[tuple[str, str]]:
+    """The metrics of the test."""
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "loss" not in name}
+    return [(name, f"{value:.4f}") for name, value in metrics.items()]
+
+
+def _threshold(model: AnomalibModule) -> list[tuple[str, str]]:
+    """The threshold, and the false alarms to expect of it."""
+    lines = []
+    # Where thresholds come from normal images, the package's post-processor knows what that means for others.
+    expected = getattr(model.post_processor, "expected_false_alarms", None)
+    if expected is not None:
+        count, rate, (low, high) = expected
+        text = f"of 100 new normal images {100 * low:.0f} to {100 * high:.0f}, {100 * rate:.2g} on average"
+        lines.append(("to expect", f"{text} ({count} set the threshold)"))
+    threshold = float(getattr(model.post_processor, "image_threshold", math.nan))
+    if not math.isnan(threshold):
+        normalized = getattr(model.post_processor, "enable_normalization", False)
+        lines.append(("threshold", f"{threshold:.4g}{', which is 0.5 among normalized scores' if normalized else ''}"))
+    return lines
 
 
 def _speed(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
@@ -117,7 +159,7 @@ def _speed(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
 
 
 def _places(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
-    """Where the results lie, and what to do with them."""
+    """Where the results are, and what to do with them."""
     lines = []
     written = [callback.written for callback in trainer.callbacks if isinstance(callback, ReportWriter)]  # type: ignore[attr-defined]
     lines += [("report", _shown(path)) for path in written if path is not None]
@@ -132,7 +174,7 @@ def _places(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
         named = [] if kind.__module__.startswith("rd_plugin.") else ["--model", kind.__qualname__]
         export = ["rd-plugin", "export", *named, "--export_type", "openvino", "--ckpt_path", shown]
         lines.append(("checkpoint", shown))
-        lines.append(("judge others", shlex.join(["rd-plugin", "inspect", shown]) + " FOLDER"))
+        lines.append(("inspect", shlex.join(["rd-plugin", "inspect", shown]) + " FOLDER"))
         lines.append(("export", shlex.join(export)))
     return lines
 

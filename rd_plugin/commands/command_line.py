@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """anomalib's command line with the package's subcommands."""
 
-import sys
 from argparse import ArgumentError
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -13,15 +12,14 @@ from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
-from rd_plugin.unread_arguments import heed_arguments
 
 from . import check, convert, inspect, report
+from .argv import typed
+from .error_messages import error_message
 from .export_place import beside_checkpoint
 from .help_text import SUBCOMMANDS, describe, describe_subcommand, new_parser
 from .recorded_model import check_is_there, with_recorded_model
 from .sections import accept_sections
-from .sentences import sentence
-from .typos import misspelt
 
 __all__ = ["CommandLine", "WrongInput"]
 
@@ -33,15 +31,7 @@ _OWN = ("check", "convert", "inspect", "report")
 
 
 class WrongInput(Exception):  # noqa: N818  # no error of the program's
-    """Something that was given is wrong.
-
-    Args:
-        *sentences: What is wrong, one for each thing.
-    """
-
-    def __init__(self, *sentences: str) -> None:
-        super().__init__("\n".join(sentences))
-        self.sentences = sentences
+    """Something that was given is wrong; says what."""
 
 
 class CommandLine(AnomalibCLI):
@@ -57,17 +47,13 @@ class CommandLine(AnomalibCLI):
     """
 
     def __init__(self, args: Sequence[str] | None = None, run: bool = True) -> None:
-        self._given = sys.argv[1:] if args is None else list(args)
+        self.given = typed() if args is None else list(args)
         try:
-            super().__init__(with_recorded_model(self._given), run)
+            super().__init__(with_recorded_model(self.given), run)
         except _OF_INPUT as error:
-            # There are none yet where a checkpoint cannot be read.
-            parsers = getattr(self, "subcommand_parsers", {})
-            subcommand = next((word for word in self._given if word in parsers), None)
-            said = [sentence(error, parsers, subcommand)]
-            if isinstance(error, ArgumentError) and subcommand is not None:
-                said = [*misspelt(self._given[self._given.index(subcommand) + 1 :], parsers[subcommand]), *said]
-            raise WrongInput(*dict.fromkeys(said)) from error
+            # There are no parsers yet where a checkpoint cannot be read.
+            message = error_message(error, self.given, getattr(self, "subcommand_parsers", {}))
+            raise WrongInput(message) from error
 
     @staticmethod
     def init_parser(**kwargs: Any) -> ArgumentParser:
@@ -121,20 +107,15 @@ class CommandLine(AnomalibCLI):
         report.add_arguments(parser)
 
     def before_instantiate_classes(self) -> None:
-        """Heed the arguments that anomalib takes and does not read."""
-        super().before_instantiate_classes()
+        """Complete the arguments; what anomalib's own command line lacks follows."""
         arguments = self.config[self.subcommand]
         if self.subcommand in _ON_DATA and arguments.get("data") is None:
             msg = "data is missing: give --data NAME, such as PartsFolder with --data.root FOLDER."
             raise ValueError(msg)
         check_is_there(arguments.get("ckpt_path"))
         if self.subcommand == "export":
-            beside_checkpoint(arguments, self._given)
-        trainer = arguments.get("trainer") or {}
-        if not self.config["verbose"] and trainer.get("enable_model_summary", True) is None:
-            trainer["enable_model_summary"] = False
-        if self.subcommand not in _OWN:
-            heed_arguments(self.subcommand, arguments, self._given)
+            beside_checkpoint(arguments, self.given)
+        super().before_instantiate_classes()
 
     def check(self) -> None:
         """Run ``check``."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .argv import option_names
+
 __all__ = ["beside_checkpoint"]
 
 # Below a run's folder, where anomalib keeps checkpoints and this package's exports go, too.
@@ -21,7 +23,7 @@ def beside_checkpoint(arguments: Any, given: Sequence[str]) -> None:
             ``model_file_name`` the checkpoint's name, followed by the compression.
         given: The words of the command line.
     """
-    names = {word.partition("=")[0] for word in given}
+    names = option_names(given)
     checkpoint = arguments.get("ckpt_path")
     if checkpoint is None or "://" in str(checkpoint) or arguments.get("export_root") is not None:
         return

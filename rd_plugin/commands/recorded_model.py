@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rd_plugin.models.recorded import read_recorded
 
-from .names import nearest_file
+from .argv import option_names, option_value
+from .suggestions import nearest_file
 
 __all__ = ["check_is_there", "with_recorded_model"]
 
@@ -54,13 +55,13 @@ def with_recorded_model(arguments: Sequence[str]) -> list[str]:
         ValueError: If it holds more than plain data, or nothing is known of its model and none is given.
     """
     place = next((index for index, word in enumerate(arguments) if word in _OF_CHECKPOINTS), None)
-    checkpoint = _option("--ckpt_path", arguments)
+    checkpoint = option_value("--ckpt_path", arguments)
     if place is None or checkpoint is None or _is_lightnings(checkpoint):
         return list(arguments)
     check_is_there(checkpoint)
     found = read_recorded(checkpoint)
     if found is None:
-        if not {word.partition("=")[0] for word in arguments} & {"--model", *_CONFIGURATIONS}:
+        if not option_names(arguments) & {"--model", *_CONFIGURATIONS}:
             msg = f"model is missing: {checkpoint!r} does not say which of the package's models it is of; give --model."
             raise ValueError(msg)
         return list(arguments)
@@ -70,13 +71,3 @@ def with_recorded_model(arguments: Sequence[str]) -> list[str]:
     while start < len(arguments) and arguments[start].partition("=")[0] in _CONFIGURATIONS:
         start += 1 if "=" in arguments[start] else 2
     return [*arguments[:start], "--model", model, *arguments[start:], "--ckpt_path", checkpoint]
-
-
-def _option(name: str, arguments: Sequence[str]) -> str | None:
-    """The last value of an option; ``None`` if it is not given."""
-    value = None
-    for index, word in enumerate(arguments):
-        option, equals, joined = word.partition("=")
-        if option == name:
-            value = joined if equals else next(iter(arguments[index + 1 :]), None)
-    return value

@@ -10,7 +10,7 @@ from rd_plugin.provenance import read_record, record_file
 from rd_plugin.report import report_results
 from rd_plugin.results import read_results
 
-from .names import nearest_file
+from .suggestions import nearest_file
 
 __all__ = ["add_arguments", "run"]
 

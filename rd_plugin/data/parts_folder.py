@@ -4,6 +4,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from anomalib.data import AnomalibDataset, Folder
@@ -19,6 +20,10 @@ Directory = str | Path | Sequence[str | Path]
 
 _DEFECT = "defect"
 _MASK = "mask"
+# A false-alarm rate of 1 %, the post-processor's default, needs so many good images that thresholds are set on.
+_FOR_RATE = 99
+# By default a fifth of the good images, more if the rate needs more, but never more than half.
+_USUAL, _MOST = 0.2, 0.5
 # One to train on, one to test on, and two whose scores make a range.
 _FEWEST = 4
 
@@ -51,8 +56,8 @@ class PartsFolder(Folder):
         root/defect/   images of defects, if there are any, at any depth: defect/scratch/1.png
         root/mask/     their masks, if there are any, at the same places: mask/scratch/1.png or mask/scratch/1_mask.png
 
-    Good images are split with a fixed seed: most are trained on, a share is held back to set thresholds on (the
-    validation set, which has no defects, so that none decides the threshold that it is judged by), and a share to test
+    Good images are split with a fixed seed: some are trained on, a share is held out to set thresholds on (the
+    validation set, which has no defects, so that none decides the threshold that it is tested by), and a share to test
     on, for the false-alarm rate. All defects are tested on. A table in the log says how many went where.
 
     anomalib's ``Folder`` refuses paths with other than ASCII characters and a folder of defects that is not there; this
@@ -65,7 +70,8 @@ class PartsFolder(Folder):
         abnormal_dir: Folder of defects, or several; by default ``defect`` if it is there.
         mask_dir: Folder of masks, or one for each of ``abnormal_dir``; by default ``mask`` if it is there. Either all
             defects have a mask or none has.
-        val_split_ratio: Share of the good images that thresholds are set on.
+        val_split_ratio: Share of the good images that thresholds are set on. ``"auto"``: a fifth, or the 99 images that
+            a false-alarm rate of 1 % needs, if they are more, but at most half of the good images.
         test_split_ratio: Share of the good images that are tested on.
         train_batch_size: Images in a training batch.
         eval_batch_size: Images in an evaluation batch.
@@ -93,7 +99,7 @@ class PartsFolder(Folder):
         normal_dir: Directory = "good",
         abnormal_dir: Directory | None = None,
         mask_dir: Directory | None = None,
-        val_split_ratio: float = 0.2,
+        val_split_ratio: float | Literal["auto"] = "auto",
         test_split_ratio: float = 0.2,
         train_batch_size: int = 16,
         eval_batch_size: int = 16,
@@ -104,12 +110,13 @@ class PartsFolder(Folder):
         augmentations: Transform | None = None,
         seed: int = 0,
     ) -> None:
-        for argument, share in (("val_split_ratio", val_split_ratio), ("test_split_ratio", test_split_ratio)):
-            if not 0 < share < 1:
-                msg = f"{argument} must be a fraction between 0 and 1, got {share}."
+        most = _MOST if val_split_ratio == "auto" else val_split_ratio
+        for argument, share in (("val_split_ratio", most), ("test_split_ratio", test_split_ratio)):
+            if isinstance(share, str) or not 0 < share < 1:
+                msg = f"{argument} must be a fraction between 0 and 1, got {share!r}."
                 raise ValueError(msg)
-        if val_split_ratio + test_split_ratio >= 1:
-            msg = f"val_split_ratio + test_split_ratio must be less than 1, got {val_split_ratio} + {test_split_ratio}."
+        if most + test_split_ratio >= 1:
+            msg = f"val_split_ratio + test_split_ratio must be less than 1, got {most} + {test_split_ratio}."
             raise ValueError(msg)
         super().__init__(
             name=name or Path(root).absolute().name,
@@ -128,9 +135,10 @@ class PartsFolder(Folder):
             test_split_mode=TestSplitMode.FROM_DIR,
             test_split_ratio=test_split_ratio,
             val_split_mode=ValSplitMode.FROM_DIR,
-            val_split_ratio=val_split_ratio,
+            val_split_ratio=most,
             seed=seed,
         )
+        self._automatic = val_split_ratio == "auto"
         self._told = False
 
     def _setup(self, _stage: str | None = None) -> None:
@@ -139,13 +147,15 @@ class PartsFolder(Folder):
             msg = f"data.root {str(root)!r} is not a folder."
             raise FileNotFoundError(msg)
         good = [image for folder in self._folders(self.normal_dir, "normal_dir") for image in _images(folder)]
-        held_back = [max(round(share * len(good)), few) for share, few in self._shares()]
-        if len(good) <= sum(held_back):
+        share = self._validation_share(len(good))
+        # Two scores make a range.
+        held_out = [max(round(share * len(good)), 2), max(round(self.test_split_ratio * len(good)), 1)]
+        if len(good) <= sum(held_out):
             msg = f"data.root {str(root)!r} has {len(good)} good images; at least {_FEWEST} are needed."
             raise ValueError(msg)
         table = pd.DataFrame({"image_path": map(str, good), "label_index": int(LabelName.NORMAL), "mask_path": ""})
         table = table.sample(frac=1, random_state=self.seed, ignore_index=True)
-        splits = [Split.VAL.value] * held_back[0] + [Split.TEST.value] * held_back[1]
+        splits = [Split.VAL.value] * held_out[0] + [Split.TEST.value] * held_out[1]
         table["split"] = splits + [Split.TRAIN.value] * (len(good) - len(splits))
         defects = self._defects()
         table = pd.concat([table, defects], ignore_index=True)
@@ -157,9 +167,11 @@ class PartsFolder(Folder):
     def _create_test_split(self) -> None:
         """Leave the splits as they are; anomalib would take good images from the training set for a set without any."""
 
-    def _shares(self) -> tuple[tuple[float, int], tuple[float, int]]:
-        """What is held back of the good images: the share, and how many at least."""
-        return (self.val_split_ratio, 2), (self.test_split_ratio, 1)
+    def _validation_share(self, count: int) -> float:
+        """Share of so many good images that thresholds are set on."""
+        if not self._automatic:
+            return self.val_split_ratio
+        return min(max(_USUAL, _FOR_RATE / max(count, 1)), _MOST)
 
     def _folders(self, given: Directory, argument: str) -> list[Path]:
         """Folders within the root, which have to be there."""

@@ -15,6 +15,10 @@ __all__ = ["SolarCells", "SolarCellsDataset"]
 CellType = Literal["mono", "poly"]
 
 _TRAIN_SHARE = 0.8
+# What a false-alarm rate of 1 % needs: one of 100, of which the next image is one.
+_HELD_OUT = 99
+# Half of the fewer monocrystalline ones.
+_MOST_HELD_OUT = 235
 
 
 def _read_labels(cell_type: CellType) -> pd.DataFrame:
@@ -29,13 +33,17 @@ def _read_labels(cell_type: CellType) -> pd.DataFrame:
     return labels.assign(image_path=[str(folder / image) for image in labels["image"]])
 
 
-def _make_samples(cell_type: CellType, seed: int) -> pd.DataFrame:
+def _make_samples(cell_type: CellType, seed: int, held_out: int) -> pd.DataFrame:
     """Assign every cell to a split."""
     labels = _read_labels(cell_type)
-    labels["split"] = Split.VAL.value
+    # The doubtful cells are left out if there are others to validate on.
+    labels["split"] = "" if held_out else Split.VAL.value
     labels.loc[labels["probability"].isin([0, 1]), "split"] = Split.TEST.value
     functional = labels[labels["probability"] == 0]
-    labels.loc[functional.sample(frac=_TRAIN_SHARE, random_state=seed).index, "split"] = Split.TRAIN.value
+    train = functional.sample(frac=_TRAIN_SHARE, random_state=seed).index
+    labels.loc[train, "split"] = Split.TRAIN.value
+    # They come in random order.
+    labels.loc[train[:held_out], "split"] = Split.VAL.value
     labels["label_index"] = (labels["probability"] > 0.5).map({False: LabelName.NORMAL, True: LabelName.ABNORMAL})
     labels["label_index"] = labels["label_index"].astype(int)
     labels["mask_path"] = ""
@@ -50,6 +58,7 @@ class SolarCellsDataset(AnomalibDataset):
         cell_type: ``"mono"`` or ``"poly"`` crystalline.
         split: Training, validation or test.
         seed: Seed of the split.
+        held_out: Normal cells of the validation set; with 0 it has the doubtful ones.
         augmentations: Augmentations of the images.
     """
 
@@ -58,10 +67,11 @@ class SolarCellsDataset(AnomalibDataset):
         cell_type: CellType,
         split: Split,
         seed: int = 0,
+        held_out: int = _HELD_OUT,
         augmentations: Transform | None = None,
     ) -> None:
         super().__init__(augmentations=augmentations)
-        samples = _make_samples(cell_type, seed)
+        samples = _make_samples(cell_type, seed, held_out)
         self.samples = samples[samples["split"] == split.value]
         self.category = cell_type
 
@@ -69,9 +79,10 @@ class SolarCellsDataset(AnomalibDataset):
 class SolarCells(AnomalibDataModule):
     """Solar cells as an anomaly detection task: real images that come with a package, 300 x 300 pixels, no masks.
 
-    Experts gave each cell a probability of being defective: 0, 1/3, 2/3 or 1. Trained on is a share of 80 % of the
-    cells with probability 0; tested on are the others of those and all with probability 1. The doubtful cells, 1/3 as
-    normal and 2/3 as anomalous, are the validation set, so that no threshold is set on a test image.
+    Experts gave each cell a probability of being defective: 0, 1/3, 2/3 or 1. Of the cells with probability 0, 80 % are
+    for training; the others and all with probability 1 are the test set. Some of those for training are held out as the
+    validation set, which sets the threshold by a false-alarm rate; 99 are the fewest for a rate of 1 %. The doubtful
+    cells are not used. With ``held_out=0``, they are the validation set, 1/3 as normal and 2/3 as anomalous.
 
     Source: Buerhop-Lutz et al., "A benchmark for visual identification of defective solar cells in electroluminescence
     imagery", EU PVSEC 2018; licence CC BY-NC-SA 4.0.
@@ -86,9 +97,10 @@ class SolarCells(AnomalibDataModule):
         test_augmentations: Augmentations of test images.
         augmentations: Augmentations of all images for which no others are given.
         seed: Seed of the split.
+        held_out: How many of the normal cells for training are held out for validation; 0 for none.
 
     Raises:
-        ValueError: If ``cell_type`` is neither.
+        ValueError: If ``cell_type`` is neither, or ``held_out`` is negative or leaves less than half to train on.
         ModuleNotFoundError: On set-up, if ``elpv-dataset`` is not installed.
     """
 
@@ -103,7 +115,11 @@ class SolarCells(AnomalibDataModule):
         test_augmentations: Transform | None = None,
         augmentations: Transform | None = None,
         seed: int = 0,
+        held_out: int = _HELD_OUT,
     ) -> None:
+        if not 0 <= held_out <= _MOST_HELD_OUT:
+            msg = f"held_out must be between 0 and {_MOST_HELD_OUT}, got {held_out}."
+            raise ValueError(msg)
         if cell_type not in {"mono", "poly"}:
             msg = f"cell_type must be 'mono' or 'poly', got {cell_type!r}."
             raise ValueError(msg)
@@ -122,8 +138,9 @@ class SolarCells(AnomalibDataModule):
         )
         self.category = self.cell_type = cell_type
         self.split_seed = seed
+        self.held_out = held_out
 
     def _setup(self, _stage: str | None = None) -> None:
-        self.train_data = SolarCellsDataset(self.cell_type, Split.TRAIN, self.split_seed)
-        self.val_data = SolarCellsDataset(self.cell_type, Split.VAL, self.split_seed)
-        self.test_data = SolarCellsDataset(self.cell_type, Split.TEST, self.split_seed)
+        for split in (Split.TRAIN, Split.VAL, Split.TEST):
+            data = SolarCellsDataset(self.cell_type, split, self.split_seed, self.held_out)
+            setattr(self, f"{split.value}_data", data)

@@ -16,7 +16,8 @@ ADDED = {"short": _FEW, "small": f"{_SMALL} {_FEW}"}
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL)
 _DECIMAL = re.compile(r"\d+\.\d+")
-_TOLERANCE = 0.02
+# Of a decimal number, and of a percentage: one more image of a hundred changes it, and its interval, by as much.
+_TOLERANCE, _PERCENT_TOLERANCE = 0.02, 3.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def differs(said: str, printed: str) -> str | None:
 
     Args:
         said: Lines that must stand among the printed ones. ``...`` stands for anything; decimal numbers may differ by
-            0.02, since another processor rounds in another way. Blanks count as one.
+            0.02, or by 3 in a line of percentages, since another processor rounds in another way. Blanks count as one.
         printed: What was printed.
     """
     plain, printed = " ".join(said.split()), " ".join(printed.split())
@@ -74,7 +75,10 @@ def differs(said: str, printed: str) -> str | None:
     found = re.search(pattern, printed)
     if found is None:
         return f"not printed: {plain}"
-    for expected, number in zip(_DECIMAL.findall(plain), found.groups(), strict=True):
-        if abs(float(expected) - float(number)) > _TOLERANCE:
+    allowed = [
+        _PERCENT_TOLERANCE if "%" in line else _TOLERANCE for line in said.splitlines() for _ in _DECIMAL.findall(line)
+    ]
+    for expected, number, tolerance in zip(_DECIMAL.findall(plain), found.groups(), allowed, strict=True):
+        if abs(float(expected) - float(number)) > tolerance:
             return f"{number} in place of {expected}"
     return None

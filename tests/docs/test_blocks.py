@@ -52,6 +52,7 @@ def test_commands_of_a_block() -> None:
     ("said", "printed"),
     [
         ("AUROC 0.95", "│ AUROC   0.9437 │"),
+        ("found 81.2 % (76.4 to 85.3)", "found 80.5 % (75.7 to 84.7)"),
         ("cell: ..., score ...\n", "cell: anomalous, score 1.000"),
         ("(1, 1)\n(2,)", "first\n(1, 1)\n  (2,)\nlast"),
     ],

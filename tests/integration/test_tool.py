@@ -70,7 +70,7 @@ def test_from_a_folder_to_verdicts_from_any_directory(parts: Path) -> None:
 def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
     done = run_function(tmp_path, run_program, "rd-plugin", "train", "--config", "quickstrat")
     assert done.status == 2
-    assert done.output.splitlines()[-1].startswith("rd-plugin: error: config '")
+    assert done.output.splitlines()[-1].startswith("rd-plugin: error: config: ")
     assert "Did you mean 'quickstart'?" in done.output
     assert "Traceback" not in done.output
 

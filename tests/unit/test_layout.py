@@ -24,6 +24,7 @@ ROOMS = (
     "data",
     "provenance",
     "drift",
+    "results",
     "report",
     "export",
     "callbacks",
@@ -36,9 +37,8 @@ ROOMS = (
     "models",
     "convert",
     "inspection",
-    "unread_arguments",
-    "registration",
     "commands",
+    "registration",
 )
 # Doors of the house, which lead to every room.
 DOORS = {"", "__main__", "interface"}

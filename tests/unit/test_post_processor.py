@@ -107,8 +107,8 @@ def test_too_few_good_images_are_reported(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.WARNING):
         processor = validated(GOOD[:20], NORMAL[:20])
     assert processor.image_threshold == GOOD[19]
-    assert "20 good validation images are too few for a false-alarm rate of 0.01" in caplog.text
-    assert "Hold back at least 99." in caplog.text
+    assert "20 good validation images are too few for a false-alarm rate of 0.01, which needs 99: " in caplog.text
+    assert "Thresholds set on" not in caplog.text
 
 
 def test_second_validation_forgets_the_first() -> None:

@@ -119,6 +119,30 @@ class FeatureCache:
         # As they are when they come back, so that a resumed run, which has to compute them anew, goes on alike.
         return features if self.is_off else [feature.to(self._dtype).to(feature.dtype) for feature in features]
 
+    def has_kept(self, names: Sequence[str]) -> bool:
+        """Return whether the features of all these images are kept.
+
+        Args:
+            names: Their names.
+        """
+        return not self.is_off and bool(names) and all(name in self._rows for name in names)
+
+    def kept(self, names: Sequence[str], device: torch.device) -> list[Tensor]:
+        """Return the kept features of images that are not read again.
+
+        Args:
+            names: The images' names.
+            device: Where the features are needed.
+
+        Returns:
+            Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
+
+        Raises:
+            KeyError: If those of an image are not kept.
+        """
+        rows = torch.tensor([self._rows[name] for name in names])
+        return [self._take(kept, rows, torch.empty(0, device=device)) for kept in self._kept]
+
     @staticmethod
     def _take(kept: Tensor, rows: Tensor, images: Tensor) -> Tensor:
         """Features of some rows, in the type and on the device of the images, channels last in memory."""

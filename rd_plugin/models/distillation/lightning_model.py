@@ -286,6 +286,26 @@ class Distillation(ExportedModule):
             return self.model.distill_features(self.frozen_features(images, batch))
         return self.model.distill(images)
 
+    def has_kept(self, paths: Sequence[str]) -> bool:
+        """Return whether :meth:`distill_kept` needs no image of these files.
+
+        Args:
+            paths: Files of training images.
+        """
+        frozen = self._frozen
+        return self.frozen_network is self.model.teacher and frozen is not None and frozen.has_kept(paths)
+
+    def distill_kept(self, paths: Sequence[str]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what :meth:`distill_batch` does, from kept features alone.
+
+        Args:
+            paths: Files of training images, whose features are kept.
+
+        Returns:
+            Two lists of features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
+        """
+        return self.model.distill_features(cast("FeatureCache", self._frozen).kept(paths, self.device))
+
     def on_fit_end(self) -> None:
         """Let the features go."""
         self._let_frozen_network_go()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from anomalib.data import ImageBatch, ImageItem
@@ -67,6 +68,35 @@ def test_frozen_teacher_is_asked_for_features_that_are_not_kept(tmp_path: Path, 
     model.model.teacher.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
     fit(model, tmp_path, limit_val_batches=0)
     assert sum(seen) == asked
+
+
+@pytest.mark.parametrize(("feature_cache", "reads"), [("memory", EPOCHS), ("off", 2 * EPOCHS)])
+def test_no_image_is_read_again_whose_features_are_kept(tmp_path: Path, feature_cache: str, reads: int) -> None:
+    """The statistics are the same."""
+    counts: list[int] = []
+
+    class Images(list):
+        samples = pd.DataFrame({"image_path": [f"{index}.png" for index in range(IMAGES)]})
+
+        def __getitem__(self, index: int) -> ImageItem:
+            counts.append(index)
+            return super().__getitem__(index)
+
+    torch.manual_seed(0)
+    items = Images(ImageItem(image=torch.rand(3, 32, 32), image_path=f"{index}.png") for index in range(IMAGES))
+    model = build(ReverseDistillation, feature_cache=feature_cache)
+    # One validation, at the end.
+    quiet_trainer(tmp_path, max_epochs=EPOCHS, check_val_every_n_epoch=EPOCHS, num_sanity_val_steps=0).fit(
+        model,
+        DataLoader(items, 2, collate_fn=ImageBatch.collate),
+        DataLoader([ImageBatch(image=torch.rand(2, 3, 32, 32), gt_label=torch.tensor([False, True]))], batch_size=None),
+    )
+    assert len(counts) == reads * IMAGES
+    network, expected = model.model.eval(), MahalanobisDeviation([64])
+    with torch.no_grad():
+        expected.update(*network.distill(torch.stack([item.image for item in items])))
+        expected.finish()
+    torch.testing.assert_close(network.deviation.scales[0].mean, expected.scales[0].mean, rtol=1e-3, atol=1e-5)
 
 
 def test_validation_before_the_training(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 import logging
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,49 +33,71 @@ def run(root: Path, **arguments: object) -> tuple[ReverseDistillation, Engine]:
     return model, engine
 
 
-def test_summary(root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def _told(printed: str) -> dict[str, str]:
+    """The entries below the table."""
+    lines = printed[printed.index("ReverseDistillation: ") :].splitlines()
+    return {name: text.strip() for name, _, text in (line.strip().partition("  ") for line in lines if line)}
+
+
+def test_summary(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.chdir(root.parent)
     with caplog.at_level(logging.INFO, logger="rd_plugin"):
         model, engine = run(root)
+    printed = capsys.readouterr().out
     checkpoint = "results/ReverseDistillation/my parts/v0/weights/lightning/model.ckpt"
     assert Path(checkpoint).is_file()
     assert f"Trained. The checkpoint is {checkpoint}" in caplog.messages
-    (summary,) = [message for message in caplog.messages if message.startswith("ReverseDistillation was tested on 5 ")]
-    told = dict(line.strip().split("  ", 1) for line in summary.splitlines()[1:])
-    told = {name: text.strip() for name, text in told.items()}
+    assert "ReverseDistillation: 5 test images, 2 normal and 3 defects." in printed
+    # In place of Lightning's table, which has each metric once more.
+    assert printed.count("image_AUROC") == 1
+    told = _told(printed)
+    assert float(told["image_AUROC"]) == pytest.approx(float(engine.trainer.callback_metrics["image_AUROC"]), abs=1e-4)
     found = sum(int(batch.pred_label.sum()) for batch in engine.predict(model, data_path=root / "defect"))
-    assert told["defects found"] == f"{found} of 3"
-    assert told["false alarms"].endswith(" of 2 good images")
-    # Two good images: the higher score is the threshold, and a third is above it with a probability of one third.
-    assert told["false alarms to expect"] == (
-        "of 100 new good images 1 to 85, 33 on average (2 good images set the threshold)"
-    )
-    assert (
-        told["threshold"] == f"{float(model.post_processor.image_threshold):.4g}, which is 0.5 among normalized scores"
-    )
+    assert f"  {100 * found / 3:.1f} % (" in told["the model's"]
+    for rate in ("0.1", "1", "5", "10"):
+        assert told[f"for {rate} % false alarms"].startswith("0.0 % (0.0 to 84.2)  ")
+    # Five images: the highest score is the threshold, and a sixth image is above it with a probability of one sixth.
+    assert told["to expect"] == "of 100 new normal images 0 to 53, 17 on average (5 set the threshold)"
+    threshold = float(model.post_processor.image_threshold)
+    assert told["threshold"] == f"{threshold:.4g}, which is 0.5 among normalized scores"
     assert float(told["speed"].split()[0]) > 0
     assert len(list(Path(told["pictures"]).rglob("*.png"))) == 5
     assert "<html" in Path(told["report"]).read_text(encoding="utf-8")
     assert told["checkpoint"] == checkpoint
-    assert shlex.split(told["judge others"]) == ["rd-plugin", "inspect", checkpoint, "FOLDER"]
+    assert shlex.split(told["inspect"]) == ["rd-plugin", "inspect", checkpoint, "FOLDER"]
     export = shlex.split(told["export"])
     assert export == ["rd-plugin", "export", "--export_type", "openvino", "--ckpt_path", checkpoint]
 
 
 def test_thresholds_of_defects_promise_no_false_alarm_rate(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(root.parent)
-    with caplog.at_level(logging.INFO, logger="rd_plugin"):
-        model, engine = run(root, visualizer=False)
-        assert model.post_processor.expected_false_alarms is not None
-        caplog.clear()
-        datamodule = PartsFolder(root, num_workers=0)
-        datamodule.setup()
-        datamodule.val_data = datamodule.test_data
-        engine.validate(model=model, dataloaders=datamodule.val_dataloader())
-        engine.test(model=model, dataloaders=datamodule.test_dataloader())
+    model, engine = run(root, visualizer=False)
+    assert model.post_processor.expected_false_alarms is not None
+    capsys.readouterr()
+    datamodule = PartsFolder(root, num_workers=0)
+    datamodule.setup()
+    datamodule.val_data = datamodule.test_data
+    engine.validate(model=model, dataloaders=datamodule.val_dataloader())
+    engine.test(model=model, dataloaders=datamodule.test_dataloader())
     assert model.post_processor.expected_false_alarms is None
-    assert "defects found" in caplog.text
-    assert "to expect" not in caplog.text
-    assert "pictures" not in caplog.text
+    printed = capsys.readouterr().out
+    assert "defects found" in printed
+    assert "to expect" not in printed
+    assert "pictures" not in printed
+    engine.trainer.test(model, datamodule.test_dataloader(), verbose=False)
+    assert not capsys.readouterr().out
+
+
+def test_normal_images_alone_have_false_alarms_alone(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(root.parent)
+    shutil.rmtree(root / "defect")
+    run(root, visualizer=False, report=False)
+    told = _told(capsys.readouterr().out)
+    assert told["the model's"].endswith("  -")
+    assert "image_AUROC" not in told

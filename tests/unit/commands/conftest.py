@@ -23,7 +23,7 @@ Tool = Callable[..., Ended]
 
 
 @pytest.fixture
-def loudness_as_before() -> Iterator[None]:
+def log_level_as_before() -> Iterator[None]:
     """Leave logging and warnings as they were."""
     loggers = [logging.getLogger(), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
     levels = [logger.level for logger in loggers]
@@ -38,9 +38,9 @@ def loudness_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
-def tool(capfd: pytest.CaptureFixture[str], loudness_as_before: None) -> Tool:
+def tool(capfd: pytest.CaptureFixture[str], log_level_as_before: None) -> Tool:
     """Run the tool with arguments."""
-    del loudness_as_before
+    del log_level_as_before
 
     def run(*arguments: object) -> Ended:
         status = 0

@@ -64,4 +64,4 @@ def test_configuration_without_data(tmp_path: Path, tool: Tool) -> None:
     config.write_text("model: {}")
     status, _, errors = tool("check", "--config", config)
     assert status == 2
-    assert errors.endswith("data is missing.\n")
+    assert "'check.data' is required" in errors

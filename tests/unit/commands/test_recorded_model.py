@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
+from rd_plugin.commands.argv import arrange
 from rd_plugin.commands.command_line import CommandLine
 from rd_plugin.commands.recorded_model import with_recorded_model
-from rd_plugin.commands.tool import with_configurations
 
 from .conftest import Tool
 
@@ -20,7 +20,7 @@ CHECKPOINT = FILES / "reverse_distillation" / "model.ckpt"
 
 
 def _parsed(*arguments: object) -> dict:
-    given = with_recorded_model(with_configurations([str(argument) for argument in arguments]))
+    given = with_recorded_model(arrange([str(argument) for argument in arguments]))
     # anomalib's class does as it is told when it is made; its parser alone is wanted here.
     cli = CommandLine(["inspect", "model.xml", "a.png"], run=False)
     return cli.parser.parse_args(given)[given[0]]

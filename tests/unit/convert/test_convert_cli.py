@@ -81,26 +81,3 @@ def test_malformed_pre_processor(tmp_path, capsys, theirs_resnet18):
     check_one_line(
         capsys, ["anomalib", str(tmp_path / "theirs.ckpt"), "--output", str(tmp_path / "o.ckpt")], "Transform"
     )
-
-
-def test_help_lists_the_programs(capsys):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    listed = capsys.readouterr().out
-    assert all(f"\n    {program} " in listed for program in ("rd4ad", "urd", "anomalib"))
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["rd4ad", "authors.pth"],
-        ["unknown", "a.pth", "--output", "b.ckpt"],
-        ["urd", "authors.pth", "--output", "b.ckpt", "--injection", "none"],
-    ],
-)
-def test_wrong_usage(capsys, arguments):
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert "error: " in capsys.readouterr().err

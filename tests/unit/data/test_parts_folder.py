@@ -56,11 +56,11 @@ def test_good_images_alone(root: Path, fill: Fill, caplog: pytest.LogCaptureFixt
     fill("good/ä{}.png", 10)
     with caplog.at_level(logging.INFO):
         splits = split(root)
-    assert {name: len(samples) for name, samples in splits.items()} == {"train": 6, "val": 2, "test": 2}
+    assert {name: len(samples) for name, samples in splits.items()} == {"train": 3, "val": 5, "test": 2}
     everything = [sample for samples in splits.values() for sample in samples]
     assert sorted(everything) == [(f"good/ä{index}.png", 0, "") for index in range(10)]
     assert f"{root}: 10 good images, 0 defects, no masks" in caplog.text
-    assert "  set thresholds (val)   |     2 |       0" in caplog.text
+    assert "  set thresholds (val)   |     5 |       0" in caplog.text
 
 
 def test_split_hangs_on_the_seed_alone(root: Path, fill: Fill) -> None:
@@ -68,12 +68,18 @@ def test_split_hangs_on_the_seed_alone(root: Path, fill: Fill) -> None:
     once, other = split(root), split(root, seed=1)
     assert split(root) == once
     assert other != once
-    assert {name: len(samples) for name, samples in other.items()} == {"train": 12, "val": 4, "test": 4}
-    assert {name: len(samples) for name, samples in split(root, val_split_ratio=0.5).items()} == {
-        "train": 6,
-        "val": 10,
-        "test": 4,
-    }
+    assert {name: len(samples) for name, samples in other.items()} == {"train": 6, "val": 10, "test": 4}
+    given = split(root, val_split_ratio=0.2)
+    assert {name: len(samples) for name, samples in given.items()} == {"train": 12, "val": 4, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("good", "validated"), [(4, 2), (10, 5), (197, 98), (198, 99), (300, 99), (495, 99), (600, 120)]
+)
+def test_thresholds_are_set_on_what_a_rate_of_one_percent_needs(root: Path, good: int, validated: int) -> None:
+    """A fifth if that is enough, and never more than half."""
+    data = PartsFolder(root)
+    assert max(round(data._validation_share(good) * good), 2) == validated
 
 
 def test_defects_are_tested_on_alone(root: Path, fill: Fill, caplog: pytest.LogCaptureFixture) -> None:
@@ -172,6 +178,7 @@ def test_what_is_missing_is_named(root: Path, fill: Fill) -> None:
     ("arguments", "expected"),
     [
         ({"val_split_ratio": 0.0}, r"val_split_ratio must be a fraction between 0 and 1, got 0\.0"),
+        ({"val_split_ratio": "some"}, r"val_split_ratio must be a fraction between 0 and 1, got 'some'"),
         ({"test_split_ratio": 1.5}, r"test_split_ratio must be"),
         ({"val_split_ratio": 0.5, "test_split_ratio": 0.5}, r"val_split_ratio \+ test_split_ratio must be less than 1"),
     ],

@@ -37,11 +37,14 @@ def probabilities(module: SolarCells, split: str) -> list[float]:
 
 
 @pytest.mark.parametrize("cell_type", CELL_TYPES)
-def test_splits_share_no_image_and_leave_none_out(cell_type: str) -> None:
-    frames = samples(set_up(cell_type))
-    every = pd.concat(frames.values())["image_path"]
+@pytest.mark.parametrize("held_out", [0, 99])
+def test_splits_share_no_image(cell_type: str, held_out: int) -> None:
+    every = pd.concat(samples(set_up(cell_type, held_out=held_out)).values())["image_path"]
     assert every.is_unique
-    assert len(every) == {"mono": 1074, "poly": 1550}[cell_type]
+    # All cells, or all but the doubtful ones.
+    assert (
+        len(every) == {("mono", 0): 1074, ("poly", 0): 1550, ("mono", 99): 901, ("poly", 99): 1322}[cell_type, held_out]
+    )
 
 
 @pytest.mark.parametrize("cell_type", CELL_TYPES)
@@ -49,10 +52,25 @@ def test_what_is_trained_validated_and_tested_on(cell_type: str) -> None:
     module = set_up(cell_type)
     by_split = {split: probabilities(module, split) for split in SPLITS}
     assert set(by_split["train"]) == {0}
-    assert set(by_split["val"]) == {0.33, 0.67}
+    assert by_split["val"] == [0] * 99
     assert set(by_split["test"]) == {0, 1}
-    functional = len(by_split["train"]) + by_split["test"].count(0)
-    assert len(by_split["train"]) == round(0.8 * functional)
+    functional = len(by_split["train"]) + 99 + by_split["test"].count(0)
+    assert len(by_split["train"]) + 99 == round(0.8 * functional)
+
+
+@pytest.mark.parametrize("cell_type", CELL_TYPES)
+def test_none_held_out_validates_on_the_doubtful_cells(cell_type: str) -> None:
+    """The test set is the same, and nothing else is taken from the training set."""
+    without, usual = set_up(cell_type, held_out=0), set_up(cell_type)
+    assert set(probabilities(without, "val")) == {0.33, 0.67}
+    assert paths(without)["test"] == paths(usual)["test"]
+    assert paths(without)["train"] == paths(usual)["train"] | paths(usual)["val"]
+
+
+@pytest.mark.parametrize("held_out", [-1, 236])
+def test_held_out_is_at_most_half(held_out: int) -> None:
+    with pytest.raises(ValueError, match=f"held_out must be between 0 and 235, got {held_out}"):
+        SolarCells(held_out=held_out)
 
 
 @pytest.mark.parametrize("cell_type", CELL_TYPES)
@@ -70,7 +88,7 @@ def test_types_share_no_image() -> None:
 def test_seed_decides_the_split() -> None:
     assert paths(set_up(seed=1)) == paths(set_up(seed=1))
     assert paths(set_up(seed=1))["train"] != paths(set_up(seed=2))["train"]
-    assert paths(set_up(seed=1))["val"] == paths(set_up(seed=2))["val"]
+    assert paths(set_up(seed=1, held_out=0))["val"] == paths(set_up(seed=2, held_out=0))["val"]
 
 
 def test_split_does_not_depend_on_global_random_numbers() -> None:

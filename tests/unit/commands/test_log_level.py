@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tool lets other libraries say."""
+"""What a run lets other libraries say, and how often."""
 
 import logging
 import sys
 import warnings
 
 import pytest
+from anomalib.loggers import configure_logger
 
-from rd_plugin.commands.loudness import set_loudness
+from rd_plugin.commands.log_level import set_log_level
 
 LOGGERS = ("", "rd_plugin", "anomalib", "lightning.pytorch.trainer", "lightning_fabric.utilities", "nncf", "onnxscript")
 
 
-pytestmark = pytest.mark.usefixtures("loudness_as_before")
+pytestmark = pytest.mark.usefixtures("log_level_as_before")
 
 
 def _said(level: int) -> set[str]:
@@ -25,7 +26,7 @@ def _said(level: int) -> set[str]:
 def test_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     logging.getLogger("nncf").setLevel(logging.INFO)
     monkeypatch.setattr(sys, "warnoptions", [])
-    set_loudness(verbose=False)
+    set_log_level(verbose=False)
     assert _said(logging.INFO) == {"rd_plugin"}
     assert _said(logging.WARNING) == set(LOGGERS) - {"onnxscript"}
     assert warnings.filters[0][:3] == ("ignore", None, Warning)
@@ -34,12 +35,25 @@ def test_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_warnings_of_python_that_are_asked_for_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "warnoptions", ["default"])
     before = warnings.filters[:]
-    set_loudness(verbose=False)
+    set_log_level(verbose=False)
     assert warnings.filters == before
 
 
 def test_everything() -> None:
     before = warnings.filters[:]
-    set_loudness(verbose=True)
+    set_log_level(verbose=True)
     assert _said(logging.INFO) == set(LOGGERS)
     assert warnings.filters == before
+
+
+def test_each_message_once(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """anomalib's program gives the root a handler of Python's and one of rich's."""
+    root, lightning = logging.getLogger(), logging.getLogger("lightning.pytorch")
+    for logger in (root, lightning):
+        monkeypatch.setattr(logger, "handlers", [])
+    configure_logger()
+    set_log_level(verbose=False)
+    logging.getLogger("rd_plugin.any").info("It is %s.", "long " * 40)
+    told = [line for line in capfd.readouterr().err.splitlines() if line]
+    assert told == [f"INFO It is {'long ' * 40}."]
+    assert not lightning.handlers

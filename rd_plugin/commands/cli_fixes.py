@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What anomalib's command line does not do for the package's models: ``anomalib`` and ``rd-plugin`` both get it here.
+
+anomalib 2.7 takes ``--seed_everything`` without ever reading it, meets a results folder that it cannot make with a bare
+error of the system's, exports or tests models that were never trained, and logs each message twice. And a schedule of
+validations that is given but is Lightning's default must be told from one that is not given.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning import seed_everything
+
+from rd_plugin.storage import check_folder
+
+from .argv import option_names
+from .log_level import set_log_level
+
+__all__ = ["fix_arguments"]
+
+_SCHEDULE = {"--trainer.check_val_every_n_epoch", "--trainer.val_check_interval"}
+# These would go on with random weights, and write results that look like any others.
+_OF_TRAINED_MODELS = {"validate", "test", "predict", "export"}
+
+
+def fix_arguments(subcommand: str, arguments: Any, words: Sequence[str] = ()) -> None:
+    """Act on arguments before anything is built.
+
+    The seed does what its help says: ``True``, anomalib's default, draws one and logs it; ``False`` seeds nothing. The
+    seed that was used replaces the argument in the configuration that anomalib writes beside the run, as in Lightning's
+    own command line. A run of one of the package's models logs each message once and, unless ``-v`` is given, without
+    those of other libraries that are no warnings.
+
+    Args:
+        subcommand: Such as ``"train"``.
+        arguments: Its arguments, as parsed.
+        words: The words of the command line, which tell what was given from what is a default.
+
+    Raises:
+        OSError: If the results folder cannot be written to; names the argument.
+        ValueError: If one of the package's models is to be tested, used or exported without a checkpoint, or anomalib's
+            tiler has no stride.
+    """
+    arguments = arguments or {}
+    given = option_names(words)
+    folder = arguments.get("default_root_dir")
+    # An export with a folder of its own writes nothing there.
+    if folder is not None and "://" not in str(folder) and arguments.get("export_root") is None:
+        check_folder(folder, 0, "default_root_dir")
+    _check_tiler(arguments)
+    seed = arguments.get("seed_everything", False)
+    if seed is not False:
+        arguments["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)
+    model = arguments.get("model")
+    # That of ``inspect`` is a file.
+    if not hasattr(model, "get") or not str(model.get("class_path")).startswith("rd_plugin."):
+        return
+    if subcommand in _OF_TRAINED_MODELS and arguments.get("ckpt_path") is None:
+        msg = f"ckpt_path is missing: without a checkpoint {subcommand} would take a model that has not been trained."
+        raise ValueError(msg)
+    # A trainer does not tell an argument that was given from one that was not, so the model leaves it to the trainer.
+    if given & _SCHEDULE and "--model.validations" not in given and "validations" in model["init_args"]:
+        model["init_args"]["validations"] = None
+    verbose = bool(given & {"-v", "--verbose"})
+    set_log_level(verbose)
+    trainer = arguments.get("trainer") or {}
+    if not verbose and trainer.get("enable_model_summary", True) is None:
+        trainer["enable_model_summary"] = False
+
+
+def _check_tiler(arguments: Any) -> None:
+    """Check what anomalib's tiler would meet with an error of its own.
+
+    Args:
+        arguments: Those of a subcommand, as parsed.
+
+    Raises:
+        ValueError: If it has no stride.
+    """
+    callbacks = (arguments.get("trainer") or {}).get("callbacks") or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        name = str(callback.get("class_path", "")).rpartition(".")[2]
+        settings = callback.get("init_args") or {}
+        if name == "TilerConfigurationCallback" and settings.get("enable") and settings.get("stride") is None:
+            msg = (
+                "trainer.callbacks: anomalib's TilerConfigurationCallback needs stride beside tile_size; the package's "
+                "own models take model.tile_size and model.tile_overlap in its place."
+            )
+            raise ValueError(msg)

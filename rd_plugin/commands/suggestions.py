@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The right name nearest to a wrong one."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from pydoc import locate
+
+from anomalib.data import AnomalibDataModule
+from anomalib.deploy import CompressionType, ExportType
+from anomalib.models.components import AnomalibModule
+from jsonargparse import ArgumentParser
+
+import rd_plugin
+from rd_plugin.configurations import configuration_names
+
+__all__ = ["known_names", "nearest", "nearest_file"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question with the name that was probably meant, or nothing if none is near.
+
+    Args:
+        name: The wrong one.
+        known: The right ones.
+
+    Example:
+        >>> nearest("trian", ["train", "test"])
+        " Did you mean 'train'?"
+    """
+    found = get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def nearest_file(path: Path) -> str:
+    """Return a question with the file or folder that was probably meant, or nothing if none is near.
+
+    Args:
+        path: The wrong one.
+    """
+    found = get_close_matches(path.name, [other.name for other in path.parent.glob("*")], n=1, cutoff=0.7)
+    return f" Did you mean {str(path.parent / found[0])!r}?" if found else ""
+
+
+def known_names(parser: ArgumentParser | None, classes: Iterable[str]) -> set[str]:
+    """Return the names that can be given: of arguments, models, data modules, configurations and exports.
+
+    Args:
+        parser: Parser of the subcommand.
+        classes: Paths of classes, whose arguments belong to them, too.
+    """
+    exports = [kind.value for choices in (ExportType, CompressionType) for kind in choices]
+    names = {*configuration_names(), *exports, *rd_plugin.__all__, *(f"rd_plugin.{name}" for name in rd_plugin.__all__)}
+    names |= {kind.__name__ for base in (AnomalibModule, AnomalibDataModule) for kind in _subclasses(base)}
+    names |= set(parser.get_defaults().keys()) if parser else set()
+    for path in classes:
+        if isinstance(kind := locate(path), type):
+            arguments = ArgumentParser(exit_on_error=False)
+            arguments.add_class_arguments(kind, fail_untyped=False)
+            names |= {path, *arguments.get_defaults().keys(branches=True)}
+    return names
+
+
+def _subclasses(base: type) -> set[type]:
+    """All classes below one."""
+    below: set[type] = set(base.__subclasses__())
+    return below.union(*map(_subclasses, below))

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run announces."""
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from anomalib.engine import Engine
+from PIL import Image
+
+from rd_plugin import PartsFolder, ReverseDistillation
+
+
+def test_phases_are_announced_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "parts" / "good").mkdir(parents=True)
+    for index in range(10):
+        image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / "parts" / "good" / f"{index}.png")
+    model = ReverseDistillation("resnet18", pre_trained=False, image_size=(32, 32), visualizer=False)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", max_steps=1, **quiet)
+    data = PartsFolder(tmp_path / "parts", num_workers=0)
+    with caplog.at_level(logging.INFO, logger="rd_plugin"):
+        engine.train(model=model, datamodule=data)
+    told = [record.message for record in caplog.records if record.name == "rd_plugin.callbacks.run_phases"]
+    expected = [
+        r"Training: 1 steps on 3 images\.",
+        r"Statistics of 3 training images, thresholds on 5 validation images: about \d+ seconds\.",
+        r"Test: 2 images\.",
+        r"Report: pictures, curves and tables on one page\.",
+    ]
+    assert [bool(re.fullmatch(*pair)) for pair in zip(expected, told, strict=True)] == [True] * 4
+    caplog.clear()
+    model.report = False
+    with caplog.at_level(logging.INFO, logger="rd_plugin"):
+        Engine(default_root_dir=tmp_path, accelerator="cpu", **quiet).validate(model=model, datamodule=data)
+    # Nothing is announced where no training is under way.
+    assert not [record for record in caplog.records if record.name == "rd_plugin.callbacks.run_phases"]
