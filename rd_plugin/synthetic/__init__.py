@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthetic anomalies: where they may be, what they look like, and images that have them; and changes that are none."""
 
-from .conditions import in_other_conditions, in_other_light
+from .perturbations import change_brightness, perturb
 from .foreground import ForegroundType, foreground
 from .spots import spot_masks
 from .textures import Textures
@@ -11,9 +11,9 @@ __all__ = [
     "ForegroundType",
     "Textures",
     "TwinGenerator",
+    "change_brightness",
     "foreground",
-    "in_other_conditions",
-    "in_other_light",
     "perlin_masks",
+    "perturb",
     "spot_masks",
 ]

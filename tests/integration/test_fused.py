@@ -81,13 +81,13 @@ with torch.no_grad():
     # In the batches of the two processes: networks round by the size of a batch, and statistics magnify it.
     for rank in (0, 1):
         for places in torch.arange(rank, len(images), 2).split(4):
-            alone.update(*network.distill(network.tiles(images[places])), held_back(places.tolist()))
+            alone.update(*network.distill(network.network_inputs(images[places])), held_back(places.tolist()))
     learned, network.evidence = network.evidence, alone
     show_conditions(network, [images[condition_images(held_back(range(len(images))))]])
     network.evidence = learned
     alone.finish()
     alone.include_held_back()
-    features = network.distill(network.tiles(images[:4]))
+    features = network.distill(network.network_inputs(images[:4]))
     result = {
         "world": engine.trainer.world_size,
         "fusion": dict(network.fusion.named_buffers()),

@@ -17,7 +17,7 @@ def taught(images: Tensor, **arguments: object) -> FusedReverseDistillationModel
     with torch.no_grad():
         model.light.learn(model.light.levels(images))
         model.light.strength.fill_(1)
-        features = model.distill(model.tiles(images))
+        features = model.distill(model.network_inputs(images))
         model.evidence.update(*features, held_back(range(len(features[0][0]))))
         model.evidence.finish()
         model.fusion.learn(model.evidence(*features)[3::4])
@@ -55,14 +55,14 @@ def test_map_is_that_of_the_evidence_and_survives_a_checkpoint() -> None:
     good = torch.randn(8, 3, 64, 64)
     model = taught(good)
     images = torch.randn(2, 3, 64, 64)
-    teacher, student = model.distill(model.tiles(images))
+    teacher, student = model.distill(model.network_inputs(images))
     # 448 channels, projected.
     shapes = {"teacher": (16, 1, 256), "region": (4, 1, 256), "residual": (16, 1, 256), "image": (1, 1, 256)}
     assert {name: part.mean.shape for name, part in model.evidence.gaussians.items()} == shapes
     evidence = model.evidence(teacher, student)
     assert evidence.shape == (2, 5, 4, 4)
     weighted = model.fusion.weights.view(5, 1, 1) * evidence
-    torch.testing.assert_close(model.deviations(model.tiles(images)), [weighted[:, :4].sum(1).sqrt()])
+    torch.testing.assert_close(model.deviations(model.network_inputs(images)), [weighted[:, :4].sum(1).sqrt()])
     # The image as a whole has no place in the map, and joins it in the score.
     found = model(images)
     expected = (found.anomaly_map.amax((1, 2, 3)).square() + weighted[:, 4, 0, 0]).sqrt()
@@ -80,7 +80,7 @@ def test_of_tiles_the_most_unusual_as_a_whole_counts() -> None:
     model = taught(torch.randn(8, 3, 64, 96), tile_size=64, tile_overlap=32)
     model.light.strength.fill_(0)
     images = torch.randn(3, 3, 64, 96)
-    tiles = model.tiles(images)
+    tiles = model.network_inputs(images)
     assert tiles.shape == (6, 3, 64, 64)
     whole = model.fusion.weights[-1] * model.evidence(*model.distill(tiles))[:, -1, 0, 0].view(3, 2).amax(1)
     found = model(images)
