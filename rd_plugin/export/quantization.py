@@ -11,6 +11,8 @@ from anomalib.metrics import AUROC
 from torchmetrics import Metric
 from torchvision.transforms.v2.functional import resize
 
+from rd_plugin.components import held_back
+
 from .statistics import distances, learn_statistics
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _MAP_OPERATIONS = ["Divide", "MatMul", "Multiply", "Power", "ReduceL2", "ReduceS
 _COMPARISONS = ["GreaterEqual", "LessEqual"]
 
 _CALIBRATION_IMAGES = 300
+# Images, at most, that show how features move under perturbations.
+_PERTURBED_IMAGES = 32
 
 
 def _images(model: "ov.Model", dataset: AnomalibDataset) -> Callable[[int], np.ndarray]:
@@ -88,7 +92,8 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
     datamodule.setup("fit")
     quantized = nncf.quantize(model, **_options(model, datamodule), advanced_parameters=_ranges())
     images = datamodule.train_data
-    learn_statistics(quantized, map(_images(quantized, images), range(len(images))))
+    places = range(len(images))
+    learn_statistics(quantized, map(_images(quantized, images), places), held_back(places), places[:_PERTURBED_IMAGES])
     return quantized
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What quantized networks make of training images, for a model that compares with them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from rd_plugin.components import PositionGaussians, ResidualStatistics, held_back
+from rd_plugin.components import PositionGaussians, ResidualStatistics
 from rd_plugin.synthetic import in_other_conditions
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ __all__ = ["distances", "learn_statistics"]
 
 # What the mean of training images is multiplied by in the operation that subtracts it; OpenVINO makes a sum of that.
 _SIGNS = {"Add": -1, "Subtract": 1}
-# Images that show what other conditions do, to a model that was taught that.
-_CONDITION_IMAGES = 32
 
 
 def distances(model: "ov.Model") -> list[tuple["ov.Node", "ov.Node"]]:
@@ -47,7 +45,9 @@ def _is_constant(node: "ov.Node") -> bool:
     return source.get_type_name() == "Constant"
 
 
-def learn_statistics(model: "ov.Model", images: Iterable[np.ndarray]) -> None:
+def learn_statistics(
+    model: "ov.Model", images: Iterable[np.ndarray], held_out: torch.Tensor, perturbed: Collection[int]
+) -> None:
     """Compare with training images as a quantized model sees them, in place of how it saw them before.
 
     In 8 bits the networks round, in directions, too, in which good images hardly differed before: there each rounding
@@ -55,7 +55,9 @@ def learn_statistics(model: "ov.Model", images: Iterable[np.ndarray]) -> None:
 
     Args:
         model: Quantized model; its statistics are replaced.
-        images: All training images, of shape ``(1, 3, H, W)`` in [0, 1].
+        images: All training images, of shape ``(1, 3, H, W)`` in [0, 1], as a training reads them.
+        held_out: Which of them shrinkage is chosen on, booleans of shape ``(N,)``, as in the training.
+        perturbed: Places of those that show how features move under perturbations, as in the training.
     """
     import openvino as ov  # part of the extra `openvino`
 
@@ -73,8 +75,8 @@ def learn_statistics(model: "ov.Model", images: Iterable[np.ndarray]) -> None:
     for place, image in enumerate(images):
         seen = see(image)
         for scale, part in zip(scales, seen, strict=True):
-            scale.add(place, part)
-        if of_conditions and place < _CONDITION_IMAGES:
+            scale.add(part, held_out[place : place + 1])
+        if of_conditions and place in perturbed:
             with torch.random.fork_rng():
                 torch.manual_seed(place)
                 changed = [see(other.numpy()) for other in in_other_conditions(torch.tensor(image)).split(1)]
@@ -93,8 +95,8 @@ class _Residuals:
     def __init__(self, product: "ov.Node") -> None:
         self._statistics = ResidualStatistics(product.input_value(1).get_shape()[-1])
 
-    def add(self, place: int, residuals: torch.Tensor) -> None:
-        del place
+    def add(self, residuals: torch.Tensor, held_out: torch.Tensor) -> None:
+        del held_out
         self._statistics.add(residuals)
 
     def finish(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,8 +112,8 @@ class _Vectors:
         channels = product.input_value(1).get_shape()[-1]
         self._statistics = PositionGaussians(channels, channels)
 
-    def add(self, place: int, vectors: torch.Tensor) -> None:
-        self._statistics.add(vectors, held_back([place]))
+    def add(self, vectors: torch.Tensor, held_out: torch.Tensor) -> None:
+        self._statistics.add(vectors, held_out)
 
     def add_conditions(self, vectors: torch.Tensor, changed: torch.Tensor) -> None:
         self._statistics.add_conditions(vectors, changed)

@@ -4,9 +4,15 @@
 When one of these fails, another version of that library was installed: look where the name is used.
 """
 
-from collections.abc import Mapping
+import ast
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from anomalib.data import AnomalibDataModule
@@ -16,8 +22,10 @@ from anomalib.post_processing import PostProcessor
 from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import LightningModule, Trainer
 
+import rd_plugin
+
 PLACES: Mapping[str, tuple[str, ...]] = {
-    "anomalib.data.AnomalibDataModule": ("_setup",),
+    "anomalib.data.AnomalibDataModule": ("_create_test_split", "_setup"),
     "anomalib.post_processing.PostProcessor": (
         "_apply_threshold",
         "_checkpoint_config_keys",
@@ -39,6 +47,50 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "lightning.pytorch.plugins.precision.Precision": ("val_step_context",),
     "timm.models.resnet": ("BasicBlock", "Bottleneck"),
 }
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "architecture" / "private-names.md"
+ROOT = Path(rd_plugin.__file__).parent
+# Public although they begin with an underscore: named tuples have them.
+PUBLIC = {"_asdict", "_replace"}
+# What Python adds to classes by itself.
+AUTOMATIC = {"_abc_impl", "_is_protocol", "_is_runtime_protocol"}
+
+
+def _is_private(name: object) -> bool:
+    return isinstance(name, str) and re.fullmatch("_[^_].*", name) is not None and name not in PUBLIC | AUTOMATIC
+
+
+def _modules() -> Iterator[ModuleType]:
+    for module in pkgutil.walk_packages(rd_plugin.__path__, "rd_plugin."):
+        if not module.name.endswith("__main__"):
+            yield import_module(module.name)
+
+
+def _private_names() -> set[str]:
+    """Private names of others that the package uses or overrides."""
+    nodes = [node for file in ROOT.rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+    # Named by a definition, a variable, an argument or an attribute that is set.
+    own = {getattr(node, "name", getattr(node, "id", getattr(node, "arg", None))) for node in nodes}
+    own |= {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
+    classes = {kind for module in _modules() for kind in vars(module).values() if inspect.isclass(kind)}
+    overridden = {
+        name
+        for kind in classes
+        if kind.__module__.startswith("rd_plugin")
+        for name in vars(kind)
+        if any(name in vars(base) and not base.__module__.startswith("rd_plugin") for base in kind.__mro__[1:])
+    }
+    return set(filter(_is_private, ({node.attr for node in attributes} - own) | overridden))
+
+
+def test_page_lists_every_private_name_and_no_other() -> None:
+    table = PAGE.read_text().partition("## Private names")[2].partition("\n## ")[0]
+    listed = set(filter(_is_private, re.findall(r"`(?:\w+\.)*(\w+)`", table)))
+    assert _private_names() - listed == set()
+    source = "".join(file.read_text() for file in ROOT.rglob("*.py"))
+    assert {name for name in listed if name not in source} == set()
 
 
 @pytest.mark.parametrize(("place", "name"), [(place, name) for place, names in PLACES.items() for name in names])
