@@ -58,7 +58,7 @@ class NormalStatistics(Callback):
         for batch in training_batches(trainer, module, own_share(trainer)):
             with trainer.precision_plugin.val_step_context():
                 deviation.update(*module.distill_batch(batch))
-        deviation.finish(partial(trainer.strategy.reduce, reduce_op="sum"))
+        deviation.compute(partial(trainer.strategy.reduce, reduce_op="sum"))
 
 
 def own_share(trainer: Trainer) -> range:

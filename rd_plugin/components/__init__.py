@@ -41,10 +41,10 @@ __all__ = [
     "cosine_deviation",
     "flattened_deviation",
     "held_out",
-    "perturbed_places",
-    "spread",
     "in_range",
     "mask_invalid",
+    "perturbed_places",
     "resampling_matrix",
+    "spread",
     "tiles_of",
 ]

@@ -264,7 +264,8 @@ class PositionGaussians(DynamicBufferMixin):
             if self.block == 1:
                 return distances.reshape(-1, height, width)
             rows, columns = -(-height // self.block), -(-width // self.block)
-            distances = distances.reshape(-1, rows * columns, self.block**2).mT.reshape(-1, self.block**2, rows, columns)
+            distances = distances.reshape(-1, rows * columns, self.block**2).mT
+            distances = distances.reshape(-1, self.block**2, rows, columns)
             return F.pixel_shuffle(distances, self.block)[:, 0, :height, :width]
 
 

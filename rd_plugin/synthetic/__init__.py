@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthetic anomalies: where they may be, what they look like, and images that have them; and changes that are none."""
 
-from .perturbations import change_brightness, perturb
 from .foreground import ForegroundType, foreground
+from .perturbations import change_brightness, perturb
 from .spots import spot_masks
 from .textures import Textures
 from .twins import TwinGenerator, perlin_masks

@@ -82,8 +82,8 @@ def change_brightness(images: Tensor) -> Tensor:
 def perturb(images: Tensor) -> Tensor:
     """Perturb images in ways that are no defect, one at a time.
 
-    Lighting (gain up to 1.18, exponent up to 1.25, either way), focus (blur up to 1 pixel), place (shift up to a 64th of
-    the side), sensor (noise up to 5 of 255, of a grey camera and in each channel its own) and file (JPEG of quality 50
+    Lighting (gain up to 1.18, exponent up to 1.25, either way), focus (blur up to 1 pixel), place (shift up to a 64th
+    of the side), sensor (noise up to 5 of 255, of a grey camera and in each channel its own) and file (JPEG of quality 50
     to 95), each by a random amount. Random numbers come from torch's global generator.
 
     Args:

@@ -68,7 +68,17 @@ class Context(DynamicBufferMixin):
 
         Returns:
             Tensor of the same shape.
+
+        Raises:
+            ValueError: If maps are of another size than those of the training.
         """
+        if maps.shape[1:] != self.mean.shape:
+            msg = (
+                "images must have one size, that of training: regions have the shape "
+                f"{tuple(maps.shape[1:])}, the model's statistics {tuple(self.mean.shape)}. "
+                "Resize images in the pre-processor."
+            )
+            raise ValueError(msg)
         flat = ((maps - self.mean.to(maps.dtype)) / self.scale.to(maps.dtype)).flatten(1)
         components = self.components.to(maps.dtype)
         return (flat - (flat @ components) @ components.mT).reshape(maps.shape)

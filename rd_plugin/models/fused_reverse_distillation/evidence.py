@@ -65,9 +65,8 @@ class Evidence(nn.Module):
         channels: Channels of each scale's features, fine to coarse.
     """
 
-    # Version 0.2 had the coarsest scale's grid, and no context.
+    # Of torch exports of version 0.2, which had the coarsest scale's grid, and no context.
     scale = -1
-    context: Context | None = None
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -84,15 +83,20 @@ class Evidence(nn.Module):
         self.reset()
 
     @property
+    def has_context(self) -> bool:
+        """Whether there is evidence of the context, which version 0.2 did not have."""
+        return "context" in self._modules
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Names of the kinds in the order in which they are stacked."""
-        return tuple(name for name in EVIDENCE if name != "context" or self.context is not None)
+        return tuple(name for name in EVIDENCE if name != "context" or self.has_context)
 
     @property
     def gaussians(self) -> dict[str, PositionGaussians]:
         """The kinds that have statistics."""
         found = {"teacher": self.teacher, "region": self.region, "residual": self.residual, "image": self.image}
-        return found if self.context is None else {**found, "context": self.unexplained}
+        return {**found, "context": self.unexplained} if self.has_context else found
 
     @property
     def is_fitted(self) -> bool:
@@ -118,7 +122,7 @@ class Evidence(nn.Module):
             "residual": _join(directions, grid),
             "image": _summary(teacher),
         }
-        if self.context is not None and self.context.mean.numel():
+        if self.has_context and self.context.mean.numel():
             features["context"] = self.context(regions.float())
         return features
 
@@ -156,7 +160,7 @@ class Evidence(nn.Module):
             held_out: Which of the kept images are held out, booleans of shape ``(kept,)``.
             reduce: Returns the sum of a tensor over all processes; by default there is one.
         """
-        if self.context is None:
+        if not self.has_context:
             return
         kept = reduce(self._kept)
         self.context.fit(kept[~held_out] if not held_out.all() else kept)
@@ -224,6 +228,5 @@ class Evidence(nn.Module):
 def _restore_version_0_2(evidence: Evidence, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Look at images as the version did that a checkpoint is of."""
     if f"{prefix}teacher.mean" in state and f"{prefix}context.mean" not in state:
-        evidence.scale, evidence.context = -1, None
-        evidence.teacher.block = evidence.residual.block = 1
-        del evidence.unexplained
+        evidence.scale, evidence.teacher.block, evidence.residual.block = -1, 1, 1
+        del evidence.context, evidence.unexplained

@@ -52,7 +52,7 @@ class FusedReverseDistillation(ReverseDistillation):
     network = FusedReverseDistillationModel
     model: FusedReverseDistillationModel
     default_max_epochs = -1
-    default_max_steps = 200
+    default_max_steps = 400
 
     def __init__(
         self,

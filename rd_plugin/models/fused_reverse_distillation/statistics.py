@@ -22,8 +22,8 @@ __all__ = ["FusedStatistics", "compute_perturbations", "describe", "kept_places"
 
 logger = logging.getLogger(__name__)
 
-# Images, at most: those that the usual brightness is computed from, that the evidence is weighted by, and that show what
-# pictures as a whole have in common. Twins of each image that weights are earned on.
+# Images, at most: those that the usual brightness is computed from, that the evidence is weighted by, and that show
+# what pictures as a whole have in common. Twins of each image that weights are earned on.
 _BRIGHTNESS_IMAGES, _WEIGHTING_IMAGES, _CONTEXT_IMAGES, _TWINS = 48, 64, 512, 2
 _STRENGTHS = (0.0, 1.0)
 
@@ -96,7 +96,8 @@ class FusedStatistics(NormalStatistics):
         for batch in training_batches(trainer, module, share):
             with trainer.precision_plugin.val_step_context():
                 teacher, student = module.distill_batch(batch)
-            places = [share[seen + index] for index in range(len(batch.image))]
+            # A batch may be an item of the data set, which then has fewer than there are images.
+            places = [share.start + (seen + index) * share.step for index in range(len(batch.image))]
             seen += len(places)
             tiles = len(teacher[0]) // len(places)
             flags = held_out(places).to(batch.image.device)

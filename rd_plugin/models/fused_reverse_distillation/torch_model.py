@@ -39,7 +39,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         self.brightness = BrightnessNormalization()
         self.evidence = Evidence([stage.channels for stage in self.teacher.pyramid.targets])
         self.fusion = Fusion(list(EVIDENCE.values()))
-        self.register_load_state_dict_pre_hook(_rename_light)
+        self.register_load_state_dict_pre_hook(_restore_version_0_2)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take on the state of a pickled module, which in a torch export may be of version 0.2."""
@@ -90,8 +90,14 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
 
-def _rename_light(model: FusedReverseDistillationModel, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Take on a checkpoint of version 0.2."""
-    del model
+def _restore_version_0_2(model: FusedReverseDistillationModel, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Take on a checkpoint of version 0.2, which had other names and one kind of evidence less."""
+    weights = f"{prefix}fusion.weights"
+    if weights in state:
+        model.fusion.weights = torch.empty_like(state[weights], device=model.fusion.weights.device)
     for key in [key for key in state if key.startswith(f"{prefix}light.")]:
         state[f"{prefix}brightness.{key.removeprefix(f'{prefix}light.')}"] = state.pop(key)
+
+
+# Torch exports of version 0.2 look for it by this name.
+_without_regions = _restore_version_0_2

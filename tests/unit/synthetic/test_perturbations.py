@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import torch
 
-from rd_plugin.synthetic import perturb, change_brightness
+from rd_plugin.synthetic import change_brightness, perturb
 
 
 def parts() -> torch.Tensor:
