@@ -57,7 +57,7 @@ def length(name: str, asked: dict[str, int]) -> dict[str, int]:
 
 def normalizes_brightness(name: str) -> bool:
     """Return whether a model normalizes brightness by itself."""
-    return not {"brightness", "light"}.isdisjoint(inspect.signature(find(name)).parameters)
+    return "brightness" in inspect.signature(find(name)).parameters
 
 
 def build(

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F  # noqa: N812
 from torchvision.tv_tensors import Image, Mask
 
-from rd_plugin.models.fused_reverse_distillation.light import Light
+from rd_plugin.models.fused_reverse_distillation.brightness import BrightnessNormalization
 
 __all__ = ["CORNERS", "PERTURBATIONS", "BrightnessNormalized", "Corners", "Turned", "describe", "take"]
 
@@ -93,19 +93,19 @@ class BrightnessNormalized(v2.Transform):
 
     def __init__(self, strength: float) -> None:
         super().__init__()
-        self.light = Light()
+        self.brightness = BrightnessNormalization()
         self.strength = strength
 
     def fit(self, images: Iterable[Tensor]) -> None:
         """Compute the usual brightness of normal images, normalized, of shape ``(3, H, W)``."""
-        self.light.learn(torch.cat([self.light.levels(image.unsqueeze(0)) for image in images]))
-        self.light.strength.fill_(self.strength)
+        self.brightness.fit(torch.cat([self.brightness.levels(image.unsqueeze(0)) for image in images]))
+        self.brightness.strength.fill_(self.strength)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Normalize the brightness of a batch of normalized images; masks stay as they are."""
         del params
         # A pre-processor does not take its steps along to the model's device.
-        return inpt if isinstance(inpt, Mask) else self.light.to(inpt.device)(inpt)
+        return inpt if isinstance(inpt, Mask) else self.brightness.to(inpt.device)(inpt)
 
 
 def take(datamodule: AnomalibDataModule, count: int, draw: int) -> None:

@@ -55,9 +55,9 @@ class NormalStatistics(Callback):
         module: Any = pl_module
         deviation = module.model.deviation
         deviation.reset()
-        for teacher, student in training_features(trainer, module, own_share(trainer)):
+        for _, teacher, student in training_features(trainer, module, own_share(trainer)):
             deviation.update(teacher, student)
-        deviation.finish(partial(trainer.strategy.reduce, reduce_op="sum"))
+        deviation.compute(partial(trainer.strategy.reduce, reduce_op="sum"))
 
 
 def own_share(trainer: Trainer) -> range:
@@ -68,27 +68,31 @@ def own_share(trainer: Trainer) -> range:
 
 def training_features(
     trainer: Trainer, module: Any, indices: Sequence[int]
-) -> Iterator[tuple[list[torch.Tensor], list[torch.Tensor]]]:
-    """Yield features of teacher and student for training images, in order; no image is read whose features are kept.
+) -> Iterator[tuple[int, list[torch.Tensor], list[torch.Tensor]]]:
+    """Yield features of training images, in order; no image is read whose features are kept.
 
     Args:
         trainer: The trainer.
         module: The model, with anomalib's pre-processor.
         indices: Which images, by their place in the data set.
+
+    Yields:
+        Number of images, and features of teacher and student for them, or for their tiles.
     """
     loader: Any = trainer.train_dataloader
     samples = getattr(loader.dataset, "samples", None)
     paths = [] if samples is None else [str(samples["image_path"].iloc[index]) for index in indices]
     if module.has_kept(paths):
         for start in range(0, len(paths), loader.batch_size):
+            some = paths[start : start + loader.batch_size]
             with trainer.precision_plugin.val_step_context():
-                found = module.distill_kept(paths[start : start + loader.batch_size])
-            yield found
+                teacher, student = module.distill_kept(some)
+            yield len(some), teacher, student
         return
     for batch in training_batches(trainer, module, indices):
         with trainer.precision_plugin.val_step_context():
-            found = module.distill_batch(batch)
-        yield found
+            teacher, student = module.distill_batch(batch)
+        yield len(batch.image), teacher, student
 
 
 def training_batches(trainer: Trainer, module: Any, indices: Sequence[int]) -> Iterator[Any]:

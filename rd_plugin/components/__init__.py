@@ -5,7 +5,8 @@ from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreT
 from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
 from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
-from .gaussians import PositionGaussians, held_back
+from .gaussians import PositionGaussians
+from .held_out import held_out, perturbed_places, spread
 from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, in_range, mask_invalid
 from .pyramid import Pyramid, Residual, Stage
 from .resampling import BlurBorder, resampling_matrix
@@ -39,9 +40,11 @@ __all__ = [
     "check_range",
     "cosine_deviation",
     "flattened_deviation",
-    "held_back",
+    "held_out",
     "in_range",
     "mask_invalid",
+    "perturbed_places",
     "resampling_matrix",
+    "spread",
     "tiles_of",
 ]

@@ -55,7 +55,7 @@ class ResidualStatistics(DynamicBuffers):
 
     Attributes:
         projection: Orthonormal directions of shape ``(channels, K)``; empty without a projection.
-        mean: Mean residual of shape ``(H, W, 1, K)``; empty before :meth:`finish`.
+        mean: Mean residual of shape ``(H, W, 1, K)``; empty before :meth:`compute`.
         whitening: Transposed inverse of the covariance's Cholesky factor, of shape ``(H, W, K, K)``; likewise.
     """
 
@@ -108,7 +108,7 @@ class ResidualStatistics(DynamicBuffers):
         self._products.view(-1, channels, channels).baddbmm_(flat.mT, flat)
 
     @torch.no_grad()
-    def finish(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
+    def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
         """Set :attr:`mean` and :attr:`whitening` from what was added up, and forget that.
 
         Args:
@@ -188,7 +188,7 @@ class MahalanobisDeviation(nn.Module):
         return cast("list[ResidualStatistics]", list(self.scales))
 
     def reset(self) -> None:
-        """Forget what :meth:`update` has added up; what is known from an earlier :meth:`finish` stays."""
+        """Forget what :meth:`update` has added up; what is known from an earlier :meth:`compute` stays."""
         for scale in self._statistics():
             scale.reset()
 
@@ -197,14 +197,14 @@ class MahalanobisDeviation(nn.Module):
         for scale, *features in zip(self._statistics(), teacher, student, strict=True):
             scale.update(*features)
 
-    def finish(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
+    def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
         """Compare with what was added up from now on.
 
         Args:
             reduce: Returns the sum of a tensor over all processes; by default there is one.
         """
         for scale in self._statistics():
-            scale.finish(reduce)
+            scale.compute(reduce)
 
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[Tensor]:
         """Return what each scale adds to the squared distance.
@@ -246,7 +246,7 @@ def build_deviation(kind: DeviationType, channels: Iterable[int]) -> CosineDevia
         >>> deviation = build_deviation("mahalanobis", [8])
         >>> teacher, student = torch.randn(2, 99, 8, 4, 4, generator=torch.Generator().manual_seed(0)).unbind()
         >>> deviation.update([teacher], [student])
-        >>> deviation.finish()
+        >>> deviation.compute()
         >>> [round(distances.mean().item(), 1) for distances in deviation([teacher], [student])]
         [1.0]
     """

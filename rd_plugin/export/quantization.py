@@ -11,9 +11,9 @@ from anomalib.metrics import AUROC
 from torchmetrics import Metric
 from torchvision.transforms.v2.functional import resize
 
-from rd_plugin.components import held_back
+from rd_plugin.components import held_out, perturbed_places
 
-from .statistics import distances, learn_statistics
+from .statistics import compute_statistics, distances
 
 if TYPE_CHECKING:
     import nncf
@@ -28,8 +28,6 @@ _MAP_OPERATIONS = ["Divide", "MatMul", "Multiply", "Power", "ReduceL2", "ReduceS
 _COMPARISONS = ["GreaterEqual", "LessEqual"]
 
 _CALIBRATION_IMAGES = 300
-# Images, at most, that show how features move under perturbations.
-_PERTURBED_IMAGES = 32
 
 
 def _images(model: "ov.Model", dataset: AnomalibDataset) -> Callable[[int], np.ndarray]:
@@ -93,7 +91,9 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
     quantized = nncf.quantize(model, **_options(model, datamodule), advanced_parameters=_ranges())
     images = datamodule.train_data
     places = range(len(images))
-    learn_statistics(quantized, map(_images(quantized, images), places), held_back(places), places[:_PERTURBED_IMAGES])
+    compute_statistics(
+        quantized, map(_images(quantized, images), places), held_out(places), perturbed_places(len(images))
+    )
     return quantized
 
 

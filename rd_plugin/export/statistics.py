@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What quantized networks make of training images, for a model that compares with them."""
 
+import math
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
@@ -8,12 +9,12 @@ import numpy as np
 import torch
 
 from rd_plugin.components import PositionGaussians, ResidualStatistics
-from rd_plugin.synthetic import in_other_conditions
+from rd_plugin.synthetic import perturb
 
 if TYPE_CHECKING:
     import openvino as ov
 
-__all__ = ["distances", "learn_statistics"]
+__all__ = ["compute_statistics", "distances"]
 
 # What the mean of training images is multiplied by in the operation that subtracts it; OpenVINO makes a sum of that.
 _SIGNS = {"Add": -1, "Subtract": 1}
@@ -36,7 +37,15 @@ def distances(model: "ov.Model") -> list[tuple["ov.Node", "ov.Node"]]:
         and _is_constant(operation.input_value(1).get_node())
         and len(operation.input_value(1).get_shape()) in _STATISTICS
     ]
-    return [(product.input_value(0).get_node(), product) for product in products]
+    return [(_centring(product), product) for product in products]
+
+
+def _centring(product: "ov.Node") -> "ov.Node":
+    """The operation that subtracts the mean; between it and the product vectors are put into blocks."""
+    node = product.input_value(0).get_node()
+    while node.get_type_name() not in _SIGNS:
+        node = node.input_value(0).get_node()
+    return node
 
 
 def _is_constant(node: "ov.Node") -> bool:
@@ -45,12 +54,12 @@ def _is_constant(node: "ov.Node") -> bool:
     return source.get_type_name() == "Constant"
 
 
-def learn_statistics(
+def compute_statistics(
     model: "ov.Model", images: Iterable[np.ndarray], held_out: torch.Tensor, perturbed: Collection[int]
 ) -> None:
     """Compare with training images as a quantized model sees them, in place of how it saw them before.
 
-    In 8 bits the networks round, in directions, too, in which good images hardly differed before: there each rounding
+    In 8 bits the networks round, also in directions in which normal images hardly differed before: there each rounding
     would count as a defect. A model with another deviation is left as it is.
 
     Args:
@@ -66,8 +75,8 @@ def learn_statistics(
         return
     residuals = ov.Model([centring.input_value(0) for centring, _ in found], model.get_parameters())
     compiled = ov.compile_model(residuals, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    scales = [_STATISTICS[len(product.input_value(1).get_shape())](product) for _, product in found]
-    of_conditions = [(index, scale) for index, scale in enumerate(scales) if isinstance(scale, _Vectors)]
+    scales = [_STATISTICS[len(product.input_value(1).get_shape())](centring, product) for centring, product in found]
+    perturbable = [(index, scale) for index, scale in enumerate(scales) if isinstance(scale, _Vectors)]
 
     def see(image: np.ndarray) -> list[torch.Tensor]:
         return [torch.from_numpy(part) for part in compiled(image).values()]
@@ -76,14 +85,14 @@ def learn_statistics(
         seen = see(image)
         for scale, part in zip(scales, seen, strict=True):
             scale.add(part, held_out[place : place + 1])
-        if of_conditions and place in perturbed:
+        if perturbable and place in perturbed:
             with torch.random.fork_rng():
                 torch.manual_seed(place)
-                changed = [see(other.numpy()) for other in in_other_conditions(torch.tensor(image)).split(1)]
-            for index, scale in of_conditions:
-                scale.add_conditions(seen[index], torch.cat([parts[index] for parts in changed], dim=1))
+                changed = [see(other.numpy()) for other in perturb(torch.tensor(image)).split(1)]
+            for index, scale in perturbable:
+                scale.add_perturbations(seen[index], torch.cat([parts[index] for parts in changed], dim=1))
     for (centring, product), scale in zip(found, scales, strict=True):
-        mean, whitening = scale.finish()
+        mean, whitening = scale.compute()
         _replace(centring, _SIGNS[centring.get_type_name()] * mean)
         # As OpenVINO holds a matrix that is the same for all positions.
         _replace(product, whitening.mT if product.get_attributes()["transpose_b"] else whitening)
@@ -92,36 +101,38 @@ def learn_statistics(
 class _Residuals:
     """Statistics of one scale's residuals at each position, of shape ``(H, W, 1, K)``."""
 
-    def __init__(self, product: "ov.Node") -> None:
+    def __init__(self, centring: "ov.Node", product: "ov.Node") -> None:
+        del centring
         self._statistics = ResidualStatistics(product.input_value(1).get_shape()[-1])
 
     def add(self, residuals: torch.Tensor, held_out: torch.Tensor) -> None:
         del held_out
         self._statistics.add(residuals)
 
-    def finish(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def compute(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and whitening matrices, as the graph holds them."""
-        self._statistics.finish()
+        self._statistics.compute()
         return self._statistics.mean, self._statistics.whitening
 
 
 class _Vectors:
     """Statistics of feature vectors at each position, of shape ``(P, 1, K)``."""
 
-    def __init__(self, product: "ov.Node") -> None:
-        channels = product.input_value(1).get_shape()[-1]
-        self._statistics = PositionGaussians(channels, channels)
+    def __init__(self, centring: "ov.Node", product: "ov.Node") -> None:
+        blocks, _, channels = product.input_value(1).get_shape()
+        block = math.isqrt(centring.get_output_partial_shape(0)[0].get_length() // blocks)
+        self._statistics = PositionGaussians(channels, channels, block)
 
     def add(self, vectors: torch.Tensor, held_out: torch.Tensor) -> None:
         self._statistics.add(vectors, held_out)
 
-    def add_conditions(self, vectors: torch.Tensor, changed: torch.Tensor) -> None:
-        self._statistics.add_conditions(vectors, changed)
+    def add_perturbations(self, vectors: torch.Tensor, perturbed: torch.Tensor) -> None:
+        self._statistics.add_perturbations(vectors, perturbed)
 
-    def finish(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def compute(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and whitening matrices, as the graph holds them."""
-        self._statistics.finish()
-        self._statistics.include_held_back()
+        self._statistics.compute()
+        self._statistics.include_held_out()
         # The graph has divided the vectors by a scale already; theirs is folded into the matrices.
         scale = self._statistics.scale
         return self._statistics.mean * scale, self._statistics.whitening.float() / scale

@@ -58,7 +58,7 @@ def test_brightness_is_normalized() -> None:
     good = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     normalize = BrightnessNormalized(strength=1.0)
     normalize.fit(good * torch.linspace(0.6, 1, 8).view(-1, 1, 1, 1))
-    levels = normalize.light.levels(normalize(torch.stack([good[0], good[0] * 0.8])))
+    levels = normalize.brightness.levels(normalize(torch.stack([good[0], good[0] * 0.8])))
     assert levels[0].item() == pytest.approx(levels[1].item(), abs=1e-5)
     mask = Mask(torch.ones(2, 16, 16))
     assert torch.equal(normalize(mask), mask)

@@ -24,13 +24,13 @@ def trained(train_once) -> Trained:
 
 
 def test_command_line_logs_and_records_what_was_learned(trained: Trained) -> None:
-    assert "Light: brightness is evened with a strength of" in trained.output
-    assert "Learned from good images" in trained.output
+    assert "Brightness is normalized with a strength of" in trained.output
+    assert "Statistics of normal images" in trained.output
     checkpoint = torch.load(trained.checkpoint, weights_only=False)
     learned = Provenance.of(checkpoint).learned
     assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)
-    assert set(learned["shares"]) == {"teacher", "region", "residual"}
-    assert set(learned["weights"]) == {"teacher", "region", "residual", "cosine", "image"}
+    assert set(learned["shrinkage"]) == {"teacher", "region", "residual", "context"}
+    assert set(learned["weights"]) == {"teacher", "region", "residual", "cosine", "context", "image"}
     model = FusedReverseDistillation.load_from_checkpoint(trained.checkpoint, visualizer=False)
     assert model.learned_settings() == learned
 
@@ -57,9 +57,9 @@ import torch
 from anomalib.data.utils import read_image
 from anomalib.engine import Engine
 from rd_plugin import FusedReverseDistillation, MVTec
-from rd_plugin.components import held_back
+from rd_plugin.components import held_out, perturbed_places
 from rd_plugin.models.fused_reverse_distillation.evidence import Evidence
-from rd_plugin.models.fused_reverse_distillation.learning import condition_images, show_conditions
+from rd_plugin.models.fused_reverse_distillation.statistics import compute_perturbations, kept_places
 
 torch.set_num_threads(1)
 model = FusedReverseDistillation(
@@ -81,18 +81,21 @@ with torch.no_grad():
     # In the batches of the two processes: networks round by the size of a batch, and statistics magnify it.
     for rank in (0, 1):
         for places in torch.arange(rank, len(images), 2).split(4):
-            alone.update(*network.distill(network.tiles(images[places])), held_back(places.tolist()))
+            slots = torch.tensor([kept_places(len(images))[place] for place in places.tolist()])
+            features = network.distill(network.network_inputs(images[places]))
+            alone.update(*features, held_out(places.tolist()), slots, len(images))
+    alone.fit_context(held_out(range(len(images))))
     learned, network.evidence = network.evidence, alone
-    show_conditions(network, [images[condition_images(held_back(range(len(images))))]])
+    compute_perturbations(network, [images[perturbed_places(len(images))]])
     network.evidence = learned
-    alone.finish()
-    alone.include_held_back()
-    features = network.distill(network.tiles(images[:4]))
+    alone.compute()
+    alone.include_held_out()
+    features = network.distill(network.network_inputs(images[:4]))
     result = {
         "world": engine.trainer.world_size,
         "fusion": dict(network.fusion.named_buffers()),
-        "shares": [network.evidence.teacher.shares, network.evidence.residual.shares],
-        "shares alone": [alone.teacher.shares, alone.residual.shares],
+        "shrinkage": [network.evidence.teacher.shrinkage, network.evidence.residual.shrinkage],
+        "shrinkage alone": [alone.teacher.shrinkage, alone.residual.shrinkage],
         "evidence": network.evidence(*features),
         "evidence alone": alone(*features),
     }
@@ -109,7 +112,7 @@ def test_statistics_of_two_processes_are_those_of_one(tmp_path: Path, mvtec_root
     assert len(results) == 2, done.stdout[-3000:] + done.stderr[-3000:]
     for result in results:
         assert result["world"] == 2
-        assert all(map(torch.equal, result["shares"], result["shares alone"]))
+        assert all(map(torch.equal, result["shrinkage"], result["shrinkage alone"]))
         # So few images leave most directions to rounding.
         torch.testing.assert_close(result["evidence"], result["evidence alone"], rtol=5e-2, atol=1e-2)
     first, second = (result["fusion"] for result in results)

@@ -46,7 +46,7 @@ def _known_of_training_images(model: ReverseDistillation, root: Path) -> Mahalan
     teacher, student = model.model.distill(images)
     deviation = MahalanobisDeviation(feature.shape[1] for feature in teacher)
     deviation.update(teacher, student)
-    deviation.finish()
+    deviation.compute()
     return deviation
 
 

@@ -281,7 +281,7 @@ class Distillation(ExportedModule):
         Returns:
             Two lists of features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse, of tiles if there is a tiler.
         """
-        images = self.model.tiles(cast("Tensor", batch.image))
+        images = self.model.network_inputs(cast("Tensor", batch.image))
         if self.frozen_network is self.model.teacher:
             return self.model.distill_features(self.frozen_features(images, batch))
         return self.model.distill(images)

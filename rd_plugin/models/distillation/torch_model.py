@@ -101,7 +101,7 @@ class DistillationModel(nn.Module):
         """
         check_images(images, next(self.student.parameters()).dtype)
 
-    def tiles(self, images: Tensor) -> Tensor:
+    def network_inputs(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: the tiles of ``images`` if there is a tiler, else themselves."""
         return images if self.tiler is None else self.tiler.cut(images)
 
@@ -129,7 +129,7 @@ class DistillationModel(nn.Module):
         """Return the anomaly map of images.
 
         Args:
-            deviations: Those of what :meth:`tiles` returned, of shapes ``(N, H_l, W_l)``, fine to coarse.
+            deviations: Those of what :meth:`network_inputs` returned, of shapes ``(N, H_l, W_l)``, fine to coarse.
             size: Height and width of the images, in pixels.
 
         Returns:
@@ -153,7 +153,7 @@ class DistillationModel(nn.Module):
             ValueError: If they are of another shape, or smaller than the coarsest stride or a tile.
         """
         self.check(images)
-        anomaly_map = self.anomaly_map(self.deviations(self.tiles(images)), images.shape[-2:])
+        anomaly_map = self.anomaly_map(self.deviations(self.network_inputs(images)), images.shape[-2:])
         return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:
@@ -173,5 +173,5 @@ class DistillationModel(nn.Module):
         """
         if self.training:
             self.check(images)
-            return self.distill(self.tiles(images))
+            return self.distill(self.network_inputs(images))
         return mask_invalid(self.predict(images), in_range(images, FINITE_RANGE))

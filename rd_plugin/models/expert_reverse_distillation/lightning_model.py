@@ -127,7 +127,7 @@ class ExpertReverseDistillation(Distillation):
             ``loss``, the student's; ``images``, ``twins`` and ``masks`` of the synthetic anomalies.
         """
         del args, kwargs
-        images = self.model.tiles(cast("Tensor", batch.image))
+        images = self.model.network_inputs(cast("Tensor", batch.image))
         twins, masks = self.twin_generator(images, self._textures)
         frozen = self.frozen_features(images, batch)
         if self._expert is None:

@@ -10,40 +10,35 @@ from torch.nn import functional as F  # noqa: N812
 
 from rd_plugin.components import PositionGaussians, cosine_deviation
 
+from .context import Context
+
 __all__ = ["EVIDENCE", "Evidence"]
 
-# In the order in which they are stacked, each with its share: four sources count alike, the teacher's features at a
-# position, in a region and over the whole image, and the student's error, which is told in two ways.
-EVIDENCE = {"teacher": 1 / 4, "region": 1 / 4, "residual": 1 / 8, "cosine": 1 / 8, "image": 1 / 4}
+# In the order in which they are stacked, each with its prior weight. Five sources count alike: the teacher's features
+# at a position, in a region, beside the rest of the picture and over the whole image, and the student's error, which is
+# told in two ways.
+EVIDENCE = {"teacher": 1 / 5, "region": 1 / 5, "residual": 1 / 10, "cosine": 1 / 10, "context": 1 / 5, "image": 1 / 5}
 
-# Positions along the side of a region.
+# Positions of the coarsest scale along the side of a region.
 _REGION = 2
 
 
-def _join(scales: Sequence[Tensor]) -> Tensor:
-    """Bring scales of shapes ``(N, C_l, H_l, W_l)`` to the coarsest one's grid by averaging, and concatenate them."""
-    size = scales[-1].shape[-2:]
-    return torch.cat([_pool(scale, size) for scale in scales], dim=1)
-
-
-def _pool(scale: Tensor, size: Sequence[int]) -> Tensor:
+def _resample(scale: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring features ``(N, C, H, W)`` to a grid: finer ones by averaging, coarser ones by bilinear interpolation."""
     height, width = scale.shape[-2:]
+    if (height, width) == tuple(size):
+        return scale
+    if height <= size[0] and width <= size[1]:
+        return F.interpolate(scale, size=list(size), mode="bilinear")
     if height % size[0] == 0 and width % size[1] == 0:
-        kernel = (height // size[0], width // size[1])
         # Strides are the teacher's, so this is the usual case; runtimes know it as a plain average.
-        return scale if kernel == (1, 1) else F.avg_pool2d(scale, kernel)
+        return F.avg_pool2d(scale, (height // size[0], width // size[1]))
     return F.adaptive_avg_pool2d(scale, (int(size[0]), int(size[1])))
 
 
-def _regions(features: Tensor) -> Tensor:
-    """Average features ``(N, C, H, W)`` over regions, half as many along each side."""
-    height, width = features.shape[-2:]
-    return _pool(features, (ceil(height / _REGION), ceil(width / _REGION)))
-
-
-def _on_grid(values: Tensor, size: Sequence[int]) -> Tensor:
-    """Interpolate values of regions, ``(N, H, W)``, between their centres."""
-    return F.interpolate(values.unsqueeze(1), size=list(size), mode="bilinear").squeeze(1)
+def _join(scales: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """Bring scales of shapes ``(N, C_l, H_l, W_l)`` to one grid, and concatenate them."""
+    return torch.cat([_resample(scale, size) for scale in scales], dim=1)
 
 
 def _summary(scales: Sequence[Tensor]) -> Tensor:
@@ -55,94 +50,157 @@ def _summary(scales: Sequence[Tensor]) -> Tensor:
 
 
 class Evidence(nn.Module):
-    r"""Evidence at each position of the coarsest scale's grid, for images as they are.
+    r"""Evidence at each position of the middle scale's grid, for images as they are.
 
     ``teacher``: squared Mahalanobis distance of the teacher's features, all scales joined with their cross-covariances
-    (Defard et al., ICPR 2021). ``region``: the same of their averages over regions of 2 x 2 positions, between whose
-    centres it is interpolated; a faint defect that is larger than a position stands out there, and noise does less.
-    ``residual``: that of the teacher's directions less the student's, likewise joined.
-    ``cosine``: one minus their cosine, summed over the scales (Deng and Li, equation 1). ``image``: squared Mahalanobis
-    distance of the means and standard deviations of the teacher's features over all positions (after Rippel, Mertens
-    and Merhof, ICPR 2020), the same at each position; it knows nothing of where a part lies.
+    (Defard et al., ICPR 2021). ``region``: the same of their averages over regions of 2 x 2 positions of the coarsest
+    scale; a faint defect that is larger than a position stands out there, and noise does less. ``residual``: that of
+    the teacher's directions less the student's, likewise joined. ``cosine``: one minus their cosine, summed over the
+    scales (Deng and Li, equation 1). ``context``: that of a region less what the rest of the picture explains of it;
+    see :class:`~rd_plugin.models.fused_reverse_distillation.context.Context`. ``image``: squared Mahalanobis distance
+    of the means and standard deviations of the teacher's features over all positions (after Rippel, Mertens and Merhof,
+    ICPR 2020), the same at each position; it does not depend on where a part lies.
 
     Args:
         channels: Channels of each scale's features, fine to coarse.
     """
 
+    # Of torch exports of version 0.2, which had the coarsest scale's grid, and no context.
+    scale = -1
+
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.teacher = PositionGaussians(sum(channels))
+        self.scale = (len(channels) - 1) // 2
+        # Neighbours share covariances, so that a finer grid needs no more memory than the coarsest one.
+        block = 2 ** (len(channels) - 1 - self.scale)
+        self.teacher = PositionGaussians(sum(channels), block=block)
         self.region = PositionGaussians(sum(channels))
-        self.residual = PositionGaussians(sum(channels))
+        self.residual = PositionGaussians(sum(channels), block=block)
+        self.context = Context()
+        self.unexplained = PositionGaussians(sum(channels))
         self.image = PositionGaussians(2 * sum(channels))
+        self.register_load_state_dict_pre_hook(_restore_version_0_2)
+        self.reset()
+
+    @property
+    def has_context(self) -> bool:
+        """Whether there is evidence of the context, which version 0.2 did not have."""
+        return "context" in self._modules
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the kinds in the order in which they are stacked."""
+        return tuple(name for name in EVIDENCE if name != "context" or self.has_context)
 
     @property
     def gaussians(self) -> dict[str, PositionGaussians]:
         """The kinds that have statistics."""
-        return {"teacher": self.teacher, "region": self.region, "residual": self.residual, "image": self.image}
+        found = {"teacher": self.teacher, "region": self.region, "residual": self.residual, "image": self.image}
+        return {**found, "context": self.unexplained} if self.has_context else found
 
     @property
-    def known(self) -> bool:
-        """Whether good images were seen; until then there is the cosine alone."""
-        return self.teacher.known
+    def is_fitted(self) -> bool:
+        """Whether there are statistics of normal images; without them there is the cosine alone."""
+        return self.teacher.is_fitted
 
-    def _vectors(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _grid(self, scales: Sequence[Tensor]) -> Sequence[int]:
+        return scales[self.scale].shape[-2:]
+
+    def _regions(self, teacher: Sequence[Tensor]) -> Tensor:
+        """The teacher's joined features averaged over regions."""
+        size = teacher[-1].shape[-2:]
+        return _resample(_join(teacher, size), [ceil(side / _REGION) for side in size])
+
+    def _features(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the features that there are statistics of, of shapes ``(N, C, H, W)``, by the kind of evidence."""
         directions = [F.normalize(t.float()) - F.normalize(s.float()) for t, s in zip(teacher, student, strict=True)]
-        joined = _join(teacher)
-        return {
-            "teacher": joined,
-            "region": _regions(joined),
-            "residual": _join(directions),
+        grid = self._grid(teacher)
+        regions = self._regions(teacher)
+        features = {
+            "teacher": _join(teacher, grid),
+            "region": regions,
+            "residual": _join(directions, grid),
             "image": _summary(teacher),
         }
+        if self.has_context and self.context.mean.numel():
+            features["context"] = self.context(regions.float())
+        return features
 
     def reset(self) -> None:
-        """Forget what was added up; what was learned from it stays."""
+        """Forget what was added up; what was computed from it stays."""
         for part in self.gaussians.values():
             part.reset()
+        self._kept = torch.empty(0)
 
-    def update(self, teacher: Sequence[Tensor], student: Sequence[Tensor], held_back: Tensor) -> None:
-        """Add up features of good images.
+    def update(
+        self, teacher: Sequence[Tensor], student: Sequence[Tensor], held_out: Tensor, slots: Tensor, kept: int
+    ) -> None:
+        """Add up features of normal images.
 
         Args:
             teacher: Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
             student: Features of the same shapes.
-            held_back: Which images are to judge what is learned from the others, booleans of shape ``(N,)``.
+            held_out: Which images are held out, booleans of shape ``(N,)``.
+            slots: Where the regions of an image are kept for :meth:`fit_context`, integers of shape ``(N,)``; -1 for
+                those that are not.
+            kept: How many images' regions are kept, in all processes.
         """
-        for name, features in self._vectors(teacher, student).items():
-            self.gaussians[name].update(features, held_back)
+        features = self._features(teacher, student)
+        for name, part in self.gaussians.items():
+            if name != "context":
+                part.update(features[name], held_out)
+        if not self._kept.numel():
+            self._kept = features["region"].new_zeros(kept, *features["region"].shape[1:], dtype=torch.float32)
+        self._kept[slots[slots >= 0]] = features["region"][slots >= 0].float()
 
-    def update_conditions(self, teacher: Sequence[Tensor], student: Sequence[Tensor], count: int) -> None:
-        """Add up how features move when an image is taken in other conditions.
+    def fit_context(self, held_out: Tensor, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
+        """Find what pictures as a whole show, by what was kept of those that are not held out.
 
         Args:
-            teacher: Features of ``count`` good images, followed by those of the same images in each other condition.
+            held_out: Which of the kept images are held out, booleans of shape ``(kept,)``.
+            reduce: Returns the sum of a tensor over all processes; by default there is one.
+        """
+        if not self.has_context:
+            return
+        kept = reduce(self._kept)
+        self.context.fit(kept[~held_out] if not held_out.all() else kept)
+        self.unexplained.reset()
+        for regions, flags in zip(kept.split(64), held_out.split(64), strict=True):
+            self.unexplained.update(self.context(regions), flags)
+        self._kept = torch.empty(0)
+
+    def update_perturbations(self, teacher: Sequence[Tensor], student: Sequence[Tensor], count: int) -> None:
+        """Add up how features move when an image is perturbed.
+
+        Args:
+            teacher: Features of ``count`` normal images, followed by those of the same images under each perturbation.
             student: Features of the same shapes.
             count: Number of images.
         """
-        for name, features in self._vectors(teacher, student).items():
-            self.gaussians[name].update_conditions(features[:count], features[count:])
+        for name, features in self._features(teacher, student).items():
+            self.gaussians[name].update_perturbations(features[:count], features[count:])
 
-    def update_teacher(self, teacher: Sequence[Tensor], held_back: Tensor) -> None:
+    def update_teacher(self, teacher: Sequence[Tensor], held_out: Tensor) -> None:
         """Add up the teacher's joined features alone, as :meth:`update` does."""
-        self.teacher.update(_join(teacher), held_back)
+        self.teacher.update(_join(teacher, self._grid(teacher)), held_out)
 
-    def finish(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
-        """Learn from all images but those held back; see :meth:`PositionGaussians.finish`."""
+    def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
+        """Set the statistics from all images but those held out; see :meth:`PositionGaussians.compute`."""
+        for name, part in self.gaussians.items():
+            if name == "context":  # each process has seen all that was kept
+                part.compute()
+            else:
+                part.compute(reduce)
+
+    def include_held_out(self) -> None:
+        """Set the statistics from all images; see :meth:`PositionGaussians.include_held_out`."""
         for part in self.gaussians.values():
-            part.finish(reduce)
+            part.include_held_out()
 
-    def include_held_back(self) -> None:
-        """Learn from all images; see :meth:`PositionGaussians.include_held_back`."""
-        for part in self.gaussians.values():
-            part.include_held_back()
-
-    @staticmethod
-    def cosine(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
+    def cosine(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
         """Return the cosine evidence alone, of shape ``(N, H, W)``, which needs no statistics."""
         deviations = [cosine_deviation(t, s).unsqueeze(1) for t, s in zip(teacher, student, strict=True)]
-        return _join(deviations).sum(1)
+        return _join(deviations, self._grid(teacher)).sum(1)
 
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
         """Return the evidence.
@@ -152,16 +210,23 @@ class Evidence(nn.Module):
             student: Features of the same shapes.
 
         Returns:
-            Tensor of shape ``(N, 5, H, W)``, at least 0, in the order of ``EVIDENCE``.
+            Tensor of shape ``(N, kinds, H, W)``, at least 0, in the order of :attr:`kinds`.
 
         Raises:
-            ValueError: If no good images were seen, or they were of another size.
+            ValueError: If there are no statistics, or they are of images of another size.
         """
-        # Models of before regions were looked at know nothing of them.
-        known = {name: part for name, part in self.gaussians.items() if part.known or part is not self.region}
-        vectors = self._vectors(teacher, student)
-        found = {name: part(vectors[name]) for name, part in known.items()}
+        features = self._features(teacher, student)
+        found = {name: part(features[name]) for name, part in self.gaussians.items()}
         found["cosine"] = self.cosine(teacher, student)
         grid = found["teacher"]
-        found["region"] = _on_grid(found["region"], grid.shape[-2:]) if "region" in found else torch.zeros_like(grid)
-        return torch.stack([found[name].expand_as(grid) for name in EVIDENCE], dim=1)
+        for name in ("region", "context"):
+            if name in found:
+                found[name] = _resample(found[name].unsqueeze(1), grid.shape[-2:]).squeeze(1)
+        return torch.stack([found[name].expand_as(grid) for name in self.kinds], dim=1)
+
+
+def _restore_version_0_2(evidence: Evidence, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Look at images as the version did that a checkpoint is of."""
+    if f"{prefix}teacher.mean" in state and f"{prefix}context.mean" not in state:
+        evidence.scale, evidence.teacher.block, evidence.residual.block = -1, 1, 1
+        del evidence.context, evidence.unexplained

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the kinds of evidence are weighed: by how much each varies among good images that nothing was learned from."""
+"""How the kinds of evidence are weighted: by what each finds of small synthetic defects on held-out normal images."""
 
 from collections.abc import Sequence
 
@@ -10,49 +10,54 @@ __all__ = ["Fusion"]
 
 
 class Fusion(nn.Module):
-    r"""Weights of evidence, each in inverse proportion to its standard deviation among good images.
+    r"""Weights of the kinds of evidence, earned on normal images and on twins of them with small synthetic defects.
 
-    An image's verdict hangs on the highest value of its map. So each kind is measured in the standard deviation of just
-    that, its highest value in an image, over good images: evidence that is high now here, now there on good parts is
-    noise and counts little, and where statistics of positions mean nothing, as for parts that lie anyhow, they drop out
-    by themselves. In these units kinds count by shares that are given, not learned: good images cannot tell which kind
-    will see a defect.
+    An image's score depends on the highest value of its map. So each kind is measured by that, its highest value in an
+    image: in units of its standard deviation :math:`\sigma` over normal images, and by the probability :math:`A` (its
+    AUROC) that a twin's is higher than that of a normal image,
+
+    .. math:: w \propto \text{prior} \cdot \max(2A - 1, 0)^2 / \sigma.
+
+    A kind that does not see the defects, or that is the same in all images, gets no weight.
 
     Args:
-        shares: Share of each kind of evidence; they add up to one.
+        prior: Prior weight of each kind of evidence; they add up to one.
 
     Attributes:
-        weights: Weights of shape ``(kinds,)`` that add up to one; before :meth:`learn` they are the shares.
+        weights: Weights of shape ``(kinds,)`` that add up to one; before :meth:`fit` they are the prior weights.
 
     Example:
         >>> fusion = Fusion([0.5, 0.5])
-        >>> fusion.learn(torch.tensor([[1.0, 10.0], [2.0, 40.0], [3.0, 70.0]]).view(3, 2, 1, 1))
-        >>> [round(weight, 3) for weight in fusion.weights.tolist()]
-        [0.968, 0.032]
+        >>> normal = torch.tensor([[1.0, 10.0], [2.0, 40.0], [3.0, 70.0]])
+        >>> fusion.fit(normal, twins=normal + torch.tensor([3.0, 0.0]))
+        >>> fusion.weights.tolist()
+        [1.0, 0.0]
     """
 
     weights: Tensor
 
-    def __init__(self, shares: Sequence[float]) -> None:
+    def __init__(self, prior: Sequence[float]) -> None:
         super().__init__()
-        self.shares = tuple(shares)
-        self.register_buffer("weights", torch.tensor(self.shares))
+        self.prior = tuple(prior)
+        self.register_buffer("weights", torch.tensor(self.prior))
 
     @torch.no_grad()
-    def learn(self, good: Tensor) -> None:
+    def fit(self, normal: Tensor, twins: Tensor) -> None:
         """Set the weights.
 
         Args:
-            good: Evidence of good images that nothing was learned from, of shape ``(N, kinds, H, W)``. A single one
-                does not vary; its highest values then stand for their deviations.
+            normal: Highest value of each kind in normal images that no statistics were computed from, of shape
+                ``(N, kinds)``. A single one does not vary; its values then stand for their deviations.
+            twins: The same of twins with synthetic defects, of shape ``(M, kinds)``.
         """
-        highest = good.flatten(2).amax(2)
-        usual = highest.std(0) if len(highest) > 1 else highest[0]
-        # A kind that is the same in all images says nothing about any: it must not say everything.
-        known = usual > torch.finfo(usual.dtype).eps * highest.abs().mean(0)
-        shares = usual.new_tensor(self.shares)
-        weights = torch.where(known, shares / usual, 0)
-        self.weights = weights / weights.sum() if known.any() else shares
+        deviation = normal.std(0) if len(normal) > 1 else normal[0]
+        varies = deviation > torch.finfo(deviation.dtype).eps * normal.abs().mean(0)
+        prior = torch.where(varies, deviation.new_tensor(self.prior) / deviation, 0)
+        seen = (twins.unsqueeze(1) - normal).sign().mean((0, 1)).clamp_min(0)
+        weights = prior * seen.square()
+        # Where no kind sees anything, as among too few images, none has earned less than another.
+        weights = weights if weights.sum() > 0 else prior
+        self.weights = weights / weights.sum() if weights.sum() > 0 else deviation.new_tensor(self.prior)
 
     def forward(self, evidence: Tensor, kinds: slice = slice(None)) -> Tensor:
         """Return the root of the weighted sum, since squared distances add up: in the units of a distance.

@@ -8,12 +8,11 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor
 
-from rd_plugin.components import PositionGaussians
 from rd_plugin.models.reverse_distillation import ReverseDistillationModel
 
+from .brightness import BrightnessNormalization
 from .evidence import EVIDENCE, Evidence
 from .fusion import Fusion
-from .light import Light
 
 __all__ = ["FusedReverseDistillationModel"]
 
@@ -24,7 +23,7 @@ _OF_A_POSITION, _OF_THE_WHOLE = slice(0, -1), slice(-1, None)
 class FusedReverseDistillationModel(ReverseDistillationModel):
     """Reverse distillation whose map and score are fused from the student's error and the teacher's own features.
 
-    Until it has learned from good images it is plain reverse distillation: the map is the cosine's, and images go
+    Until it has statistics of normal images it is plain reverse distillation: the map is the cosine's, and images go
     through the networks as they are.
 
     Args:
@@ -37,32 +36,20 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
 
     def __init__(self, *network: Any, **arguments: Any) -> None:
         super().__init__(*network, **arguments)
-        self.light = Light()
+        self.brightness = BrightnessNormalization()
         self.evidence = Evidence([stage.channels for stage in self.teacher.pyramid.targets])
         self.fusion = Fusion(list(EVIDENCE.values()))
-        self.register_load_state_dict_pre_hook(_without_regions)
+        self.register_load_state_dict_pre_hook(_restore_version_0_2)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take on the state of a pickled module, which in a torch export may be of before there were regions."""
+        """Take on the state of a pickled module, which in a torch export may be of version 0.2."""
         super().__setstate__(state)
-        if not hasattr(self.evidence, "region"):
-            self.evidence.region = PositionGaussians(sum(stage.channels for stage in self.teacher.pyramid.targets))
-            self.fusion.weights = _no_weight_for_regions(self.fusion.weights)
+        if "light" in self._modules:
+            self._modules["brightness"] = self._modules.pop("light")
 
-    def tiles(self, images: Tensor) -> Tensor:
-        """Return what goes through the networks: evened images, or their tiles."""
-        return super().tiles(self.light(images))
-
-    def deviations(self, images: Tensor) -> list[Tensor]:
-        """Return the fused evidence of each position, of shape ``(N, H, W)``, as a single scale.
-
-        Args:
-            images: Images or tiles, as :meth:`tiles` gives them.
-        """
-        teacher, student = self.distill(images)
-        if not self.evidence.known:
-            return self.deviation(teacher, student)
-        return [self.fusion(self.evidence(teacher, student), _OF_A_POSITION)]
+    def network_inputs(self, images: Tensor) -> Tensor:
+        """Return what goes through the networks: images of normalized brightness, or their tiles."""
+        return super().network_inputs(self.brightness(images))
 
     def predict(self, images: Tensor) -> InferenceBatch:
         """Return predictions for images that are known to be finite.
@@ -78,12 +65,12 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
 
         Raises:
             TypeError: As that method.
-            ValueError: Likewise, or if images are of another size than those that were learned from.
+            ValueError: Likewise, or if images are of another size than those of the training.
         """
-        if not self.evidence.known:
+        if not self.evidence.is_fitted:
             return super().predict(images)
         self.check(images)
-        return self.fuse(self.evidence(*self.distill(self.tiles(images))), images.shape[-2:])
+        return self.fuse(self.evidence(*self.distill(self.network_inputs(images))), images.shape[-2:])
 
     def fuse(self, evidence: Tensor, size: Sequence[int]) -> InferenceBatch:
         """Return predictions from evidence.
@@ -103,15 +90,14 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
 
-def _without_regions(model: FusedReverseDistillationModel, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Let a checkpoint of before there were regions say that it knows nothing of them."""
-    weights, regions = f"{prefix}fusion.weights", f"{prefix}evidence.region."
-    if weights in state and f"{regions}mean" not in state:
-        state[weights] = _no_weight_for_regions(state[weights])
-        channels = sum(stage.channels for stage in model.teacher.pyramid.targets)
-        state.update(PositionGaussians(channels).state_dict(prefix=regions))
+def _restore_version_0_2(model: FusedReverseDistillationModel, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Take on a checkpoint of version 0.2, which had other names and one kind of evidence less."""
+    weights = f"{prefix}fusion.weights"
+    if weights in state:
+        model.fusion.weights = torch.empty_like(state[weights], device=model.fusion.weights.device)
+    for key in [key for key in state if key.startswith(f"{prefix}light.")]:
+        state[f"{prefix}brightness.{key.removeprefix(f'{prefix}light.')}"] = state.pop(key)
 
 
-def _no_weight_for_regions(weights: Tensor) -> Tensor:
-    place = list(EVIDENCE).index("region")
-    return torch.cat([weights[:place], weights.new_zeros(1), weights[place:]])
+# Torch exports of version 0.2 look for it by this name.
+_without_regions = _restore_version_0_2

@@ -53,7 +53,7 @@ def test_statistics_are_those_of_all_images_and_the_last_weights(
     network, expected = model.model.eval(), MahalanobisDeviation([64])
     with torch.no_grad():
         expected.update(*network.distill(images))
-        expected.finish()
+        expected.compute()
         (actual,), (wanted,) = network.deviation.scales, expected.scales
         torch.testing.assert_close(actual.mean, wanted.mean, rtol=1e-3, atol=1e-5)
         # Not the factors of the covariances, in which six images leave most directions to rounding.

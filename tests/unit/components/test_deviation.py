@@ -20,7 +20,7 @@ def features() -> tuple[Tensor, Tensor]:
 def learned(teacher: Tensor, student: Tensor, **arguments: int) -> ResidualStatistics:
     statistics = ResidualStatistics(teacher.shape[1], **arguments)
     statistics.update(teacher, student)
-    statistics.finish(lambda tensor: tensor)
+    statistics.compute(lambda tensor: tensor)
     return statistics
 
 
@@ -54,7 +54,7 @@ def test_scales_add_up_by_their_directions() -> None:
     deviation = MahalanobisDeviation([CHANNELS, 2])
     scales = [teacher, teacher[:, :2]], [student, student[:, :2]]
     deviation.update(*scales)
-    deviation.finish()
+    deviation.compute()
     first, second = deviation(*scales)
     torch.testing.assert_close(first, learned(teacher, student)(teacher, student) * CHANNELS / (CHANNELS + 2))
     assert (first + second).mean() == pytest.approx(1, abs=0.05)
@@ -78,7 +78,7 @@ def test_batches_and_processes_add_up() -> None:
             half.update(t, s)
         halves.append(half)
     others = iter([torch.tensor(25.0), halves[1]._sum, halves[1]._products])
-    halves[0].finish(lambda tensor: tensor + next(others))
+    halves[0].compute(lambda tensor: tensor + next(others))
     whole = learned(teacher, student)
     torch.testing.assert_close(halves[0].mean, whole.mean)
     torch.testing.assert_close(halves[0].whitening, whole.whitening, rtol=1e-3, atol=1e-3)
@@ -104,7 +104,7 @@ def test_a_state_brings_its_shapes() -> None:
     teacher, student = features()
     known = MahalanobisDeviation([CHANNELS])
     known.update([teacher], [student])
-    known.finish()
+    known.compute()
     loaded = build_deviation("mahalanobis", [CHANNELS])
     loaded.load_state_dict(known.state_dict())
     assert torch.equal(loaded([teacher], [student])[0], known([teacher], [student])[0])
@@ -117,7 +117,7 @@ def test_learning_anew_replaces_what_was_known() -> None:
         deviation.update([teacher + offset], [student])
         deviation.reset()
         deviation.update([teacher + offset], [student])
-        deviation.finish()
+        deviation.compute()
     assert torch.equal(deviation([teacher], [student])[0], learned(teacher, student)(teacher, student))
 
 

@@ -5,16 +5,16 @@ import torch
 from rd_plugin.components import PositionGaussians
 
 
-def learned(features: torch.Tensor) -> PositionGaussians:
-    gaussians = PositionGaussians(features.shape[1])
+def fitted(features: torch.Tensor, block: int = 1) -> PositionGaussians:
+    gaussians = PositionGaussians(features.shape[1], block=block)
     gaussians.update(features, torch.arange(len(features)) % 4 == 3)
-    gaussians.finish()
-    gaussians.include_held_back()
+    gaussians.compute()
+    gaussians.include_held_out()
     return gaussians
 
 
 def parts(turned: bool, count: int = 400) -> torch.Tensor:
-    """Features (N, 6, 8, 8) of parts that lie alike, or are each shifted anyhow."""
+    """Features (N, 6, 8, 8) of aligned parts, or of parts that are each shifted at random."""
     generator = torch.Generator().manual_seed(0)
     mean = 3 * torch.randn(6, 8, 8, generator=generator)
     spread = torch.rand(6, 8, 8, generator=generator) + 0.1
@@ -25,14 +25,14 @@ def parts(turned: bool, count: int = 400) -> torch.Tensor:
     return features
 
 
-def test_statistics_are_each_positions_own_on_parts_that_lie_alike_and_common_on_turned_ones() -> None:
-    assert learned(parts(turned=False)).shares.tolist() == pytest.approx([1, 0.95])
-    assert learned(parts(turned=True)).shares.tolist() == pytest.approx([0, 0])
+def test_statistics_are_each_positions_own_on_aligned_parts_and_common_on_turned_ones() -> None:
+    assert fitted(parts(turned=False)).shrinkage.tolist() == pytest.approx([1, 0.95])
+    assert fitted(parts(turned=True)).shrinkage.tolist() == pytest.approx([0, 0])
 
 
 def test_distance_is_mahalanobis() -> None:
     features = parts(turned=True)
-    gaussians = learned(features)
+    gaussians = fitted(features)
     flat = features.permute(0, 2, 3, 1).reshape(-1, 6).double()
     covariance = flat.T.cov(correction=0)
     covariance += 0.01 * covariance.diagonal().mean() * torch.eye(6)
@@ -49,35 +49,35 @@ def test_sums_over_processes_are_those_of_one() -> None:
     for part, own in ((first, slice(0, None, 2)), (second, slice(1, None, 2))):
         part.update(features[own], flags[own])
     theirs = iter([tensor for moments in second._seen for tensor in moments])
-    first.finish(lambda tensor: tensor + next(theirs))
-    whole.finish()
-    torch.testing.assert_close(first.shares, whole.shares)
+    first.compute(lambda tensor: tensor + next(theirs))
+    whole.compute()
+    torch.testing.assert_close(first.shrinkage, whole.shrinkage)
     torch.testing.assert_close(first(features[:4]), whole(features[:4]), rtol=1e-3, atol=1e-3)
 
 
-def test_held_back_images_judge_and_are_then_learned_from() -> None:
+def test_held_out_images_are_included_in_the_end() -> None:
     features = parts(turned=False, count=8)
     gaussians = PositionGaussians(6)
     gaussians.update(features, torch.arange(8) % 4 == 3)
-    gaussians.finish()
+    gaussians.compute()
     before = gaussians(features)
-    gaussians.include_held_back()
+    gaussians.include_held_out()
     after = gaussians(features)
-    # They count as less unusual once they are known.
+    # They count as less unusual once they are included.
     assert after[3::4].mean() < before[3::4].mean()
 
 
-def test_what_other_conditions_do_is_added_to_every_covariance() -> None:
+def test_what_perturbations_do_is_added_to_every_covariance() -> None:
     features = parts(turned=True)
     usual, changed = features[:40], torch.cat([features[:40] + 1, features[:40] * 2])
     gaussians = PositionGaussians(6)
     gaussians.update(features, torch.arange(400) % 4 == 3)
     for first, second in ((0, 15), (15, 40)):
-        gaussians.update_conditions(
+        gaussians.update_perturbations(
             usual[first:second], torch.cat([changed[first:second], changed[40 + first : 40 + second]])
         )
-    gaussians.finish()
-    gaussians.include_held_back()
+    gaussians.compute()
+    gaussians.include_held_out()
     flat = features.permute(0, 2, 3, 1).reshape(-1, 6).double()
     covariance = flat.T.cov(correction=0)
     covariance += 0.01 * covariance.diagonal().mean() * torch.eye(6)
@@ -88,18 +88,41 @@ def test_what_other_conditions_do_is_added_to_every_covariance() -> None:
     torch.testing.assert_close(gaussians(features[:3]).double(), expected, rtol=5e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_blocks_share_a_covariance_and_keep_their_own_means(size: tuple[int, int]) -> None:
+    features = parts(turned=False)[..., : size[0], : size[1]]
+    gaussians = fitted(features, block=2)
+    assert gaussians.whitening.shape == (-(-size[0] // 2) * -(-size[1] // 2), 6, 6)
+    assert gaussians.shrinkage.tolist() == pytest.approx([1, 0.95])
+    distances = gaussians(features)
+    assert distances.shape == (400, *size)
+    assert distances.mean().item() == pytest.approx(1, abs=0.05)
+    # A position off its own mean stands out, though not where that is usual for its neighbour.
+    odd = features.mean(0, keepdim=True)
+    odd[..., 2, 3] = features.mean(0)[:, 2, 2]
+    assert gaussians(odd).flatten().argmax().item() == 2 * size[1] + 3
+
+
+def test_blocks_of_one_position_are_positions() -> None:
+    features = parts(turned=False, count=40)
+    coarse = torch.nn.functional.interpolate(features, scale_factor=2.0)
+    torch.testing.assert_close(
+        fitted(coarse, block=2)(coarse)[..., ::2, ::2], fitted(features)(features), rtol=1e-2, atol=1e-2
+    )
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_few_images_that_hardly_vary(count: int) -> None:
-    gaussians = learned(torch.ones(count, 300, 2, 2))
+    gaussians = fitted(torch.ones(count, 300, 2, 2))
     assert gaussians.projection.shape == (300, 256)
     assert gaussians(torch.zeros(1, 300, 2, 2)).isfinite().all()
-    if count < 4:  # none is held back
-        assert gaussians.shares.tolist() == [0, 0]
+    if count < 4:  # none is held out
+        assert gaussians.shrinkage.tolist() == [0, 0]
 
 
 def test_what_it_needs_to_know_first() -> None:
     gaussians = PositionGaussians(6)
-    with pytest.raises(ValueError, match="this model compares with good images, and has seen none"):
+    with pytest.raises(ValueError, match="this model compares with normal images, and has seen none"):
         gaussians(torch.ones(1, 6, 8, 8))
     with pytest.raises(ValueError, match="images must have one size"):
-        learned(parts(turned=False))(torch.ones(1, 6, 4, 4))
+        fitted(parts(turned=False))(torch.ones(1, 6, 4, 4))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rd_plugin import ReverseDistillation
-from rd_plugin.components import held_back
-from rd_plugin.export.statistics import distances, learn_statistics
+from rd_plugin.components import held_out
+from rd_plugin.export.statistics import compute_statistics, distances
 
 SIDE = 32
 # So wide that residuals are projected at the coarser scale.
@@ -34,7 +34,7 @@ def taught(model: ReverseDistillation, seed: int) -> ReverseDistillation:
     """A copy of the model that compares with other training images."""
     model = deepcopy(model)
     model.model.deviation.update(*model.model.distill(images(40, seed)))
-    model.model.deviation.finish()
+    model.model.deviation.compute()
     return model
 
 
@@ -54,7 +54,7 @@ def test_statistics_are_replaced_by_those_of_the_images_given(model: ReverseDist
         [2, 2, 128, 128],
     ]
     before = anomaly_map(exported, unseen)
-    learn_statistics(exported, (image[None].numpy() for image in images(40, seed=2)), held_back(range(40)), range(32))
+    compute_statistics(exported, (image[None].numpy() for image in images(40, seed=2)), held_out(range(40)), range(32))
     with torch.no_grad():
         expected = taught(model, seed=2)(unseen).anomaly_map.numpy()
     np.testing.assert_allclose(anomaly_map(exported, unseen), expected, rtol=1e-2)
@@ -79,7 +79,7 @@ def test_matrices_that_are_held_transposed_do_the_same() -> None:
     results = []
     for transposed in (False, True):
         model = of_vectors(transposed)
-        learn_statistics(model, (image[None].numpy() for image in seen), held_back(range(len(seen))), range(32))
+        compute_statistics(model, (image[None].numpy() for image in seen), held_out(range(len(seen))), range(32))
         compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         results.append(np.concatenate([compiled(image[None].numpy())[0] for image in seen]))
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
@@ -93,4 +93,4 @@ def test_model_with_another_deviation_is_left_as_it_is() -> None:
     model = openvino.Model([product], [inputs])
     assert distances(model) == []
     # Not even an image is read.
-    learn_statistics(model, map(pytest.fail, ["image"]), held_back([0]), ())
+    compute_statistics(model, map(pytest.fail, ["image"]), held_out([0]), ())

@@ -33,7 +33,7 @@ def good(count: int = 16) -> torch.Tensor:
 
 class TestFusedReverseDistillation(LightningModelTests):
     method = FusedReverseDistillation
-    limits = (-1, 200)
+    limits = (-1, 400)
     losses = {"train_loss"}  # noqa: RUF012
 
     @pytest.mark.slow
@@ -52,40 +52,45 @@ def test_nothing_is_learned_from_labels_or_images_that_are_not_trained_on(tmp_pa
     first, other = [
         {name: value for name, value in run.model.state_dict().items() if value.is_floating_point()} for run in runs
     ]
-    assert {"evidence.teacher.shares", "evidence.image.mean", "fusion.weights", "light.strength"} <= first.keys()
+    assert {
+        "evidence.teacher.shrinkage",
+        "evidence.image.mean",
+        "fusion.weights",
+        "brightness.strength",
+    } <= first.keys()
     assert all(torch.equal(first[name], value) for name, value in other.items())
 
 
 def test_settings_are_logged_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     validation = torch.rand(2, 3, 64, 64), torch.tensor([False, True])
-    model = fit(tmp_path, good(), *validation, light=0.25)
+    model = fit(tmp_path, good(), *validation, brightness=0.25)
     learned = model.describe().plain()["learned"]
-    assert learned["light_strength"] == 0.25
-    assert set(learned["weights"]) == {"teacher", "region", "residual", "cosine", "image"}
+    assert learned["brightness_strength"] == 0.25
+    assert set(learned["weights"]) == {"teacher", "region", "residual", "cosine", "context", "image"}
     assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)
     assert str(learned) in caplog.text
     assert FusedReverseDistillation(**SMALL).describe().learned == {}
 
 
 @pytest.mark.slow
-def test_light_is_evened_where_good_images_differ_in_it_alone(tmp_path: Path) -> None:
+def test_brightness_is_normalized_where_normal_images_differ_in_it_alone(tmp_path: Path) -> None:
     pattern = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) / 2
     noise = 0.02 * torch.rand(32, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     light = torch.linspace(0.4, 1.6, 32)[torch.randperm(32, generator=torch.Generator().manual_seed(3))]
     validation = torch.rand(2, 3, 64, 64), torch.tensor([False, True])
     model = fit(tmp_path, (pattern + noise) * light.view(-1, 1, 1, 1), *validation)
-    assert model.model.light.strength == 1
+    assert model.model.brightness.strength == 1
     # Parts of any size on one background: evening would change the background from image to image.
     parts = torch.full((32, 3, 64, 64), 0.3) + noise
     for index, side in enumerate(torch.linspace(8, 60, 32).int()[torch.randperm(32)].tolist()):
         parts[index, :, :side] = 0.9 + noise[index, :, :side]
     model = fit(tmp_path, parts, *validation)
-    assert model.model.light.strength < 1
+    assert model.model.brightness.strength < 1
 
 
 @pytest.mark.slow
-def test_resumed_training_keeps_the_light(tmp_path: Path) -> None:
+def test_resumed_training_keeps_the_brightness(tmp_path: Path) -> None:
     model = FusedReverseDistillation(**SMALL)
     trainer = train(model, tmp_path, max_steps=1)
     trainer.save_checkpoint(tmp_path / "model.ckpt")
@@ -95,14 +100,14 @@ def test_resumed_training_keeps_the_light(tmp_path: Path) -> None:
         [ImageBatch(image=torch.rand(2, 3, 32, 32) / 9, gt_label=torch.zeros(2).bool())], batch_size=None
     )
     resumed_trainer.fit(resumed, loader, loader, ckpt_path=tmp_path / "model.ckpt", weights_only=False)
-    assert torch.equal(resumed.model.light.reference, model.model.light.reference)
-    assert resumed.model.evidence.known
+    assert torch.equal(resumed.model.brightness.reference, model.model.brightness.reference)
+    assert resumed.model.evidence.is_fitted
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"light": 2}, r"light must be 'auto' or a strength in \[0, 1\], got 2"),
+        ({"brightness": 2}, r"brightness must be 'auto' or a strength in \[0, 1\], got 2"),
         ({"deviation": "mahalanobis"}, "deviation 'mahalanobis': this model fuses all evidence by itself"),
         ({"anomaly_map_mode": "multiply"}, "anomaly_map_mode 'multiply': this model fuses"),
     ],

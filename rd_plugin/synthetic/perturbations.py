@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same part on another day: images of good parts in conditions that are no defect."""
+"""Perturbations of images that are no defect: lighting, focus, place, noise, compression."""
 
 import math
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torchvision.transforms.v2 import functional as transforms
 
-__all__ = ["in_other_conditions", "in_other_light"]
+__all__ = ["change_brightness", "perturb"]
 
 # Gain and exponent at most, either way.
 _GAIN, _GAMMA = math.log(1.18), math.log(1.25)
@@ -71,29 +71,29 @@ def _uniform(images: Tensor, low: float, high: float) -> Tensor:
     return torch.empty(len(images), 1, 1, 1).uniform_(low, high).to(images)
 
 
-_CONDITIONS = (_gain, _gamma, _blur, _shift, _grey_noise, _colour_noise, _jpeg)
+_PERTURBATIONS = (_gain, _gamma, _blur, _shift, _grey_noise, _colour_noise, _jpeg)
 
 
-def in_other_light(images: Tensor) -> Tensor:
-    """Return images of shape ``(N, 3, H, W)`` in [0, 1], each as brighter or darker light would make it."""
+def change_brightness(images: Tensor) -> Tensor:
+    """Return images of shape ``(N, 3, H, W)`` in [0, 1], each under brighter or darker lighting."""
     return _gain(images).clamp(0, 1)
 
 
-def in_other_conditions(images: Tensor) -> Tensor:
-    """Return images as they might have been taken in other conditions, one kind of change at a time.
+def perturb(images: Tensor) -> Tensor:
+    """Perturb images in ways that are no defect, one at a time.
 
-    Light (gain up to 1.18, exponent up to 1.25, either way), focus (blur up to 1 pixel), place (shift up to a 64th of
-    the side), sensor (noise up to 5 of 255, of a grey camera and in each channel its own) and file (JPEG of quality 50
-    to 95), each by a random amount. Random numbers come from torch's global generator.
+    Lighting (gain up to 1.18, exponent up to 1.25, either way), focus (blur up to 1 pixel), place (shift up to a 64th
+    of the side), sensor (noise up to 5 of 255, of a grey camera and in each channel its own) and file (JPEG of
+    quality 50 to 95), each by a random amount. Random numbers come from torch's global generator.
 
     Args:
         images: Images of shape ``(N, 3, H, W)`` in [0, 1].
 
     Returns:
-        Images of shape ``(7 N, 3, H, W)`` in [0, 1], cut there as a sensor does: all images in each condition.
+        Images of shape ``(7 N, 3, H, W)`` in [0, 1], clipped there as by a sensor: all images under each perturbation.
 
     Example:
-        >>> in_other_conditions(torch.rand(2, 3, 64, 64)).shape
+        >>> perturb(torch.rand(2, 3, 64, 64)).shape
         torch.Size([14, 3, 64, 64])
     """
-    return torch.cat([change(images) for change in _CONDITIONS]).clamp(0, 1)
+    return torch.cat([change(images) for change in _PERTURBATIONS]).clamp(0, 1)

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model computes from normal images beside its weights: brightness before the training, the rest after it."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from rd_plugin.callbacks import NormalStatistics, own_share, training_batches, training_features
+from rd_plugin.components import held_out, perturbed_places, spread
+from rd_plugin.synthetic import TwinGenerator, change_brightness, perturb, spot_masks
+
+from .brightness import BrightnessType
+from .evidence import Evidence
+
+__all__ = ["FusedStatistics", "compute_perturbations", "describe", "kept_places"]
+
+logger = logging.getLogger(__name__)
+
+# Images, at most: those that the usual brightness is computed from, that the evidence is weighted by, and that show
+# what pictures as a whole have in common. Twins of each image that weights are earned on.
+_BRIGHTNESS_IMAGES, _WEIGHTING_IMAGES, _CONTEXT_IMAGES, _TWINS = 48, 64, 512, 2
+_STRENGTHS = (0.0, 1.0)
+
+
+class FusedStatistics(NormalStatistics):
+    """Compute what a fused model compares images with, from training images alone.
+
+    The usual brightness is computed before the first step, from which on the networks see normalized images. Statistics
+    and weights are computed before each validation, and at the end of each epoch if there are none. Perturbed copies of
+    training images show what is no defect, and twins with small synthetic defects show which kind of evidence sees one.
+
+    Args:
+        brightness: Strength of the normalization in [0, 1], or ``"auto"``: that of 0 and 1 under which teacher features
+            of held-out images are most likely, as they are and under other lighting.
+    """
+
+    def __init__(self, brightness: BrightnessType) -> None:
+        self.brightness = brightness
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute the statistics, if the validation is part of a training that has begun."""
+        # Before that the model is plain reverse distillation, which needs no statistics to predict.
+        if not trainer.sanity_checking:
+            super().on_validation_start(trainer, pl_module)
+
+    # As for the statistics.
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute the usual brightness, unless a checkpoint brought it."""
+        network: Any = pl_module.model
+        if network.brightness.is_fitted:
+            return
+        # The same images in every process, so that all come to the same result.
+        places = spread(range(len(trainer.train_dataloader.dataset)), _BRIGHTNESS_IMAGES)  # type: ignore[union-attr]
+        batches = [batch.image for batch in training_batches(trainer, pl_module, places)]
+        network.brightness.fit(torch.cat([network.brightness.levels(images) for images in batches]))
+        strength = self._strength(network, batches) if self.brightness == "auto" else float(self.brightness)
+        network.brightness.strength.fill_(strength)
+        logger.info("Brightness is normalized with a strength of %g (brightness: %s).", strength, self.brightness)
+
+    @staticmethod
+    def _strength(network: Any, batches: Sequence[Tensor]) -> float:
+        """The strength under which held-out images are most likely, as they are and under other lighting."""
+        brightness = network.brightness
+        with _same_for_all():
+            other = [brightness.normalized(change_brightness(brightness.raw(images))) for images in batches]
+        flags = held_out(range(sum(map(len, batches)))).to(batches[0].device).split([len(batch) for batch in batches])
+        tried = {}
+        for strength in _STRENGTHS:
+            brightness.strength.fill_(strength)
+            evidence = Evidence([stage.channels for stage in network.teacher.pyramid.targets]).to(batches[0].device)
+            for images, flag in zip([*batches, *other], [*flags, *flags], strict=True):
+                features = network.teacher(network.network_inputs(images))[: len(network.teacher.pyramid.distilled)]
+                evidence.update_teacher(features, _for_tiles(flag, features))
+            tried[strength] = evidence.teacher.compute()
+        # NaN, where too few images were there to hold any out, is less than nothing: brightness then stays as it is.
+        return min(tried, key=tried.__getitem__)
+
+    def learn(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute statistics from all but the held-out images, weights by those, and statistics from all."""
+        module: Any = pl_module
+        network = module.model
+        evidence: Evidence = network.evidence
+        reduce = partial(trainer.strategy.reduce, reduce_op="sum")
+        images = len(trainer.train_dataloader.dataset)  # type: ignore[union-attr]
+        kept = kept_places(images)
+        evidence.reset()
+        share, seen, tiles = own_share(trainer), 0, 1
+        for count, teacher, student in training_features(trainer, module, share):
+            # A batch may be an item of the data set, which then has fewer than there are images.
+            places = [share.start + (seen + index) * share.step for index in range(count)]
+            seen += count
+            tiles = len(teacher[0]) // count
+            flags = held_out(places).to(teacher[0].device)
+            slots = torch.tensor([kept.get(place, -1) for place in places], device=flags.device)
+            # The tiles of an image follow one another.
+            inner = torch.arange(tiles, device=slots.device)
+            slots = torch.where(slots.unsqueeze(1) < 0, -1, slots.unsqueeze(1) * tiles + inner).flatten()
+            evidence.update(teacher, student, _for_tiles(flags, teacher), slots, len(kept) * tiles)
+        evidence.fit_context(held_out(list(kept)).repeat_interleave(tiles).to(module.device), reduce)
+        # What follows is done on the same images in every process, so that all come to the same result.
+        perturbed = training_batches(trainer, module, perturbed_places(images))
+        compute_perturbations(network, (batch.image for batch in perturbed), trainer.precision_plugin.val_step_context)
+        evidence.compute(reduce)
+        self._weight(trainer, module, held_out(range(images)).nonzero().flatten().tolist())
+        evidence.include_held_out()
+        logger.info("Statistics of normal images: %s.", module.learned_settings())
+
+    @staticmethod
+    def _weight(trainer: Trainer, module: Any, places: Sequence[int]) -> None:
+        """Compute the weights from some of the held-out images, given by their places, and from twins of them."""
+        network, generate = module.model, TwinGenerator()
+        normal: list[Tensor] = []
+        twins: list[Tensor] = []
+
+        def highest(features: tuple[list[Tensor], list[Tensor]], count: int) -> Tensor:
+            """Highest value of each kind in an image, of all its tiles."""
+            return network.evidence(*features).flatten(2).amax(2).unflatten(0, (count, -1)).amax(1)
+
+        with _same_for_all():
+            for batch in training_batches(trainer, module, spread(places, _WEIGHTING_IMAGES)):
+                count = len(batch.image)
+                with trainer.precision_plugin.val_step_context():
+                    normal.append(highest(module.distill_batch(batch), count))
+                    for _ in range(_TWINS):
+                        changed = generate(batch.image, draw=spot_masks)[0]
+                        # As a camera would see them.
+                        changed = network.brightness.normalized(network.brightness.raw(changed).clamp(0, 1))
+                        twins.append(highest(network.distill(network.network_inputs(changed)), count))
+        if normal:
+            network.fusion.fit(torch.cat(normal), torch.cat(twins))
+            # Kept features, of a process's own share, are rounded otherwise than those that are computed here.
+            network.fusion.weights = trainer.strategy.broadcast(network.fusion.weights)
+
+
+def kept_places(images: int) -> dict[int, int]:
+    """Return which of so many training images show what pictures have in common, each with its number among them."""
+    return {place: slot for slot, place in enumerate(spread(range(images), _CONTEXT_IMAGES))}
+
+
+def compute_perturbations(
+    network: Any, batches: Iterable[Tensor], context: Callable[[], AbstractContextManager] = nullcontext
+) -> None:
+    """Add up what perturbations do to features.
+
+    Args:
+        network: The model, in evaluation mode.
+        batches: Normalized images of normal parts, of shapes ``(N, 3, H, W)``.
+        context: Returns the context that the networks run in.
+    """
+    with _same_for_all():
+        for image in (image for images in batches for image in images.split(1)):
+            changed = network.brightness.normalized(perturb(network.brightness.raw(image)))
+            with context():
+                teacher, student = network.distill(network.network_inputs(torch.cat([image, changed])))
+            network.evidence.update_perturbations(teacher, student, len(teacher[0]) // (1 + len(changed)))
+
+
+@contextmanager
+def _same_for_all() -> Iterator[None]:
+    """Random numbers that are the same in every process, and take nothing from those of the training."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def _for_tiles(flags: Tensor, features: Sequence[Tensor]) -> Tensor:
+    """Flags of images for each of their tiles, which follow one another."""
+    return flags.repeat_interleave(len(features[0]) // len(flags))
+
+
+def describe(network: Any) -> dict[str, Any]:
+    """Return in plain numbers what a model has computed from normal images beside its weights."""
+    evidence, brightness = network.evidence, network.brightness
+    if not evidence.is_fitted:
+        return {}
+    return {
+        "brightness_strength": round(brightness.strength.item(), 4),
+        "usual_brightness": round(brightness.reference.exp().item(), 4),
+        "shrinkage": {
+            name: dict(zip(("mean", "covariance"), (round(part, 4) for part in kind.shrinkage.tolist()), strict=True))
+            for name, kind in evidence.gaussians.items()
+            if kind is not evidence.image
+        },
+        "weights": dict(
+            zip(evidence.kinds, (round(weight, 4) for weight in network.fusion.weights.tolist()), strict=True)
+        ),
+    }

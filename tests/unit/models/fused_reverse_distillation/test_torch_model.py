@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from torch import Tensor
+
+from rd_plugin.components import held_out
+from rd_plugin.models import FusedReverseDistillationModel, ReverseDistillationModel
+from rd_plugin.models.reverse_distillation.loss import CosineLoss
+
+from ..base import ONE_BACKBONE, TorchModelTests
+
+
+def fitted(images: Tensor, **arguments: object) -> FusedReverseDistillationModel:
+    """A model that was fitted on normal images of shape (N, 3, H, W)."""
+    model = FusedReverseDistillationModel("resnet18", pre_trained=False, **arguments).eval()
+    with torch.no_grad():
+        model.brightness.fit(model.brightness.levels(images))
+        model.brightness.strength.fill_(1)
+        features = model.distill(model.network_inputs(images))
+        count = len(features[0][0])
+        model.evidence.update(*features, held_out(range(count)), torch.arange(count), count)
+        model.evidence.fit_context(held_out(range(count)))
+        model.evidence.compute()
+        highest = model.evidence(*features).flatten(2).amax(2)
+        model.fusion.fit(highest[3::4], 2 * highest[3::4])
+        model.evidence.include_held_out()
+    return model
+
+
+class TestFusedReverseDistillationModel(TorchModelTests):
+    network = FusedReverseDistillationModel
+
+    # Its networks are those of reverse distillation, which goes through all of them.
+    @pytest.fixture(scope="class", params=ONE_BACKBONE)
+    @classmethod
+    def model(cls, request: pytest.FixtureRequest) -> FusedReverseDistillationModel:
+        torch.manual_seed(0)
+        return cls.build(request.param)
+
+    def learn(self, model: FusedReverseDistillationModel, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        teacher, student = model(images)
+        return CosineLoss()(teacher, student), teacher, student
+
+
+@torch.no_grad()
+def test_plain_reverse_distillation_before_it_is_fitted() -> None:
+    fused = FusedReverseDistillationModel("resnet18", pre_trained=False).eval()
+    plain = ReverseDistillationModel("resnet18", pre_trained=False).eval()
+    plain.load_state_dict({name: value for name, value in fused.state_dict().items() if name in plain.state_dict()})
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(fused(images).anomaly_map, plain(images).anomaly_map)
+
+
+@torch.no_grad()
+def test_map_is_that_of_the_evidence_and_survives_a_checkpoint() -> None:
+    torch.manual_seed(0)
+    model = fitted(torch.randn(8, 3, 64, 64))
+    images = torch.randn(2, 3, 64, 64)
+    # 448 channels, projected; the coarsest grid has 4 x 4 positions, the middle one 8 x 8 in blocks of 2 x 2.
+    shapes = {name: (part.mean.shape, len(part.whitening)) for name, part in model.evidence.gaussians.items()}
+    assert shapes == {
+        "teacher": ((64, 1, 256), 16),
+        "region": ((4, 1, 256), 4),
+        "residual": ((64, 1, 256), 16),
+        "context": ((4, 1, 256), 4),
+        "image": ((1, 1, 256), 1),
+    }
+    evidence = model.evidence(*model.distill(model.network_inputs(images)))
+    assert evidence.shape == (2, 6, 8, 8)
+    weighted = model.fusion.weights.view(6, 1, 1) * evidence
+    # The image as a whole has no place in the map, and joins it in the score.
+    found = model(images)
+    torch.testing.assert_close(found.anomaly_map, model.anomaly_map([weighted[:, :5].sum(1).sqrt()], (64, 64)))
+    expected = (found.anomaly_map.amax((1, 2, 3)).square() + weighted[:, 5, 0, 0]).sqrt()
+    torch.testing.assert_close(found.pred_score[:, 0], expected)
+    other = FusedReverseDistillationModel("resnet18", pre_trained=False).eval()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(images).anomaly_map, model(images).anomaly_map)
+    with pytest.raises(ValueError, match="images must have one size"):
+        model(torch.randn(1, 3, 96, 96))
+
+
+@torch.no_grad()
+def test_of_tiles_the_most_unusual_as_a_whole_counts() -> None:
+    torch.manual_seed(0)
+    model = fitted(torch.randn(8, 3, 64, 96), tile_size=64, tile_overlap=32)
+    model.brightness.strength.fill_(0)
+    images = torch.randn(3, 3, 64, 96)
+    tiles = model.network_inputs(images)
+    assert tiles.shape == (6, 3, 64, 64)
+    whole = model.fusion.weights[-1] * model.evidence(*model.distill(tiles))[:, -1, 0, 0].view(3, 2).amax(1)
+    found = model(images)
+    torch.testing.assert_close(found.pred_score[:, 0], (found.anomaly_map.amax((1, 2, 3)).square() + whole).sqrt())
+
+
+@torch.no_grad()
+def test_unusual_images_have_higher_maps_and_brightness_does_not_matter() -> None:
+    torch.manual_seed(0)
+    light = torch.linspace(0.8, 1.2, 12).view(-1, 1, 1, 1)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    raw = 0.4 + 0.05 * torch.randn(12, 3, 64, 64)
+    model = fitted((raw * light - mean) / std)
+    fresh = 0.4 + 0.05 * torch.randn(1, 3, 64, 64)
+    scores = [model((fresh * gain - mean) / std).pred_score.item() for gain in (0.85, 1, 1.15)]
+    assert max(scores) - min(scores) < 1e-3 * min(scores)
+    fresh[..., 20:40, 20:40] = 0.9
+    assert model((fresh - mean) / std).pred_score.item() > 1.2 * max(scores)
+
+
+@torch.no_grad()
+def test_image_evidence_does_not_depend_on_where_a_part_lies() -> None:
+    torch.manual_seed(0)
+    model = fitted(torch.randn(8, 3, 64, 64))
+    scales = [torch.randn(2, channels, side, side) for channels, side in ((64, 16), (128, 8), (256, 4))]
+    turned = [scale.rot90(1, (2, 3)).flip(2) for scale in scales]
+    found, moved = (model.evidence(part, part)[:, -1] for part in (scales, turned))
+    torch.testing.assert_close(found, moved)
+    assert (found == found[:, :1, :1]).all()
+    assert found[0, 0, 0] != found[1, 0, 0]
