@@ -25,6 +25,8 @@ _ROUNDING = 1e-5
 # How much of its own a position's mean and covariance may have.
 _MEAN_WEIGHTS = (0.0, 0.5, 0.8, 1.0)
 _COVARIANCE_WEIGHTS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+# Likewise, of what perturbations do there.
+_PERTURBATION_WEIGHTS = (0.0, 0.5, 0.9)
 # Covariances that the likelihood is computed of, at most: it is a mean over all of them.
 _PROBES = 64
 
@@ -59,10 +61,11 @@ class PositionGaussians(DynamicBufferMixin):
         \Sigma_p = c\, E_p[(x - \mu_p)(x - \mu_p)^T] + (1 - c)\, E[(x - \mu)(x - \mu)^T] + \epsilon I,
 
     where the last expectation runs over all positions. To that is added what perturbations do to the features of an
-    image, which is no defect: :math:`E[d d^T]`, with :math:`d` the difference that a perturbation makes, over all
-    perturbations and all positions. ``a`` and ``c`` are the weights under which held-out images are most likely, which
-    is computed from moments alone: ``E[-2 log p] = tr(\Sigma_p^{-1} S_p) + log det(\Sigma_p)`` with ``S_p`` the second
-    moment of the held-out images around :math:`\mu_p`.
+    image, which is no defect: :math:`n\, E_p[d d^T] + (1 - n) E[d d^T]`, with :math:`d` the difference that a
+    perturbation makes; a shift does much at an edge, and nothing next to it. ``a`` and ``c``, then ``n``, are the
+    weights under which held-out images are most likely, which is computed from moments alone: ``E[-2 log p] =
+    tr(\Sigma_p^{-1} S_p) + log det(\Sigma_p)`` with ``S_p`` the second moment of the held-out images around
+    :math:`\mu_p`.
 
     Neighbouring positions may share a covariance, though not a mean: blocks of 2 x 2 need a quarter of the memory, and
     have four times as many vectors to estimate it from.
@@ -79,7 +82,8 @@ class PositionGaussians(DynamicBufferMixin):
         mean: Mean of each position, of shape ``(P, 1, K)``, block by block; empty until it is fitted.
         whitening: Transposed inverse of the Cholesky factor of each block's covariance, of shape ``(B, K, K)`` in
             half precision; likewise.
-        shrinkage: The weights ``a`` and ``c``: 1 for a position's own statistics alone, 0 for those of all positions.
+        shrinkage: The weights ``a``, ``c`` and ``n``: 1 for a position's own statistics alone, 0 for those of all
+            positions.
     """
 
     projection: Tensor
@@ -97,7 +101,7 @@ class PositionGaussians(DynamicBufferMixin):
         self.register_buffer("mean", torch.empty(0))
         self.register_buffer("whitening", torch.empty(0, dtype=torch.float16))
         self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("shrinkage", torch.zeros(2))
+        self.register_buffer("shrinkage", torch.zeros(3))
         self.register_load_state_dict_pre_hook(_rename_shares)
         self.reset()
 
@@ -177,12 +181,14 @@ class PositionGaussians(DynamicBufferMixin):
     def add_perturbations(self, vectors: Tensor, perturbed: Tensor) -> None:
         """Add up vectors as :meth:`update_perturbations` does, of shapes ``(P, N, K)`` and ``(P, M N, K)``."""
         positions, count, channels = vectors.shape
-        moved = (perturbed.reshape(positions, -1, count, channels) - vectors.unsqueeze(1)).reshape(-1, channels)
+        blocks = positions // self.block**2
+        moved = perturbed.reshape(positions, -1, count, channels) - vectors.unsqueeze(1)
+        moved = moved.reshape(blocks, -1, channels)
         if not self._perturbed:
-            self._perturbed = [moved.new_zeros(()), moved.new_zeros(channels, channels)]
+            self._perturbed = [moved.new_zeros(()), moved.new_zeros(blocks, channels, channels)]
         number, products = self._perturbed
-        number.add_(len(moved))
-        products.addmm_(moved.T, moved)
+        number.add_(moved.shape[1])
+        products.baddbmm_(moved.mT, moved)
 
     @torch.no_grad()
     def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> float:
@@ -198,17 +204,24 @@ class PositionGaussians(DynamicBufferMixin):
         self._seen = [_Moments(*map(reduce, moments)) for moments in self._seen]
         self._perturbed = [reduce(tensor) for tensor in self._perturbed]
         fitted, held_out = self._seen
-        best, weights = float("nan"), (0.0, 0.0)
+        best, weights = float("nan"), (0.0, 0.0, 0.0)
         with full_precision(fitted.sums.device):
             if fitted.number > 0 and held_out.number > 0:
                 blocks = len(fitted.products)
                 probes = torch.arange(0, blocks, -(-blocks // _PROBES), device=fitted.sums.device)
-                tried = {
-                    pair: _deviance(held_out, *self._shrunk(fitted, *pair, probes), probes)
-                    for pair in product(_MEAN_WEIGHTS, _COVARIANCE_WEIGHTS)
-                }
-                weights = min(tried, key=tried.__getitem__)
-                best = tried[weights]
+
+                def most_likely(*choices: tuple[float, ...]) -> tuple[tuple[float, ...], float]:
+                    tried = {
+                        choice: _deviance(held_out, *self._shrunk(fitted, *choice, probes), probes)
+                        for choice in product(*choices)
+                    }
+                    found = min(tried, key=tried.__getitem__)
+                    return found, tried[found]
+
+                (mean, covariance, _), best = most_likely(_MEAN_WEIGHTS, _COVARIANCE_WEIGHTS, (0.0,))
+                weights = (mean, covariance, 0.0)
+                if self._perturbed:
+                    weights, best = most_likely((mean,), (covariance,), _PERTURBATION_WEIGHTS)
             self.shrinkage = self.shrinkage.new_tensor(weights)
             self._set(fitted if fitted.number > 0 else held_out)
         return best
@@ -231,12 +244,19 @@ class PositionGaussians(DynamicBufferMixin):
         self.mean = mean.flatten(0, 1).unsqueeze(1) / self.scale
         self.whitening = (whitening * self.scale).half()
 
-    def _shrunk(self, moments: _Moments, *weights_and_chosen: Any) -> tuple[Tensor, Tensor]:
+    def _shrunk(
+        self,
+        moments: _Moments,
+        mean_weight: float,
+        covariance_weight: float,
+        perturbation_weight: float,
+        chosen: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """Mean and covariance of the chosen blocks as :func:`_shrunk` gives them, under all perturbations."""
-        mean, covariance = _shrunk(moments, *weights_and_chosen)
+        mean, covariance = _shrunk(moments, mean_weight, covariance_weight, chosen)
         if self._perturbed:
             number, products = self._perturbed
-            covariance += products / number.clamp_min(1)
+            covariance += torch.lerp(products.mean(0), products[chosen], perturbation_weight) / number.clamp_min(1)
         return mean, covariance
 
     def forward(self, features: Tensor) -> Tensor:

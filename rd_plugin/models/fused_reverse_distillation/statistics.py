@@ -185,7 +185,13 @@ def describe(network: Any) -> dict[str, Any]:
         "brightness_strength": round(brightness.strength.item(), 4),
         "usual_brightness": round(brightness.reference.exp().item(), 4),
         "shrinkage": {
-            name: dict(zip(("mean", "covariance"), (round(part, 4) for part in kind.shrinkage.tolist()), strict=True))
+            name: dict(
+                zip(
+                    ("mean", "covariance", "perturbations"),
+                    (round(part, 4) for part in kind.shrinkage.tolist()),
+                    strict=True,
+                )
+            )
             for name, kind in evidence.gaussians.items()
             if kind is not evidence.image
         },

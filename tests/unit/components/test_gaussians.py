@@ -26,8 +26,8 @@ def parts(turned: bool, count: int = 400) -> torch.Tensor:
 
 
 def test_statistics_are_each_positions_own_on_aligned_parts_and_common_on_turned_ones() -> None:
-    assert fitted(parts(turned=False)).shrinkage.tolist() == pytest.approx([1, 0.95])
-    assert fitted(parts(turned=True)).shrinkage.tolist() == pytest.approx([0, 0])
+    assert fitted(parts(turned=False)).shrinkage.tolist() == pytest.approx([1, 0.95, 0])
+    assert fitted(parts(turned=True)).shrinkage.tolist() == pytest.approx([0, 0, 0])
 
 
 def test_distance_is_mahalanobis() -> None:
@@ -67,7 +67,8 @@ def test_held_out_images_are_included_in_the_end() -> None:
     assert after[3::4].mean() < before[3::4].mean()
 
 
-def test_what_perturbations_do_is_added_to_every_covariance() -> None:
+def test_what_perturbations_do_everywhere_is_added_to_every_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rd_plugin.components.gaussians._PERTURBATION_WEIGHTS", (0.0,))
     features = parts(turned=True)
     usual, changed = features[:40], torch.cat([features[:40] + 1, features[:40] * 2])
     gaussians = PositionGaussians(6)
@@ -88,12 +89,28 @@ def test_what_perturbations_do_is_added_to_every_covariance() -> None:
     torch.testing.assert_close(gaussians(features[:3]).double(), expected, rtol=5e-3, atol=1e-3)
 
 
+def test_what_a_perturbation_does_at_one_place_counts_there() -> None:
+    features = parts(turned=False)
+    usual = features[:40]
+    moved = usual.clone()
+    moved[:, 0, 2, 5] += 20
+    gaussians = PositionGaussians(6)
+    gaussians.update(features, torch.arange(400) % 4 == 3)
+    gaussians.update_perturbations(usual, moved)
+    gaussians.compute()
+    gaussians.include_held_out()
+    assert gaussians.shrinkage.tolist() == pytest.approx([1, 0.95, 0.9])
+    elsewhere = usual.clone()
+    elsewhere[:, 0, 5, 2] += 20
+    assert gaussians(elsewhere)[:, 5, 2].mean() > 5 * gaussians(moved)[:, 2, 5].mean()
+
+
 @pytest.mark.parametrize("size", [(8, 8), (7, 5)])
 def test_blocks_share_a_covariance_and_keep_their_own_means(size: tuple[int, int]) -> None:
     features = parts(turned=False)[..., : size[0], : size[1]]
     gaussians = fitted(features, block=2)
     assert gaussians.whitening.shape == (-(-size[0] // 2) * -(-size[1] // 2), 6, 6)
-    assert gaussians.shrinkage.tolist() == pytest.approx([1, 0.95])
+    assert gaussians.shrinkage.tolist() == pytest.approx([1, 0.95, 0])
     distances = gaussians(features)
     assert distances.shape == (400, *size)
     assert distances.mean().item() == pytest.approx(1, abs=0.05)
@@ -117,7 +134,7 @@ def test_few_images_that_hardly_vary(count: int) -> None:
     assert gaussians.projection.shape == (300, 256)
     assert gaussians(torch.zeros(1, 300, 2, 2)).isfinite().all()
     if count < 4:  # none is held out
-        assert gaussians.shrinkage.tolist() == [0, 0]
+        assert gaussians.shrinkage.tolist() == [0, 0, 0]
 
 
 def test_what_it_needs_to_know_first() -> None:
