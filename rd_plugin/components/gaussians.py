@@ -2,7 +2,7 @@
 """A Gaussian for each position, as much its own as held-out images support (after PaDiM; Ledoit and Wolf 2004)."""
 
 from collections.abc import Callable
-from itertools import product
+from itertools import product, starmap
 from typing import Any, NamedTuple
 
 import torch
@@ -47,6 +47,14 @@ class _Moments(NamedTuple):
 
     def __add__(self, other: "_Moments") -> "_Moments":  # type: ignore[override]
         return _Moments(*(first + second for first, second in zip(self, other, strict=True)))
+
+
+class _Weights(NamedTuple):
+    """How much of its own a position has: 1 for nothing else, 0 for the statistics of all positions."""
+
+    mean: float = 0.0
+    covariance: float = 0.0
+    perturbations: float = 0.0
 
 
 class PositionGaussians(DynamicBufferMixin):
@@ -204,24 +212,19 @@ class PositionGaussians(DynamicBufferMixin):
         self._seen = [_Moments(*map(reduce, moments)) for moments in self._seen]
         self._perturbed = [reduce(tensor) for tensor in self._perturbed]
         fitted, held_out = self._seen
-        best, weights = float("nan"), (0.0, 0.0, 0.0)
+        best, weights = float("nan"), _Weights()
         with full_precision(fitted.sums.device):
             if fitted.number > 0 and held_out.number > 0:
                 blocks = len(fitted.products)
                 probes = torch.arange(0, blocks, -(-blocks // _PROBES), device=fitted.sums.device)
 
-                def most_likely(*choices: tuple[float, ...]) -> tuple[tuple[float, ...], float]:
-                    tried = {
-                        choice: _deviance(held_out, *self._shrunk(fitted, *choice, probes), probes)
-                        for choice in product(*choices)
-                    }
-                    found = min(tried, key=tried.__getitem__)
-                    return found, tried[found]
+                def deviance(weights: _Weights) -> float:
+                    return _deviance(held_out, *self._shrunk(fitted, weights, probes), probes)
 
-                (mean, covariance, _), best = most_likely(_MEAN_WEIGHTS, _COVARIANCE_WEIGHTS, (0.0,))
-                weights = (mean, covariance, 0.0)
+                weights = min(starmap(_Weights, product(_MEAN_WEIGHTS, _COVARIANCE_WEIGHTS)), key=deviance)
                 if self._perturbed:
-                    weights, best = most_likely((mean,), (covariance,), _PERTURBATION_WEIGHTS)
+                    weights = min((weights._replace(perturbations=n) for n in _PERTURBATION_WEIGHTS), key=deviance)
+                best = deviance(weights)
             self.shrinkage = self.shrinkage.new_tensor(weights)
             self._set(fitted if fitted.number > 0 else held_out)
         return best
@@ -235,7 +238,7 @@ class PositionGaussians(DynamicBufferMixin):
 
     def _set(self, moments: _Moments) -> None:
         everywhere = torch.arange(len(moments.products), device=moments.sums.device)
-        mean, covariance = self._shrunk(moments, *self.shrinkage.tolist(), everywhere)
+        mean, covariance = self._shrunk(moments, _Weights(*self.shrinkage.tolist()), everywhere)
         identity = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
         # Without a check, whose error would come before that of the loss, which names the images with NaN.
         factor = torch.linalg.cholesky_ex(covariance).L
@@ -244,19 +247,12 @@ class PositionGaussians(DynamicBufferMixin):
         self.mean = mean.flatten(0, 1).unsqueeze(1) / self.scale
         self.whitening = (whitening * self.scale).half()
 
-    def _shrunk(
-        self,
-        moments: _Moments,
-        mean_weight: float,
-        covariance_weight: float,
-        perturbation_weight: float,
-        chosen: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def _shrunk(self, moments: _Moments, weights: _Weights, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and covariance of the chosen blocks as :func:`_shrunk` gives them, under all perturbations."""
-        mean, covariance = _shrunk(moments, mean_weight, covariance_weight, chosen)
+        mean, covariance = _shrunk(moments, weights.mean, weights.covariance, chosen)
         if self._perturbed:
             number, products = self._perturbed
-            covariance += torch.lerp(products.mean(0), products[chosen], perturbation_weight) / number.clamp_min(1)
+            covariance += torch.lerp(products.mean(0), products[chosen], weights.perturbations) / number.clamp_min(1)
         return mean, covariance
 
     def forward(self, features: Tensor) -> Tensor:
@@ -293,7 +289,9 @@ def _rename_shares(gaussians: PositionGaussians, state: dict[str, Tensor], prefi
     """Take on a checkpoint of version 0.2."""
     del gaussians
     if f"{prefix}shares" in state:
-        state[f"{prefix}shrinkage"] = state.pop(f"{prefix}shares")
+        # It had two of them: perturbations did the same everywhere.
+        shares = state.pop(f"{prefix}shares")
+        state[f"{prefix}shrinkage"] = torch.cat([shares, shares.new_zeros(1)])
 
 
 def _check_size(vectors: Tensor, known: Tensor) -> None:
