@@ -6,6 +6,7 @@ error of the system's, exports or tests models that were never trained, and logs
 validations that is given but is Lightning's default must be told from one that is not given.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from .argv import option_names
 from .log_level import set_log_level
 
 __all__ = ["fix_arguments"]
+
+logger = logging.getLogger(__name__)
 
 _SCHEDULE = {"--trainer.check_val_every_n_epoch", "--trainer.val_check_interval"}
 # These would go on with random weights, and write results that look like any others.
@@ -48,21 +51,25 @@ def fix_arguments(subcommand: str, arguments: Any, words: Sequence[str] = ()) ->
     if folder is not None and "://" not in str(folder) and arguments.get("export_root") is None:
         check_folder(folder, 0, "default_root_dir")
     _check_tiler(arguments)
-    seed = arguments.get("seed_everything", False)
-    if seed is not False:
-        arguments["seed_everything"] = seed_everything(None if seed is True else seed, workers=True)
     model = arguments.get("model")
     # That of ``inspect`` is a file.
-    if not hasattr(model, "get") or not str(model.get("class_path")).startswith("rd_plugin."):
+    ours = hasattr(model, "get") and str(model.get("class_path")).startswith("rd_plugin.")
+    verbose = bool(given & {"-v", "--verbose"})
+    if ours:
+        set_log_level(verbose)
+    seed = arguments.get("seed_everything", False)
+    if seed is not False:
+        arguments["seed_everything"] = seed_everything(None if seed is True else seed, workers=True, verbose=not ours)
+    if not ours:
         return
+    if seed is not False:
+        logger.info("Seed set to %s", arguments["seed_everything"])
     if subcommand in _OF_TRAINED_MODELS and arguments.get("ckpt_path") is None:
         msg = f"ckpt_path is missing: without a checkpoint {subcommand} would take a model that has not been trained."
         raise ValueError(msg)
     # A trainer does not tell an argument that was given from one that was not, so the model leaves it to the trainer.
     if given & _SCHEDULE and "--model.validations" not in given and "validations" in model["init_args"]:
         model["init_args"]["validations"] = None
-    verbose = bool(given & {"-v", "--verbose"})
-    set_log_level(verbose)
     trainer = arguments.get("trainer") or {}
     if not verbose and trainer.get("enable_model_summary", True) is None:
         trainer["enable_model_summary"] = False
