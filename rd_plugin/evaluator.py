@@ -5,14 +5,18 @@ import logging
 from typing import Any, cast
 
 import torch
+from anomalib import metrics
 from anomalib.data import Batch
-from anomalib.metrics import AUPRO, AUROC, Evaluator, F1Score
+from anomalib.metrics import AUROC, Evaluator, F1Score
+from anomalib.utils.cv import connected_components_cpu, connected_components_gpu
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-__all__ = ["DistillationEvaluator"]
+__all__ = ["AUPRO", "DistillationEvaluator"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +24,20 @@ logger = logging.getLogger(__name__)
 _TRUTHS = {"gt_label": "images", "gt_mask": "masks"}
 # What the post-processor makes a field of the predictions by.
 _THRESHOLDS = {"pred_label": "image_threshold", "pred_mask": "pixel_threshold"}
+
+
+class AUPRO(metrics.AUPRO):
+    """anomalib's AUPRO, in which a mask that marks every pixel is a region, too.
+
+    anomalib takes the lowest label in a mask for its background, and so counts the pixels of such a mask as normal.
+    """
+
+    def perform_cca(self) -> Tensor:
+        """Return the regions of all masks, of shape ``(N, 1, H, W)``, with 0 for the background."""
+        # A border of background, which no region reaches, is there in any case.
+        masks = F.pad(dim_zero_cat(self.target).unsqueeze(1).float(), (1, 1, 1, 1))
+        regions = connected_components_gpu(masks) if masks.is_cuda else connected_components_cpu(masks)
+        return regions[..., 1:-1, 1:-1]
 
 
 class DistillationEvaluator(Evaluator):
