@@ -11,6 +11,7 @@ from anomalib.data import AnomalibDataModule
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from rd_plugin.courtesy import courtesy
 from rd_plugin.data.check import fingerprint, memory_file
 from rd_plugin.provenance import (
     Provenance,
@@ -47,12 +48,10 @@ class RecordedCheckpointIO(CheckpointIO):
         if record is None or not _is_local(path):
             return
         file = record_file(path)
-        try:
+        with courtesy(f"The record of {path}"):
             # An old record beside a new checkpoint would be worse than none.
             file.unlink(missing_ok=True)
             write_record(file, record.plain())
-        except OSError as error:
-            logger.warning("The record of %s could not be written (%s).", path, error)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint, without running code from it unless ``weights_only=False`` is given.
@@ -105,9 +104,11 @@ class ProvenanceWriter(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record seed, teacher, data and versions; of a run that goes on, say what is not as it was."""
-        if not trainer.is_global_zero:
-            return
-        model = cast("RecordedModule", pl_module)
+        if trainer.is_global_zero:
+            with courtesy("The record of the environment"):
+                self._record(trainer, cast("RecordedModule", pl_module))
+
+    def _record(self, trainer: Trainer, model: RecordedModule) -> None:
         known = model.provenance or Provenance()
         seed = os.environ.get("PL_GLOBAL_SEED")
         record = replace(

@@ -15,6 +15,7 @@ from anomalib.data.utils import LabelName
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from rd_plugin.courtesy import spared
 from rd_plugin.data.check import MAX_PIXELS, read_file
 from rd_plugin.drift import STATISTICS, Reference, image_statistics
 from rd_plugin.drift.reference import sample
@@ -39,14 +40,19 @@ class ReferenceWriter(Callback):
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
+        self.failed = False
         self._statistics: np.ndarray | None = None
         self._not_held_out: set[str] = set()
         self._scores: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at a sample of the training images."""
-        if not trainer.is_global_zero:
-            return
+        self.failed = False
+        if trainer.is_global_zero:
+            self._begin(trainer, pl_module)
+
+    @spared("The reference that new images are compared with")
+    def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         datamodule = getattr(trainer, "datamodule", None)
         self._statistics = None
         if isinstance(datamodule, AnomalibDataModule):
@@ -61,6 +67,7 @@ class ReferenceWriter(Callback):
         del trainer, pl_module
         self._scores = {}
 
+    @spared("The reference that new images are compared with")
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
@@ -75,6 +82,7 @@ class ReferenceWriter(Callback):
             if not defective and math.isfinite(score) and name not in self._not_held_out:
                 self._scores[name] = score
 
+    @spared("The reference that new images are compared with")
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record their scores as the model gives them from now on; the post-processor has set its thresholds."""
         if self._is_training(trainer):
