@@ -21,6 +21,8 @@ _GREY_MODES = {"1", "L"}
 _NO_CONTENT = 1.0
 # With fewer good images no threshold has a false-alarm rate of at most 5 %.
 _FEW_NORMAL = 19
+# The post-processor's rate, if no other is given.
+_DEFAULT_RATE = 0.01
 
 
 def check_image(path: str, facts: FileFacts) -> list[Problem]:
@@ -122,10 +124,13 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
         problems.append(Problem(name, "there is no defect, so AUROC, F1 and AUPRO are undefined.", "note"))
     if name == "test" and not good:
         problems.append(Problem(name, "there is no good image, so AUROC is undefined.", "note"))
-    if name == "val" and 0 < good < _FEW_NORMAL:
+    # With defects the thresholds are those at which F1 is best.
+    rate, needed = (0.05, _FEW_NORMAL) if defects else (_DEFAULT_RATE, round(1 / _DEFAULT_RATE) - 1)
+    if name == "val" and 0 < good < needed:
+        default = "" if defects else ", the default"
         message = (
-            f"there are {good} good images to set thresholds on: too few for a false-alarm rate of 5 %, which takes "
-            f"{_FEW_NORMAL}."
+            f"there are {good} good images to set thresholds on: too few for a false-alarm rate of {100 * rate:g} %"
+            f"{default}, which takes {needed}; the rate to expect of {good} is {100 / (good + 1):.2g} %."
         )
         problems.append(Problem(name, message, "note"))
     sizes = Counter((facts[path].width, facts[path].height) for path in samples["image_path"] if not facts[path].error)
