@@ -11,7 +11,6 @@ from pathlib import Path
 from rd_plugin.data.image_files import find_image_files
 from rd_plugin.storage import printable
 
-
 __all__ = ["Source", "common_folder", "find_images", "is_mask"]
 
 logger = logging.getLogger(__name__)
