@@ -18,7 +18,7 @@ from anomalib.visualization.image.item_visualizer import visualize_image_item
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
 
-from rd_plugin.courtesy import spared
+from rd_plugin.callbacks.courtesy import spared
 from rd_plugin.data.crop import crop_steps, on_whole_image
 
 __all__ = ["PredictionVisualizer"]

@@ -11,7 +11,6 @@ from anomalib.data import AnomalibDataModule
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rd_plugin.courtesy import courtesy
 from rd_plugin.data.check import fingerprint, memory_file
 from rd_plugin.provenance import (
     Provenance,
@@ -22,6 +21,8 @@ from rd_plugin.provenance import (
     write_record,
 )
 from rd_plugin.storage import check_checkpoint, short_refusal
+
+from .courtesy import courtesy
 
 __all__ = ["ProvenanceWriter", "RecordedCheckpointIO"]
 

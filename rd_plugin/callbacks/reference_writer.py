@@ -15,11 +15,12 @@ from anomalib.data.utils import LabelName
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from rd_plugin.courtesy import spared
 from rd_plugin.data.check import MAX_PIXELS, read_file
 from rd_plugin.drift import STATISTICS, Reference, image_statistics
 from rd_plugin.drift.reference import sample
 from rd_plugin.provenance import Provenance, RecordedModule
+
+from .courtesy import spared
 
 __all__ = ["ReferenceWriter"]
 

@@ -13,8 +13,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from rd_plugin.courtesy import courtesy
 from rd_plugin.storage import check_folder, state_size
+
+from .courtesy import courtesy
 
 __all__ = ["ResultsFolder", "keep_to_own_run", "relink_newest"]
 
@@ -52,7 +53,8 @@ def keep_to_own_run(trainer: Trainer) -> None:
     elif is_other_run or is_no_run:
         numbers = [int(path.name[1:]) for path in root.parent.glob("v*") if path.name[1:].isdecimal()]
         root = root.with_name(f"v{max(numbers, default=-1) + 1}")
-    trainer._default_root_dir = str(root)  # noqa: SLF001  # Lightning lets it be set in the constructor alone
+    # Lightning lets it be set in the constructor alone.
+    trainer._default_root_dir = str(root)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _run_folder(checkpoint: Path) -> Path:

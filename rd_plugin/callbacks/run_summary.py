@@ -20,9 +20,9 @@ from anomalib.models.components import AnomalibModule
 from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rd_plugin.courtesy import courtesy, spared
 from rd_plugin.results.operating_points import OperatingPoint, Share, operating_points
 
+from .courtesy import courtesy, spared
 from .report_writer import ReportWriter
 
 __all__ = ["RunSummary"]

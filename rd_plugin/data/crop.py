@@ -119,8 +119,8 @@ def on_whole_image(plane: np.ndarray, size: tuple[int, int], steps: Sequence[Seq
             scale = _resized(left, *arguments) / left
             left, whole, first = left * scale, whole * scale, first * scale
         elif name == "crop":
-            first += [_cut(side, wanted) for side, wanted in zip(left, *arguments, strict=True)]
-            left = np.array(*arguments, dtype=float)
+            first += [_cut(side, wanted) for side, wanted in zip(left, arguments[0], strict=True)]
+            left = np.array(arguments[0], dtype=float)
         else:
             before, after = _padded(left, *arguments)
             first, left = first - before, left + before + after

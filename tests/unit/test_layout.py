@@ -17,7 +17,6 @@ ROOT = Path(rd_plugin.__file__).parent
 # From the ground up. A room may import from those that stand before it.
 ROOMS = (
     "configurations",
-    "courtesy",
     "storage",
     "results",
     "components",

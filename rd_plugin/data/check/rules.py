@@ -130,7 +130,7 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
         default = "" if defects else ", the default"
         message = (
             f"there are {good} good images to set thresholds on: too few for a false-alarm rate of {100 * rate:g} %"
-            f"{default}, which takes {needed}; the rate to expect of {good} is {100 / (good + 1):.2g} %."
+            f"{default}, which takes {needed}; {good} allow for {100 / (good + 1):.2g} %."
         )
         problems.append(Problem(name, message, "note"))
     sizes = Counter((facts[path].width, facts[path].height) for path in samples["image_path"] if not facts[path].error)

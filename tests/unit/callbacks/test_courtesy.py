@@ -10,14 +10,11 @@ import pytest
 from PIL import Image
 
 from rd_plugin import PartsFolder, ReverseDistillation
-from rd_plugin.callbacks import run_summary
-from rd_plugin.courtesy import courtesy, spared
-from rd_plugin.drift import callback as drift_callback
-from rd_plugin.provenance import writer
-from rd_plugin.report import callback as report_callback
+from rd_plugin.callbacks import provenance_writer, reference_writer, report_writer, run_summary
+from rd_plugin.callbacks.courtesy import courtesy, spared
 from rd_plugin.visualizer import PredictionVisualizer
 
-from .trainers import quiet_trainer
+from ..trainers import quiet_trainer
 
 
 def test_an_error_is_a_warning_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -60,11 +57,11 @@ def _fail(*_: Any, **__: Any) -> Any:
 COURTESIES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "The summary": lambda patch: patch.setattr(run_summary, "_places", _fail),
     "The summary's speed": lambda patch: patch.setattr(run_summary, "_speed", _fail),
-    "The report": lambda patch: patch.setattr(report_callback, "write_report", _fail),
+    "The report": lambda patch: patch.setattr(report_writer, "write_report", _fail),
     "The rest of the pictures": lambda patch: patch.setattr(PredictionVisualizer, "_write", _fail),
-    "The record of the environment": lambda patch: patch.setattr(writer, "installed_versions", _fail),
+    "The record of the environment": lambda patch: patch.setattr(provenance_writer, "installed_versions", _fail),
     "The reference that new images are compared with": lambda patch: patch.setattr(
-        drift_callback, "image_statistics", _fail
+        reference_writer, "image_statistics", _fail
     ),
 }
 
