@@ -5,14 +5,18 @@ import logging
 from typing import Any, cast
 
 import torch
+from anomalib import metrics
 from anomalib.data import Batch
-from anomalib.metrics import AUPRO, AUROC, Evaluator, F1Score
+from anomalib.metrics import AUROC, Evaluator, F1Score
+from anomalib.utils.cv import connected_components_cpu, connected_components_gpu
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-__all__ = ["DistillationEvaluator"]
+__all__ = ["AUPRO", "DistillationEvaluator"]
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +26,25 @@ _TRUTHS = {"gt_label": "images", "gt_mask": "masks"}
 _THRESHOLDS = {"pred_label": "image_threshold", "pred_mask": "pixel_threshold"}
 
 
+class AUPRO(metrics.AUPRO):
+    """anomalib's AUPRO, in which a mask that marks every pixel is a region, too.
+
+    anomalib takes the lowest label in a mask for its background, and so counts the pixels of such a mask as normal.
+    """
+
+    def perform_cca(self) -> Tensor:
+        """Return the regions of all masks, of shape ``(N, 1, H, W)``, with 0 for the background."""
+        # A border of background, which no region reaches, is there in any case.
+        masks = F.pad(dim_zero_cat(self.target).unsqueeze(1).float(), (1, 1, 1, 1))
+        regions = connected_components_gpu(masks) if masks.is_cuda else connected_components_cpu(masks)
+        return regions[..., 1:-1, 1:-1]
+
+
 class DistillationEvaluator(Evaluator):
     """The papers' metrics: image AUROC, image F1, pixel AUROC, pixel F1 and AUPRO on the test set.
+
+    On the validation set image and pixel AUROC are measured, so that callbacks can monitor them, where it has what they
+    need.
 
     AUPRO is the paper's PRO: the area under the per-region overlap up to 30 % false positives, pooled over images.
     What the test data cannot answer is left out with one warning: pixel metrics without masks, all metrics without
@@ -32,6 +53,11 @@ class DistillationEvaluator(Evaluator):
 
     def __init__(self) -> None:
         super().__init__(
+            # Those that need no thresholds, which a validation only sets.
+            val_metrics=[
+                AUROC(fields=["pred_score", "gt_label"], prefix="image_", strict=False),
+                AUROC(fields=["anomaly_map", "gt_mask"], prefix="pixel_", strict=False),
+            ],
             test_metrics=[
                 AUROC(fields=["pred_score", "gt_label"], prefix="image_"),
                 F1Score(fields=["pred_label", "gt_label"], prefix="image_", strict=False),
@@ -42,13 +68,34 @@ class DistillationEvaluator(Evaluator):
         )
         self._seen: dict[str, set[bool]] = {}
 
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget an earlier run."""
+        del trainer, pl_module
+        self._begin(self.val_metrics)
+
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget an earlier run."""
         del trainer, pl_module
+        self._begin(self.test_metrics)
+
+    def _begin(self, measured: nn.ModuleList) -> None:
         self._seen = {}
         # Lightning resets those that are logged, not those that were left out.
-        for metric in self.test_metrics:
+        for metric in measured:
             cast("Metric", metric).reset()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: STEP_OUTPUT | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Feed the metrics, and note which classes the ground truth holds."""
+        super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        self._note(batch)
 
     def on_test_batch_end(
         self,
@@ -61,13 +108,25 @@ class DistillationEvaluator(Evaluator):
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
         super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        self._note(batch)
+
+    def _note(self, batch: Batch) -> None:
         for field in ("gt_label", "gt_mask"):
             truth = getattr(batch, field, None)
             if truth is not None:
                 self._seen.setdefault(field, set()).update({bool(truth.any()), bool(truth.all())})
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data."""
+        every = self.val_metrics
+        self.val_metrics = nn.ModuleList(metric for metric in every if self._undefined(metric, None) is None)
+        try:
+            super().on_validation_epoch_end(trainer, pl_module)
+        finally:
+            self.val_metrics = every
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the metrics that are defined on this data, and say which are not."""
         every, post_processor = self.test_metrics, getattr(pl_module, "post_processor", None)
         left_out = {metric.name: reason for metric in every if (reason := self._undefined(metric, post_processor))}
         if left_out:

@@ -18,6 +18,7 @@ from anomalib.visualization.image.item_visualizer import visualize_image_item
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
 
+from rd_plugin.callbacks.courtesy import spared
 from rd_plugin.data.crop import crop_steps, on_whole_image
 
 __all__ = ["PredictionVisualizer"]
@@ -50,6 +51,7 @@ class PredictionVisualizer(ImageVisualizer):
             raise ValueError(msg)
         super().__init__(**arguments)
         self.longest_side = longest_side
+        self.failed = False
         self._root: Path | None = None
         self._crop: list[list[Any]] = []
 
@@ -94,9 +96,11 @@ class PredictionVisualizer(ImageVisualizer):
         self._begin(pl_module, trainer.predict_dataloaders)
 
     def _begin(self, model: LightningModule, loaders: Any) -> None:
+        self.failed = False
         self._root = _common_folder(loaders)
         self._crop = crop_steps(getattr(getattr(model, "pre_processor", None), "transform", None))
 
+    @spared("The rest of the pictures")
     def on_test_batch_end(
         self,
         trainer: Trainer,
@@ -164,11 +168,11 @@ def _on_whole_image(item: Any, size: tuple[int, int], steps: list[list[Any]]) ->
     planes = {name: getattr(item, name) for name in ("anomaly_map", "pred_mask", "gt_mask")}
     made = torch.from_numpy if isinstance(item, ImageItem) else np.asarray
     whole = {
-        name: made(on_whole_image(np.asarray(plane).squeeze(), size, steps))
+        name: on_whole_image(np.asarray(plane).squeeze(), size, steps)
         for name, plane in planes.items()
         if plane is not None
     }
-    return replace(item, **whole)
+    return replace(item, **{name: None if plane is None else made(plane) for name, plane in whole.items()})
 
 
 def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:

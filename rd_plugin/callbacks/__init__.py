@@ -4,13 +4,14 @@
 from .atomic_checkpoints import AtomicCheckpointIO, AtomicCheckpoints
 from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
+from .demands import Demands
 from .finite_weights import FiniteWeights
 from .normal_statistics import NormalStatistics, own_share, training_batches, training_features
 from .order import ordered_callbacks
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
 from .reference_writer import ReferenceWriter
 from .report_writer import ReportWriter
-from .results_folder import ResultsFolder
+from .results_folder import ResultsFolder, keep_to_own_run
 from .run_phases import RunPhases
 from .run_summary import RunSummary
 from .twin_picture import TwinPicture
@@ -21,6 +22,7 @@ __all__ = [
     "AtomicCheckpoints",
     "AtomicPictures",
     "DataCheck",
+    "Demands",
     "FiniteWeights",
     "NormalStatistics",
     "ProvenanceWriter",
@@ -32,6 +34,7 @@ __all__ = [
     "RunSummary",
     "TwinPicture",
     "ValidationSchedule",
+    "keep_to_own_run",
     "ordered_callbacks",
     "own_share",
     "training_batches",

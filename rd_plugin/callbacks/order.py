@@ -8,6 +8,7 @@ from rd_plugin.data.check import OnBadData
 from .atomic_checkpoints import AtomicCheckpoints
 from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
+from .demands import Demands
 from .finite_weights import FiniteWeights
 from .normal_statistics import NormalStatistics
 from .provenance_writer import ProvenanceWriter
@@ -38,6 +39,8 @@ def ordered_callbacks(
     return [
         # A folder that cannot be written to stops the run before the data check reads every file.
         ResultsFolder(),
+        # So does what cannot work.
+        Demands(),
         # Announces a phase before the others are at work on it.
         RunPhases(),
         # ProvenanceWriter wraps what reads and writes checkpoints, so it must find the final plugin.

@@ -22,6 +22,8 @@ from rd_plugin.provenance import (
 )
 from rd_plugin.storage import check_checkpoint, short_refusal
 
+from .courtesy import courtesy
+
 __all__ = ["ProvenanceWriter", "RecordedCheckpointIO"]
 
 logger = logging.getLogger(__name__)
@@ -47,12 +49,10 @@ class RecordedCheckpointIO(CheckpointIO):
         if record is None or not _is_local(path):
             return
         file = record_file(path)
-        try:
+        with courtesy(f"The record of {path}"):
             # An old record beside a new checkpoint would be worse than none.
             file.unlink(missing_ok=True)
             write_record(file, record.plain())
-        except OSError as error:
-            logger.warning("The record of %s could not be written (%s).", path, error)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint, without running code from it unless ``weights_only=False`` is given.
@@ -105,9 +105,11 @@ class ProvenanceWriter(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record seed, teacher, data and versions; of a run that goes on, say what is not as it was."""
-        if not trainer.is_global_zero:
-            return
-        model = cast("RecordedModule", pl_module)
+        if trainer.is_global_zero:
+            with courtesy("The record of the environment"):
+                self._record(trainer, cast("RecordedModule", pl_module))
+
+    def _record(self, trainer: Trainer, model: RecordedModule) -> None:
         known = model.provenance or Provenance()
         seed = os.environ.get("PL_GLOBAL_SEED")
         record = replace(

@@ -20,6 +20,8 @@ from rd_plugin.drift import STATISTICS, Reference, image_statistics
 from rd_plugin.drift.reference import sample
 from rd_plugin.provenance import Provenance, RecordedModule
 
+from .courtesy import spared
+
 __all__ = ["ReferenceWriter"]
 
 
@@ -39,14 +41,19 @@ class ReferenceWriter(Callback):
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
+        self.failed = False
         self._statistics: np.ndarray | None = None
         self._not_held_out: set[str] = set()
         self._scores: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at a sample of the training images."""
-        if not trainer.is_global_zero:
-            return
+        self.failed = False
+        if trainer.is_global_zero:
+            self._begin(trainer, pl_module)
+
+    @spared("The reference that new images are compared with")
+    def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         datamodule = getattr(trainer, "datamodule", None)
         self._statistics = None
         if isinstance(datamodule, AnomalibDataModule):
@@ -61,6 +68,7 @@ class ReferenceWriter(Callback):
         del trainer, pl_module
         self._scores = {}
 
+    @spared("The reference that new images are compared with")
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
@@ -75,6 +83,7 @@ class ReferenceWriter(Callback):
             if not defective and math.isfinite(score) and name not in self._not_held_out:
                 self._scores[name] = score
 
+    @spared("The reference that new images are compared with")
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record their scores as the model gives them from now on; the post-processor has set its thresholds."""
         if self._is_training(trainer):

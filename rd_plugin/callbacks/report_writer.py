@@ -21,6 +21,7 @@ from rd_plugin.provenance import RecordedModule
 from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
 from rd_plugin.results import InspectionResult
 
+from .courtesy import spared
 from .data_check import DataCheck
 
 __all__ = ["ReportWriter"]
@@ -46,6 +47,7 @@ class ReportWriter(Callback):
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path)
         self.written: Path | None = None
+        self.failed = False
         self._results: dict[str, InspectionResult] = {}
         self._thumbnails: dict[str, Thumbnail] = {}
         self._expected: int | None = None
@@ -53,11 +55,12 @@ class ReportWriter(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget an earlier test."""
         del pl_module
-        self.written = None
+        self.written, self.failed = None, False
         dataset = getattr(getattr(trainer, "datamodule", None), "test_data", None)
         self._results, self._thumbnails = {}, {}
         self._expected = None if dataset is None else len(dataset)
 
+    @spared("The report")
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
@@ -97,8 +100,12 @@ class ReportWriter(Callback):
         """Write the report; one that cannot be written costs a warning, not the test's results."""
         if trainer.world_size > 1:
             self._gather(trainer)
-        if not trainer.is_global_zero or not self._results:
-            return
+        if trainer.is_global_zero and self._results:
+            self._write(trainer, pl_module)
+        self._results, self._thumbnails = {}, {}
+
+    @spared("The report")
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check = [callback for callback in trainer.callbacks if isinstance(callback, DataCheck)]  # type: ignore[attr-defined]
         names = self._names()
         content = ReportContent(
@@ -117,7 +124,6 @@ class ReportWriter(Callback):
             logger.warning("The report %s could not be written (%s).", path, error.strerror)
         else:
             self.written = path
-        self._results, self._thumbnails = {}, {}
 
     def _gather(self, trainer: Trainer) -> None:
         """Give the first process the results of all, each image once."""

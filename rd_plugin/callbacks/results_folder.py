@@ -3,6 +3,7 @@
 
 import errno
 import logging
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,67 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rd_plugin.storage import check_folder, state_size
 
-__all__ = ["ResultsFolder"]
+from .courtesy import courtesy
+
+__all__ = ["ResultsFolder", "keep_to_own_run", "relink_newest"]
 
 logger = logging.getLogger(__name__)
 
 # What a write meets when there is no more space: on the disk, within a process's limit, within a user's quota.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# anomalib's link to the newest run.
+_NEWEST = "latest"
 # What a shell gives for a program that the signal has ended.
 _TERMINATED = 128 + signal.SIGTERM
+
+
+def keep_to_own_run(trainer: Trainer) -> None:
+    """Let the results of a test or prediction go beside the checkpoint that they are of.
+
+    anomalib puts them into the newest run, over its results and its configuration. A folder that was given by name is
+    left as it is. Where the checkpoint's folder cannot be written to, or there is no run yet, a new one is made.
+
+    Args:
+        trainer: The trainer, before it writes anything.
+    """
+    # Lightning knows the checkpoint when it loads it; its command line has written its configuration by then.
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    given = [entry.config.get("ckpt_path") for entry in callbacks if type(entry).__name__ == "SaveConfigCallback"]
+    checkpoint = trainer.ckpt_path or next(filter(None, given), None)
+    root = Path(trainer.default_root_dir)
+    if trainer.state.fn == TrainerFn.FITTING or not checkpoint or "://" in str(checkpoint):
+        return
+    own = _run_folder(Path(checkpoint).resolve())
+    is_other_run = (root / "weights").is_dir() and own != root.resolve()
+    is_no_run = root.name == _NEWEST and not root.exists()
+    if is_other_run and os.access(own, os.W_OK):
+        root = own
+    elif is_other_run or is_no_run:
+        numbers = [int(path.name[1:]) for path in root.parent.glob("v*") if path.name[1:].isdecimal()]
+        root = root.with_name(f"v{max(numbers, default=-1) + 1}")
+    # Lightning lets it be set in the constructor alone.
+    trainer._default_root_dir = str(root)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _run_folder(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint is of."""
+    return checkpoint.parents[2] if checkpoint.parts[-3:-1] == ("weights", "lightning") else checkpoint.parent
+
+
+def relink_newest(run: Path) -> None:
+    """Make anomalib's absolute link to the newest run a relative one, which a folder may be moved or copied with.
+
+    Args:
+        run: The folder of a run that begins.
+    """
+    link = run.parent / _NEWEST
+    if not link.is_symlink() or not link.readlink().is_absolute() or link.resolve() != run.resolve():
+        return
+    with courtesy(f"The relative link {link}"):
+        new = link.with_name(f".{_NEWEST}.partial")
+        new.unlink(missing_ok=True)
+        new.symlink_to(run.name, target_is_directory=True)
+        new.replace(link)
 
 
 class ResultsFolder(Callback):
@@ -39,10 +93,18 @@ class ResultsFolder(Callback):
         """
         if stage != "fit" or not trainer.is_global_zero:
             return
+        relink_newest(Path(trainer.default_root_dir))
         # Adam keeps two moments of each trained parameter, and a checkpoint is there until the next one is complete.
         moments = 2 * sum(parameter.nbytes for parameter in pl_module.parameters() if parameter.requires_grad)
         for folder in _checkpoint_folders(trainer):
             check_folder(folder, 2 * (state_size(pl_module) + moments), "default_root_dir")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the results beside the checkpoint, which is known by now."""
+        del pl_module
+        keep_to_own_run(trainer)
+
+    on_predict_start = on_test_start
 
     def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Stop as told, which Lightning does between the batches of all other loops.

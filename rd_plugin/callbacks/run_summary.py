@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any, cast
 
 import torch
+import torch.distributed
 from anomalib.data import AnomalibDataset, ImageBatch
 from anomalib.data.utils import read_image
 from anomalib.models.components import AnomalibModule
@@ -21,6 +22,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rd_plugin.results.operating_points import OperatingPoint, Share, operating_points
 
+from .courtesy import courtesy, spared
 from .report_writer import ReportWriter
 
 __all__ = ["RunSummary"]
@@ -40,45 +42,65 @@ class RunSummary(Callback):
     """
 
     def __init__(self) -> None:
-        self._scores: list[float] = []
-        self._defective: list[bool] = []
+        self.failed = False
+        # Truth and score of each image, by its file.
+        self._images: dict[str, tuple[bool, float]] = {}
         self._summary = ""
         self._wanted = True
 
+    @spared("The summary")
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the checkpoint is."""
         del pl_module
-        path = _checkpoint(trainer)
+        # Not the one that the training may have been taken up from.
+        path = str(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
         if trainer.is_global_zero and path:
             logger.info("Trained. The checkpoint is %s", _shown(path))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with no scores."""
         del pl_module
-        self._scores, self._defective, self._summary = [], [], ""
+        self.failed, self._images, self._summary = False, {}, ""
         # Whoever asks for no table asks for no summary.
         self._wanted, trainer.test_loop.verbose = trainer.test_loop.verbose, False
 
+    @spared("The summary")
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Keep a batch's scores, as they are after the post-processor, and its labels."""
-        del trainer, pl_module, args, kwargs
+        del pl_module, args, kwargs
         batch = cast("ImageBatch", outputs)
-        if batch.pred_score is not None and batch.gt_label is not None:
-            self._scores += batch.pred_score.flatten().tolist()
-            self._defective += batch.gt_label.flatten().bool().tolist()
+        if batch.pred_score is None or batch.gt_label is None:
+            return
+        pairs = zip(batch.gt_label.flatten().bool().tolist(), batch.pred_score.flatten().tolist(), strict=True)
+        # Processes may be given the same file, to have as many each.
+        unnamed = [f"{trainer.global_rank} {len(self._images) + index}" for index in range(batch.batch_size)]
+        self._images |= dict(zip(map(str, batch.image_path or unnamed), pairs, strict=True))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the summary."""
-        if not trainer.is_global_zero or not self._wanted:
-            return
+        """Write the summary of the images of all processes."""
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, self._images)
+            self._images = {file: found for part in parts for file, found in part.items()}
+        if trainer.is_global_zero and self._wanted:
+            self._write(trainer, pl_module)
+
+    @spared("The summary")
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         model = cast("AnomalibModule", pl_module)
-        entries = [*_metrics(trainer), *_threshold(model), *_speed(trainer, model), *_places(trainer, model)]
-        width = max(len(name) for name, _ in entries)
-        normal = self._defective.count(False)
+        # What is left if the rest fails.
+        self._summary = "\n".join(f"{name} {text}" for name, text in _metrics(trainer))
+        entries = [*_metrics(trainer), *_threshold(model)]
+        with courtesy("The summary's speed"):
+            entries += _speed(trainer, model)
+        entries += _places(trainer, model)
+        width = max((len(name) for name, _ in entries), default=0)
+        count = len(self._images)
+        normal = sum(not defective for defective, _ in self._images.values())
         lines = [
-            f"{model.name}: {len(self._scores)} test images, {normal} normal and {len(self._scores) - normal} defects.",
+            f"{model.name}: {count} test images, {normal} normal and {count - normal} defects.",
             "",
             *self._operating_points(model),
             "",
@@ -99,7 +121,8 @@ class RunSummary(Callback):
         post_processor: Any = model.post_processor
         known = not math.isnan(float(getattr(post_processor, "image_threshold", math.nan)))
         own = float(post_processor.normalized_image_threshold) if known else None
-        points = operating_points(self._scores, self._defective, own)
+        defective, scores = [list(values) for values in zip(*self._images.values(), strict=True)] or ([], [])
+        points = operating_points(scores, defective, own)
         rows = [(_name(point), _rate(point.false_alarms), _rate(point.defects_found)) for point in points]
         return [_TABLE.format("threshold", "false alarms", "defects found"), *(_TABLE.format(*row) for row in rows)]
 

@@ -2,6 +2,7 @@
 """The teacher: a timm backbone that offers a feature pyramid."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -206,6 +207,58 @@ class Teacher(nn.Module):
             raise ValueError(msg)
         return Pyramid(tuple(stages), distilled, _embedding_after(stages[-1], infos))
 
+    def embedding_positions(self, size: Sequence[int], argument: str = "image_size") -> int:
+        """Return how many positions the bottleneck's embedding of an image has, and check that the backbone takes it.
+
+        Args:
+            size: Height and width of images, in pixels.
+            argument: The argument that they come from, for the message.
+
+        Raises:
+            ValueError: If the backbone does not take images of that size; names one that it takes.
+        """
+        self._check_least(*size)
+        try:
+            grid = self._coarsest_grid(size)
+        except Exception as error:  # each backbone's own
+            step = 2 * self.pyramid.stages[-1].stride
+            rounded = tuple(-(-side // step) * step for side in size)
+            usual = timm.get_pretrained_cfg(self.backbone.partition(".")[0])
+            known = [] if usual is None else [tuple(usual.input_size[1:])]
+            # Multiples of a stride or window, or one size alone.
+            fits = next((other for other in (rounded, *known) if self._takes(other)), None)
+            only = fits != rounded and usual is not None and usual.fixed_input_size
+            needed = "another" if fits is None else f"{'' if only else 'a size such as '}{list(fits)}"
+            reason = str(error).partition("\n")[0].rstrip(".")
+            msg = f"{argument} must be {needed} for backbone {self.backbone!r}, got {list(size)} ({reason})."
+            raise ValueError(msg) from error
+        return math.prod(grid if len(self._indices) > len(self.pyramid.targets) else (-(-side // 2) for side in grid))
+
+    def _check_least(self, height: int, width: int) -> None:
+        """Refuse images that are smaller than the coarsest stride."""
+        least = self.pyramid.stages[-1].stride
+        if min(height, width) < least:
+            msg = (
+                f"images of {height} x {width} pixels are too small for layers {list(self.pyramid.distilled)} of "
+                f"backbone {self.backbone!r}: at least {least} x {least} are needed."
+            )
+            raise ValueError(msg)
+
+    def _takes(self, size: Sequence[int]) -> bool:
+        try:
+            self._coarsest_grid(size)
+        except Exception:  # each backbone's own
+            return False
+        return True
+
+    @torch.no_grad()
+    def _coarsest_grid(self, size: Sequence[int]) -> tuple[int, int]:
+        """Height and width of the features of the last stage, for images of a size."""
+        like = next(self.net.parameters())
+        coarsest = self.net(torch.zeros(1, 3, *size, dtype=like.dtype, device=like.device))[-1]
+        height, width = coarsest.shape[1:3] if self._channels_last else coarsest.shape[2:]
+        return int(height), int(width)
+
     def load_pretrained(self) -> None:
         """Read the weights that ``pre_trained`` names, unless they are there already.
 
@@ -282,15 +335,10 @@ class Teacher(nn.Module):
             ValueError: If the images are smaller than the coarsest stage's stride.
         """
         self.load_pretrained()
-        least = self.pyramid.stages[-1].stride
         height, width = images.shape[-2:]
         # While a graph is exported a size may still be open.
-        if isinstance(height, int) and isinstance(width, int) and min(height, width) < least:
-            msg = (
-                f"images of {height} x {width} pixels are too small for layers {list(self.pyramid.distilled)} of "
-                f"backbone {self.backbone!r}: at least {least} x {least} are needed."
-            )
-            raise ValueError(msg)
+        if isinstance(height, int) and isinstance(width, int):
+            self._check_least(height, width)
         if images.device.type in {"cpu", "cuda"} and not torch.compiler.is_compiling():
             # Convolutions are faster in this layout, and all that follow inherit it.
             images = images.contiguous(memory_format=torch.channels_last)

@@ -11,9 +11,11 @@ from anomalib.data.utils import Split, TestSplitMode
 from pandas import DataFrame
 from torch.utils.data import DataLoader
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
-from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+from torchvision.datasets.folder import find_classes
 from torchvision.transforms.v2 import Transform
 from tqdm import tqdm
+
+from .image_files import find_image_files
 
 __all__ = ["OneClass", "OneClassDataset"]
 
@@ -26,6 +28,11 @@ _SPLITS = (Split.TRAIN, Split.TEST)
 def _folder_name(class_name: str) -> str:
     """Name that can be a folder's: ``"T_shirt_top"`` for torchvision's ``"T-shirt/top"``."""
     return re.sub(r"\W+", "_", class_name)
+
+
+def _classes(folder: Path) -> list[str]:
+    """Names of the folders in a folder, but for hidden ones, in alphabetical order."""
+    return [name for name in find_classes(folder)[0] if not name.startswith(".")]
 
 
 def _read(source: str, root: Path, split: Split) -> CIFAR10 | MNIST:
@@ -89,12 +96,14 @@ class OneClassDataset(AnomalibDataset):
     ) -> None:
         super().__init__(augmentations=augmentations)
         directory = folder / split.value
-        classes = [normal_class] if split is Split.TRAIN else find_classes(directory)[0]
-        try:
-            images = make_dataset(directory, {name: int(name != normal_class) for name in classes}, IMG_EXTENSIONS)
-        except FileNotFoundError as error:
-            msg = f"{directory} must have images of every class. {error}."
-            raise ValueError(msg) from error
+        classes = [normal_class] if split is Split.TRAIN else _classes(directory)
+        images: list[tuple[str, int]] = []
+        for name in classes:
+            files = find_image_files(directory / name).files
+            if not files:
+                msg = f"{directory} must have images of every class; there is none in {name!r}."
+                raise ValueError(msg)
+            images += [(str(file), int(name != normal_class)) for file in files]
         samples = DataFrame(images, columns=["image_path", "label_index"])
         samples = samples.assign(split=split.value, mask_path="")
         samples.attrs["task"] = "classification"
@@ -225,7 +234,7 @@ class OneClass(AnomalibDataModule):
         """Name of the normal class's folder."""
         # CIFAR-10's class names stand in its files alone; they are in alphabetical order.
         labels = getattr(_SOURCES.get(self.source), "classes", None)
-        classes = find_classes(self.folder / Split.TEST.value)[0] if labels is None else list(map(_folder_name, labels))
+        classes = _classes(self.folder / Split.TEST.value) if labels is None else list(map(_folder_name, labels))
         for name in (str(self.normal_class), _folder_name(str(self.normal_class))):
             if name in classes:
                 return name

@@ -2,6 +2,7 @@
 """A folder of one's own images: good ones, and defects and masks if there are any."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,9 @@ from typing import Literal
 import pandas as pd
 from anomalib.data import AnomalibDataset, Folder
 from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import Transform
+
+from .image_files import FoundImages, find_image_files
 
 __all__ = ["PartsFolder", "PartsFolderDataset"]
 
@@ -243,9 +245,21 @@ class PartsFolder(Folder):
         ]
         for split, purpose in (("train", "train"), ("val", "set thresholds (val)"), ("test", "test")):
             lines.append(f"  {purpose:<22} | {counts.get((split, 0), 0):>5} | {counts.get((split, 1), 0):>7}")
+        if left_out := self._left_out():
+            lines.append(f"  left out: {left_out}")
         if unused := self._unused(table):
             lines.append(f"  not used: {', '.join(unused)}; folders of defects can be named in data.abnormal_dir")
         return "\n".join(lines)
+
+    def _left_out(self) -> str:
+        """Files in the folders that are used which are hidden or no images, by kind."""
+        given = (
+            self.normal_dir,
+            self._given_or_there(self.abnormal_dir, _DEFECT),
+            self._given_or_there(self.mask_dir, _MASK),
+        )
+        folders = [folder for entry in given for folder in self._folders(entry, "")]
+        return FoundImages(left_out=sum((find_image_files(f).left_out for f in folders), Counter[str]())).left_out_text
 
     def _unused(self, table: pd.DataFrame) -> list[str]:
         """Folders in the root that hold images, none of which is used."""
@@ -262,8 +276,7 @@ class PartsFolder(Folder):
 
 def _images(folder: Path) -> list[Path]:
     """Images in a folder at any depth, in an order that does not depend on the file system; no hidden ones."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return find_image_files(folder).files
 
 
 def _masks(folder: Path) -> dict[str, str]:

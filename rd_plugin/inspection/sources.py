@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from os.path import abspath, commonpath
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
+from rd_plugin.data.image_files import find_image_files
 from rd_plugin.storage import printable
 
-__all__ = ["Source", "common_folder", "find_images", "is_image", "is_mask"]
+__all__ = ["Source", "common_folder", "find_images", "is_mask"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +32,6 @@ class Source:
     missing: str = ""
 
 
-def is_image(path: str | Path) -> bool:
-    """Whether a file's name ends as images' do."""
-    return Path(path).suffix.lower() in IMG_EXTENSIONS
-
-
 def is_mask(path: str | Path, folder: str | Path) -> bool:
     """Whether a file within a folder is one of the masks of a data set there."""
     parts = Path(path).relative_to(folder).parts[:-1] if Path(path).is_relative_to(folder) else ()
@@ -52,9 +46,9 @@ def find_images(paths: Iterable[str], listed: Iterable[str] = ()) -> Iterator[So
     """Find the images that paths lead to, each once, when they are asked for.
 
     Args:
-        paths: Files, taken whatever their names end in; folders, searched at any depth for names that end as images'
-            do, without the masks of a data set; patterns such as ``"parts/*.png"``, with ``**`` for any depth; and
-            ``"-"`` for what is listed.
+        paths: Files, taken whatever their names end in; folders, searched at any depth as by
+            :func:`~rd_plugin.data.image_files.find_image_files`, without the masks of a data set; patterns such as
+            ``"parts/*.png"``, with ``**`` for any depth; and ``"-"`` for what is listed.
         listed: Lines with a path each, such as standard input.
     """
     found: set[str] = set()
@@ -84,13 +78,15 @@ def _places(given: str) -> Iterator[Source]:
         if not Path(place).is_dir():
             yield Source(place)
             continue
-        images = sorted(str(path) for path in Path(place).rglob("*") if is_image(path))
-        files = [path for path in images if not is_mask(path, place)]
-        if masks := len(images) - len(files):
+        found = find_image_files(place)
+        files = [path for path in found.files if not is_mask(path, place)]
+        if masks := len(found.files) - len(files):
             logger.info("%s: %d masks are left out; name their folder to inspect them.", printable(place), masks)
+        if found.left_out:
+            logger.info("%s: other files are left out (%s).", printable(place), found.left_out_text)
         if not files:
             yield Source(place, "the folder holds no image.")
-        yield from map(Source, files)
+        yield from (Source(str(path)) for path in files)
 
 
 def common_folder(paths: Iterable[str]) -> Path:

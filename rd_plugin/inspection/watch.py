@@ -11,7 +11,9 @@ from time import monotonic
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from .sources import Source, is_image, is_mask
+from rd_plugin.data.image_files import find_image_files, is_hidden, is_image
+
+from .sources import Source, is_mask
 
 __all__ = ["watch"]
 
@@ -23,18 +25,22 @@ class _Events(FileSystemEventHandler):
     """Notes files that something happened to.
 
     Args:
-        note: Takes a file, and whether it has been closed or moved to its place.
+        note: Takes an image file, and whether it has been closed or moved to its place.
+        folder: The folder that is watched.
     """
 
-    def __init__(self, note: Callable[[str, bool], None]) -> None:
+    def __init__(self, note: Callable[[str, bool], None], folder: str) -> None:
         self._note = note
+        self._folder = folder
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Note the file that an event is about."""
         if event.is_directory or event.event_type in {"opened", "closed_no_write", "deleted"}:
             return
         whole = event.event_type in {"closed", "moved"}
-        self._note(str(event.dest_path if event.event_type == "moved" else event.src_path), whole)
+        path = str(event.dest_path if event.event_type == "moved" else event.src_path)
+        if is_image(path) and not is_hidden(path, self._folder):
+            self._note(path, whole)
 
 
 def _stamp(path: str) -> _Stamp | None:
@@ -75,7 +81,7 @@ def watch(
     events: SimpleQueue[tuple[str, bool]] = SimpleQueue()
     observer = Observer()
     for folder in folders:
-        observer.schedule(_Events(lambda path, whole: events.put((path, whole))), folder, recursive=True)
+        observer.schedule(_Events(lambda path, whole: events.put((path, whole)), folder), folder, recursive=True)
     # Before the first look, so that nothing falls between the two.
     observer.start()
     try:
@@ -110,7 +116,7 @@ def watch(
 
 def _files(folders: Sequence[str]) -> list[str]:
     """The image files that are there."""
-    return sorted(str(path) for folder in folders for path in Path(folder).rglob("*") if is_image(path))
+    return sorted(str(path) for folder in folders for path in find_image_files(folder).files)
 
 
 def _drain(events: "SimpleQueue[tuple[str, bool]]", seconds: float) -> dict[str, bool]:
@@ -119,8 +125,7 @@ def _drain(events: "SimpleQueue[tuple[str, bool]]", seconds: float) -> dict[str,
     with suppress(Empty):
         path, whole = events.get(timeout=seconds)
         while True:
-            if is_image(path):
-                # Written to again after it was closed, it is not.
-                found[path] = whole
+            # Written to again after it was closed, it is not.
+            found[path] = whole
             path, whole = events.get_nowait()
     return found

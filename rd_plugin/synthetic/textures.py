@@ -10,6 +10,8 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as F  # noqa: N812
 
+from rd_plugin.data.image_files import find_image_files
+
 __all__ = ["Textures"]
 
 
@@ -27,7 +29,7 @@ class Textures:
     """
 
     def __init__(self, root: str | Path, transform: Callable[[Tensor], Tensor] | None = None) -> None:
-        self.files = sorted(file for file in Path(root).rglob("*") if file.suffix.lower() in IMG_EXTENSIONS)
+        self.files = find_image_files(root).files
         self.transform = transform
         if not self.files:
             msg = (

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from anomalib import metrics as anomalib_metrics
 from anomalib.data import ImageBatch
 from anomalib.post_processing import PostProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from torch.utils.data import DataLoader
 
 from rd_plugin import ReverseDistillation
+from rd_plugin.evaluator import AUPRO
 
 from .trainers import quiet_trainer
 
@@ -129,3 +131,21 @@ def test_auroc_is_that_of_the_models_scores(model: ReverseDistillation, tmp_path
     assert len(scores.unique()) > 1
     assert metrics["image_AUROC"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-5)
     assert metrics["pixel_AUROC"] == pytest.approx(roc_auc_score(masks, maps), abs=1e-5)
+
+
+def test_a_mask_that_marks_everything_counts_as_everything_in_aupro() -> None:
+    maps = torch.rand(3, 1, 16, 16)
+    masks = torch.zeros(3, 16, 16, dtype=torch.bool)
+    masks[1, 4:8, 4:8], masks[2] = True, True
+    # A map that is right everywhere.
+    perfect = ImageBatch(image=torch.rand(3, 3, 16, 16), gt_mask=masks, anomaly_map=masks[:, None].float())
+    metric = AUPRO(fields=["anomaly_map", "gt_mask"], prefix="pixel_")
+    metric.update(perfect)
+    assert metric.compute() == 1
+    # Regions without a border are as anomalib has them.
+    ours, theirs = metric, anomalib_metrics.AUPRO(fields=["anomaly_map", "gt_mask"], prefix="pixel_")
+    ours.reset()
+    for each in (ours, theirs):
+        each.update(ImageBatch(image=torch.rand(2, 3, 16, 16), gt_mask=masks[:2], anomaly_map=maps[:2]))
+    assert ours.compute() == theirs.compute()
+    assert ours.name == theirs.name == "pixel_AUPRO"

@@ -39,6 +39,8 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "anomalib.cli.cli.AnomalibCLI": ("before_instantiate_classes",),
     "anomalib.models": ("ALLOWED_MODULES",),
     "anomalib.engine.plugins.checkpoint_io": ("AnomalibCheckpointIO",),
+    "anomalib.metrics.AUPRO": ("perform_cca",),
+    "anomalib.utils.cv": ("connected_components_cpu", "connected_components_gpu"),
     "anomalib.utils.serialization": ("anomalib_safe_globals",),
     "anomalib.data.utils.generators.perlin": ("generate_perlin_noise",),
     "anomalib.models.image.reverse_distillation.anomaly_map": ("AnomalyMapGenerationMode",),
@@ -107,6 +109,7 @@ def test_limits_of_a_trainer_are_where_they_were() -> None:
     trainer = Trainer(max_epochs=3, max_steps=7, logger=False, enable_checkpointing=False)
     assert (trainer.fit_loop.max_epochs, trainer.fit_loop.epoch_loop.max_steps) == (3, 7)
     assert trainer.check_val_every_n_epoch == 1
+    assert hasattr(trainer, "_default_root_dir")
     assert isinstance(LightningModule.trainer, property)
     assert LightningModule.trainer.fset is not None
 

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -32,10 +32,14 @@ class FileFacts:
         width: Width in pixels; 0 if it cannot be read.
         height: Height in pixels; 0 if it cannot be read.
         mode: Pillow's name of its pixels' format, such as ``"RGB"`` or ``"I;16"``.
-        blank: Whether all pixels are zero.
         deep: Whether it holds more than 8 bits a channel, of which the upper 8 are read.
         orientation: How it is to be turned before it is shown, by its EXIF data; 1 for not at all.
         frames: Number of images in the file, of which the first is read.
+        marked: Share of pixels that it marks as a mask, as anomalib reads masks: above 0 when converted to grey;
+            ``None`` if it was not asked for.
+        hidden: Share of pixels that it marks by that rule though its alpha channel, which is not read, hides them;
+            ``None`` if it was not asked for.
+        contrast: Standard deviation of its grey values, which run from 0 to 255; ``None`` if it was not asked for.
         error: Why it cannot be read, or ``None`` if it can.
     """
 
@@ -43,11 +47,13 @@ class FileFacts:
     width: int = 0
     height: int = 0
     mode: str = ""
-    blank: bool = False
     deep: bool = False
     orientation: int = 1
     frames: int = 1
     pixels: str = ""
+    marked: float | None = None
+    hidden: float | None = None
+    contrast: float | None = None
     error: str | None = None
 
 
@@ -66,6 +72,17 @@ def _hash_pixels(image: Image.Image) -> str:
     digest = hashlib.blake2b(f"{shown.mode} {shown.size}".encode(), digest_size=16)
     digest.update(shown.tobytes())
     return digest.hexdigest()
+
+
+def _content(image: Image.Image) -> dict[str, Any]:
+    """What the pixels of an image that is loaded say; it is converted to grey as anomalib converts masks."""
+    grey = np.asarray(image.convert("L"))
+    marked = grey > 0
+    hidden = 0.0
+    if image.has_transparency_data:
+        hidden = float((marked & (np.asarray(image.convert("RGBA").getchannel("A")) == 0)).mean())
+    pixels = _hash_pixels(image)
+    return {"pixels": pixels, "marked": float(marked.mean()), "hidden": hidden, "contrast": float(grey.std())}
 
 
 def _orientation(image: Image.Image) -> int:
@@ -109,8 +126,8 @@ def inspect_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> FileFacts:
         digest = _digest(path)
     except OSError as error:
         return FileFacts(error=f"the file cannot be read ({error.strerror}).")
-    facts, pixels = _decode(path, max_pixels, _hash_pixels)
-    return replace(facts, digest=digest, pixels=pixels or "")
+    facts, content = _decode(path, max_pixels, _content)
+    return replace(facts, digest=digest, **(content or {}))
 
 
 def read_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[FileFacts, np.ndarray | None]:
@@ -121,7 +138,8 @@ def read_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[FileFacts
         max_pixels: As in :func:`inspect_file`.
 
     Returns:
-        The facts, without hashes, and 8-bit RGB pixels of shape ``(H, W, 3)``; ``None`` if there is an error.
+        The facts, without hashes and contents, and 8-bit RGB pixels of shape ``(H, W, 3)``; ``None`` if there is an
+        error.
     """
     path = Path(path)
     if refusal := _refusal(path):
@@ -145,7 +163,7 @@ def _refusal(path: Path) -> str | None:
 
 
 def _decode(path: Path, max_pixels: int, use: Callable[[Image.Image], Made]) -> tuple[FileFacts, Made | None]:
-    """Decode a file's first image; return facts, without hashes, and what was made of the image."""
+    """Decode a file's first image; return facts, without hashes and contents, and what was made of the image."""
     try:
         with Image.open(path) as image:
             if image.format == "EPS":
@@ -156,9 +174,8 @@ def _decode(path: Path, max_pixels: int, use: Callable[[Image.Image], Made]) -> 
             frames = int(getattr(image, "n_frames", 1))
             deep = any(";16" in str(tile[3]) for tile in image.tile)
             image.load()
-            blank = image.getbbox(alpha_only=False) is None
             orientation = _orientation(image)
-            facts = FileFacts("", image.width, image.height, image.mode, blank, deep, orientation, frames)
+            facts = FileFacts("", image.width, image.height, image.mode, deep, orientation, frames)
             return facts, use(image)
     except UnidentifiedImageError:
         return FileFacts(error="the file is not an image that can be read."), None

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
+from rd_plugin.data.image_files import is_image
 
 from .problem import Problem
 
@@ -14,8 +14,8 @@ NORMAL = "good"
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return the images right in a folder, those that torchvision knows by their extension, by name."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+    """Return the images right in a folder, those that torchvision knows by their extension, by name; no hidden ones."""
+    return sorted(path for path in folder.glob("*") if is_image(path) and not path.name.startswith("."))
 
 
 def find_masks(folder: Path) -> dict[str, list[Path]]:

@@ -14,8 +14,15 @@ __all__ = ["check_image", "check_mask", "check_overlap", "check_split"]
 
 # Modes that anomalib's reader, which converts to 8-bit RGB, clips instead of scaling.
 _CLIPPED_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+# What counts in a mask, for messages.
+_AS_READ = ", as masks are read: a pixel counts if it is above 0 when converted to grey, whatever its alpha"
+_GREY_MODES = {"1", "L"}
+# Below this standard deviation of grey values, of 255, an image shows nothing.
+_NO_CONTENT = 1.0
 # With fewer good images no threshold has a false-alarm rate of at most 5 %.
 _FEW_NORMAL = 19
+# The post-processor's rate, if no other is given.
+_DEFAULT_RATE = 0.01
 
 
 def check_image(path: str, facts: FileFacts) -> list[Problem]:
@@ -53,6 +60,11 @@ def check_image(path: str, facts: FileFacts) -> list[Problem]:
         )
     if facts.frames > 1:
         notes.append(f"the file holds {facts.frames} images; the first is used.")
+    if facts.contrast is not None and facts.contrast < _NO_CONTENT:
+        notes.append(
+            "the image has no content: all its pixels have nearly the same value, as where nothing was in front of the "
+            "camera or the light was off."
+        )
     return [Problem(path, note, "note") for note in notes]
 
 
@@ -65,7 +77,7 @@ def check_mask(path: str, facts: FileFacts, image: FileFacts) -> list[Problem]:
         image: What the image that it belongs to holds; if that cannot be read, sizes are not compared.
 
     Returns:
-        The errors found; a note for a mask whose compression loses pixels.
+        The errors found; a note for a mask whose compression loses pixels, or that marks all of them.
     """
     if facts.error is not None:
         return [Problem(path, facts.error)]
@@ -73,8 +85,18 @@ def check_mask(path: str, facts: FileFacts, image: FileFacts) -> list[Problem]:
     if path.lower().endswith((".jpg", ".jpeg")):
         message = "the mask is a JPEG, whose compression smears its border; each pixel above 0 counts as marked."
         problems.append(Problem(path, message, "note"))
-    if facts.blank:
-        problems.append(Problem(path, "the mask of an anomalous image marks no pixel."))
+    if facts.hidden and facts.marked:
+        message = (
+            f"the mask has an alpha channel, which is not read: {facts.marked:.3f} of the pixels are read as marked, "
+            f"{facts.marked - facts.hidden:.3f} with it. Save the mask without one."
+        )
+        problems.append(Problem(path, message))
+    elif facts.marked == 0:
+        message = f"the mask of an anomalous image marks no pixel{_AS_READ if facts.mode not in _GREY_MODES else ''}."
+        problems.append(Problem(path, message))
+    elif facts.marked == 1:
+        message = f"the mask marks every pixel{_AS_READ}; if it is to mark a part, its background must be black."
+        problems.append(Problem(path, message, "note"))
     if image.error is None and (image.width, image.height) != (facts.width, facts.height):
         sizes = f"{facts.width} x {facts.height} pixels, its image {image.width} x {image.height}"
         problems.append(Problem(path, f"the mask has {sizes}; both must agree."))
@@ -102,10 +124,13 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
         problems.append(Problem(name, "there is no defect, so AUROC, F1 and AUPRO are undefined.", "note"))
     if name == "test" and not good:
         problems.append(Problem(name, "there is no good image, so AUROC is undefined.", "note"))
-    if name == "val" and 0 < good < _FEW_NORMAL:
+    # With defects the thresholds are those at which F1 is best.
+    rate, needed = (0.05, _FEW_NORMAL) if defects else (_DEFAULT_RATE, round(1 / _DEFAULT_RATE) - 1)
+    if name == "val" and 0 < good < needed:
+        default = "" if defects else ", the default"
         message = (
-            f"there are {good} good images to set thresholds on: too few for a false-alarm rate of 5 %, which takes "
-            f"{_FEW_NORMAL}."
+            f"there are {good} good images to set thresholds on: too few for a false-alarm rate of {100 * rate:g} %"
+            f"{default}, which takes {needed}; {good} allow for {100 / (good + 1):.2g} %."
         )
         problems.append(Problem(name, message, "note"))
     sizes = Counter((facts[path].width, facts[path].height) for path in samples["image_path"] if not facts[path].error)

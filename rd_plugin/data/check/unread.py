@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that lie among a data module's images and are not read."""
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
+from rd_plugin.data.image_files import find_image_files, is_image
 
 from .problem import Problem
 
@@ -19,8 +20,9 @@ def check_unread(read: Collection[Path], tested: Collection[Path], root: Path | 
     """Find files that a data module leaves out without a word, because of their kind or of the folder they lie in.
 
     A file is left out because of its kind if others in its folder are read, and none with its extension. A folder is
-    left out if none of its images is read, and test images are read from a folder beside it. A file of a kind that is
-    read has been left out on purpose: a subset, or a split.
+    left out if none of its images is read, and test images are read from a folder beside it, or any images from the
+    folder that it lies in, as where links to folders are not followed. A file of a kind that is read has been left out
+    on purpose: a subset, or a split.
 
     Args:
         read: Images and masks of all splits.
@@ -41,7 +43,12 @@ def check_unread(read: Collection[Path], tested: Collection[Path], root: Path | 
             continue
         for folder in parent.iterdir():
             if folder.is_dir() and not folder.name.startswith(".") and folder not in kinds:
-                left_out[folder] = [path for path in _files(folder) if path.suffix.lower() in IMG_EXTENSIONS]
+                left_out[folder] = [path for path in _files(folder) if is_image(path)]
+    entered = {os.path.realpath(folder) for path in read for folder in path.parents}
+    for parent in list(kinds):
+        for folder in parent.iterdir():
+            if folder.is_dir() and not folder.name.startswith(".") and os.path.realpath(folder) not in entered:
+                left_out[folder] = find_image_files(folder).files
     return [_note(folder, files) for folder, files in sorted(left_out.items()) if files]
 
 
@@ -55,4 +62,6 @@ def _files(folder: Path) -> Iterator[Path]:
 def _note(folder: Path, files: list[Path]) -> Problem:
     kinds = Counter(path.suffix or "without extension" for path in files)
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return Problem(str(folder), f"{len(files)} files are not read: {listed}; the first is {files[0].name}.", "note")
+    return Problem(
+        str(folder), f"{len(files)} files are not read: {listed}; the first is {files[0].relative_to(folder)}.", "note"
+    )

@@ -17,7 +17,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn, optim
 
-from rd_plugin.callbacks import ordered_callbacks
+from rd_plugin.callbacks import keep_to_own_run, ordered_callbacks
 from rd_plugin.components import (
     AnomalyMapMode,
     BlurBorder,
@@ -42,6 +42,9 @@ from .inference import predict
 from .torch_model import DistillationModel
 
 __all__ = ["Distillation"]
+
+# What torch.compile puts into the names of weights.
+_COMPILED = "_orig_mod."
 
 
 class Distillation(ExportedModule):
@@ -210,6 +213,16 @@ class Distillation(ExportedModule):
         if tiles is not None and self.model.tiler is None:
             self.model.tiler = tiles
         super().on_load_checkpoint(checkpoint)
+        compiled = {name.replace(_COMPILED, ""): name for name in self.state_dict() if _COMPILED in name}
+        if compiled:
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {compiled.get(name, name): value for name, value in state.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the record, and name the weights of a compiled network as those of one that is not."""
+        super().on_save_checkpoint(checkpoint)
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name.replace(_COMPILED, ""): value for name, value in state.items()}
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return anomalib's components that are callbacks, and the package's own."""
@@ -240,7 +253,8 @@ class Distillation(ExportedModule):
         return PredictionVisualizer()
 
     def prepare_data(self) -> None:
-        """Set the data module up before Lightning does, so that masks that are missing are named."""
+        """Choose the results' folder, and set the data module up before Lightning does: it names missing masks."""
+        keep_to_own_run(self.trainer)
         datamodule = getattr(self.trainer, "datamodule", None)
         if self.on_bad_data != "off" and isinstance(datamodule, AnomalibDataModule):
             set_up(datamodule)
@@ -353,10 +367,12 @@ class Distillation(ExportedModule):
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:
         """Return Adam over those of ``parameters`` that are trained."""
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        if self.device.type == "cpu":
+        # Lightning refuses to clip gradients beside it in 16-bit training.
+        clips = self._trainer is not None and self.trainer.gradient_clip_val and self.trainer.precision != "32-true"
+        if self.device.type == "cpu" and not clips:
             # One pass over the weights instead of seven.
             return optim.Adam(trained, lr=learning_rate, betas=self.betas, fused=True)
-        # On a GPU it gains little, and Lightning would refuse gradient clipping beside it in 16-bit training.
+        # On a GPU it gains little.
         return optim.Adam(trained, lr=learning_rate, betas=self.betas)
 
     def optimizer_step(

@@ -28,6 +28,8 @@ from rd_plugin.components import (
 
 __all__ = ["DistillationModel"]
 
+_IMAGE_DIMENSIONS = 4
+
 
 class DistillationModel(nn.Module):
     """Teacher, bottleneck and student, and the anomaly map from their features (Deng and Li, CVPR 2022).
@@ -71,7 +73,9 @@ class DistillationModel(nn.Module):
         self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, blur_sigma, blur_border)
         self.image_score = ImageScore(score)
         # The teacher's inputs come in this layout; convolutions would bring weights into it in every call.
-        self.to(memory_format=torch.channels_last)
+        for parameter in self.parameters():
+            if parameter.ndim == _IMAGE_DIMENSIONS:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     @property
     def tiler(self) -> Tiles | None:

@@ -2,16 +2,19 @@
 """A run that is cut off says what is kept of it."""
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from rd_plugin.callbacks import ResultsFolder, results_folder
+from rd_plugin.callbacks.results_folder import keep_to_own_run, relink_newest
 
 
 def _trainer(folder: Path, resumed: Path | None = None) -> SimpleNamespace:
@@ -83,3 +86,58 @@ def test_prediction_that_is_told_to_stop_stops() -> None:
     ResultsFolder().on_predict_batch_end(SimpleNamespace(received_sigterm=False))
     with pytest.raises(SIGTERMException):
         ResultsFolder().on_predict_batch_end(SimpleNamespace(received_sigterm=True))
+
+
+def _run(root: Path, name: str) -> Path:
+    """A run's folder with its checkpoint; ``latest`` leads to it as anomalib's link does."""
+    checkpoint = root / name / "weights" / "lightning" / "model.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    (root / "latest").unlink(missing_ok=True)
+    (root / "latest").symlink_to((root / name).absolute())
+    return checkpoint
+
+
+def _testing(folder: Path, checkpoint: Path | None, callbacks: Sequence[object] = ()) -> str:
+    trainer = Trainer(default_root_dir=folder, accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.state.fn = TrainerFn.TESTING
+    trainer.callbacks = list(callbacks)
+    trainer._checkpoint_connector._ckpt_path = checkpoint
+    keep_to_own_run(trainer)
+    return trainer.default_root_dir
+
+
+def test_results_of_an_older_run_go_beside_its_checkpoint(tmp_path: Path) -> None:
+    first, second = _run(tmp_path, "v0"), _run(tmp_path, "v1")
+    assert _testing(tmp_path / "v1", first) == str(tmp_path / "v0")
+    assert _testing(tmp_path / "v1", second) == str(tmp_path / "v1")
+    # The command line tells the checkpoint before it is loaded.
+    assert _testing(tmp_path / "v1", None, [SaveConfigCallback(None, {"ckpt_path": first})]) == str(tmp_path / "v0")
+    # A folder of the user's own is no run.
+    assert _testing(tmp_path / "mine", first) == str(tmp_path / "mine")
+    assert _testing(tmp_path / "v1", None) == str(tmp_path / "v1")
+
+
+def test_a_test_makes_no_folder_in_place_of_the_link(tmp_path: Path) -> None:
+    checkpoint = _run(tmp_path / "a", "v0")
+    assert _testing(tmp_path / "b" / "latest", checkpoint) == str(tmp_path / "b" / "v0")
+
+
+def test_link_to_the_newest_run_survives_a_move(tmp_path: Path) -> None:
+    _run(tmp_path / "results", "v0")
+    relink_newest(tmp_path / "results" / "v0")
+    (tmp_path / "results").rename(tmp_path / "moved")
+    assert (tmp_path / "moved" / "latest").resolve() == tmp_path / "moved" / "v0"
+    assert sorted(path.name for path in (tmp_path / "moved").iterdir()) == ["latest", "v0"]
+
+
+def test_other_links_and_folders_called_latest_are_left(tmp_path: Path) -> None:
+    _run(tmp_path, "v0")
+    before = (tmp_path / "latest").readlink()
+    (tmp_path / "v1").mkdir()
+    relink_newest(tmp_path / "v1")
+    assert (tmp_path / "latest").readlink() == before
+    (tmp_path / "latest").unlink()
+    (tmp_path / "latest").mkdir()
+    relink_newest(tmp_path / "v1")
+    assert not (tmp_path / "latest").is_symlink()

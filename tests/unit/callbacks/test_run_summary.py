@@ -5,13 +5,17 @@ import logging
 import shlex
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from anomalib.data import ImageBatch
 from anomalib.engine import Engine
 from PIL import Image
 
 from rd_plugin import PartsFolder, ReverseDistillation
+from rd_plugin.callbacks import RunSummary, run_summary
 
 
 @pytest.fixture
@@ -101,3 +105,40 @@ def test_normal_images_alone_have_false_alarms_alone(
     told = _told(capsys.readouterr().out)
     assert told["the model's"].endswith("  -")
     assert "image_AUROC" not in told
+
+
+def test_images_of_all_processes_are_counted_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def gather(parts: list[object], own: object) -> None:
+        # The last file of the other process fills up its share.
+        parts[:] = [own, {"c": (True, 0.7), "d": (True, 0.2), "a": (False, 0.1)}]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    monkeypatch.setattr(run_summary, "_places", lambda *_: [])
+    summary = RunSummary()
+    trainer = SimpleNamespace(
+        world_size=2, global_rank=0, is_global_zero=True, callback_metrics={}, test_loop=SimpleNamespace(verbose=True)
+    )
+    summary.on_test_start(trainer, None)
+    batch = ImageBatch(
+        image=torch.rand(2, 3, 8, 8),
+        image_path=["a", "b"],
+        gt_label=torch.tensor([0, 0]),
+        pred_score=torch.tensor([0.1, 0.6]),
+    )
+    summary.on_test_batch_end(trainer, None, batch)
+    summary.on_test_end(trainer, SimpleNamespace(name="Model", post_processor=None))
+    summary.teardown(trainer, None, "test")
+    assert "Model: 4 test images, 2 normal and 2 defects." in capsys.readouterr().out
+
+
+def test_a_training_that_is_taken_up_names_its_own_checkpoint(caplog: pytest.LogCaptureFixture) -> None:
+    trainer = SimpleNamespace(
+        is_global_zero=True,
+        ckpt_path="v0/model.ckpt",
+        checkpoint_callback=SimpleNamespace(best_model_path="v1/model.ckpt"),
+    )
+    with caplog.at_level(logging.INFO, logger="rd_plugin"):
+        RunSummary().on_fit_end(trainer, None)
+    assert caplog.messages == ["Trained. The checkpoint is v1/model.ckpt"]

@@ -5,9 +5,22 @@ import numpy as np
 import pytest
 import torch
 from anomalib.data.transforms import ExportableCenterCrop as AnomalibCenterCrop
-from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, Transform
+from anomalib.data.transforms.square_pad import SquarePad
+from torchvision.transforms.v2 import (
+    CenterCrop,
+    Compose,
+    Grayscale,
+    Identity,
+    Lambda,
+    Normalize,
+    Pad,
+    RandomHorizontalFlip,
+    RandomRotation,
+    Resize,
+    Transform,
+)
 
-from rd_plugin.data.crop import crop_steps, on_whole_image
+from rd_plugin.data.crop import _warn, crop_steps, on_whole_image
 from rd_plugin.export import exportable
 
 TRANSFORMS = {
@@ -17,6 +30,11 @@ TRANSFORMS = {
     "crop first": Compose([CenterCrop((100, 75)), Compose([Resize((64, 64))])]),
     "crop": AnomalibCenterCrop((65, 64)),
     "added": Compose([Resize((64, 48)), CenterCrop(80)]),
+    "square, resized": Compose([SquarePad(), Resize((64, 64)), Normalize([0.0], [1.0])]),
+    "resized, square": Compose([Resize(64), SquarePad()]),
+    "padded": Compose([Pad((3, 10, 20, 0)), Resize((64, 48))]),
+    "padded on all sides": Compose([Resize((48, 64)), Pad(5)]),
+    "padded, cropped": Compose([Pad([8, 2]), Resize((80, 80)), CenterCrop(60)]),
     "twice": Compose([CenterCrop(150), Resize((75, 60)), CenterCrop((32, 75))]),
 }
 
@@ -57,3 +75,24 @@ def test_masks_of_another_size_than_the_models_input() -> None:
     assert whole.shape == (32, 32)
     assert whole[4:28, 4:28].all()
     assert whole.sum() == 24 * 24
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [RandomRotation(10), RandomHorizontalFlip(), Lambda(lambda image: image)],
+    ids=lambda t: type(t).__name__,
+)
+def test_geometry_that_is_not_known_is_named_and_nothing_is_laid_over_the_image(
+    transform: Transform, caplog: pytest.LogCaptureFixture
+) -> None:
+    _warn.cache_clear()
+    steps = crop_steps(Compose([Resize((64, 64)), transform]))
+    name = type(transform).__name__
+    assert steps == [["resize", [64, 64], None], ["unknown", name]]
+    assert on_whole_image(np.eye(64), (120, 97), steps) is None
+    assert crop_steps(transform) == [["unknown", name]]
+    assert [f"where {name} moves pixels" in message for message in caplog.messages] == [True]
+
+
+def test_what_moves_no_pixel_is_known() -> None:
+    assert crop_steps(torch.nn.Sequential(Resize((64, 64)), Grayscale(3), Identity(), Normalize([0.5], [0.2]))) == []

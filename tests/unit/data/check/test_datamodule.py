@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from anomalib.data.utils import LabelName
+from pandas import DataFrame
 from PIL import Image
 
 from rd_plugin import MVTec
-from rd_plugin.data.check import Problem, check_datamodule, datasets, drop_samples
+from rd_plugin.data.check import FileFacts, Problem, check_datamodule, datasets, drop_samples
+from rd_plugin.data.check.rules import check_split
 
 
 @pytest.fixture
@@ -31,9 +33,18 @@ def lines(root: Path, **arguments: object) -> list[str]:
 def test_good_data(mvtec_root: Path) -> None:
     # The test set has four good images only, and thresholds are set on it by default.
     message = (
-        "val: there are 4 good images to set thresholds on: too few for a false-alarm rate of 5 %, which takes 19."
+        "val: there are 4 good images to set thresholds on: too few for a false-alarm rate of 5 %, which takes 19; "
+        "4 allow for 20 %."
     )
     assert lines(mvtec_root) == [message]
+
+
+@pytest.mark.parametrize(("good", "noted"), [(20, True), (98, True), (99, False)])
+def test_too_few_good_images_for_the_promised_rate_are_noted_before_training(good: int, noted: bool) -> None:
+    samples = DataFrame({"image_path": ["a.png"] * good, "label_index": 0})
+    found = [problem.message for problem in check_split("val", samples, {"a.png": FileFacts("1", 9, 8, "L")})]
+    assert len(found) == noted
+    assert all("a false-alarm rate of 1 %, the default, which takes 99; " in line for line in found)
 
 
 def test_empty_training_set(root: Path) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile  # anomalib's
-from anomalib.data.utils import read_image
+import torch
+from anomalib.data.utils import read_image, read_mask
 from PIL import ExifTags, Image
 
-from rd_plugin.data.check import MAX_PIXELS, Problem, allow_pixels, inspect_file
-from rd_plugin.data.check.rules import check_image
+from rd_plugin.data.check import MAX_PIXELS, FileFacts, Problem, allow_pixels, inspect_file
+from rd_plugin.data.check.rules import check_image, check_mask
 
 
 def save(path: Path, array: np.ndarray, mode: str | None = None) -> Path:
@@ -28,7 +29,7 @@ def problems(path: Path) -> list[Problem]:
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "1"])
 def test_plain_images_pass(tmp_path: Path, mode: str) -> None:
-    path = save(tmp_path / "image.png", np.full((8, 9, 3), 90, dtype=np.uint8), mode)
+    path = save(tmp_path / "image.png", np.eye(8, 9, dtype=np.uint8)[..., None].repeat(3, axis=2) * 90 + 90, mode)
     facts = inspect_file(path)
     assert (facts.width, facts.height, facts.mode, facts.error) == (9, 8, mode, None)
     assert check_image(str(path), facts) == []
@@ -61,7 +62,7 @@ def test_what_no_reader_uses_is_noted(
 
 def test_channels_of_16_bits_are_noted(tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
-    tifffile.imwrite(path, np.full((8, 9, 3), 3000, dtype=np.uint16), photometric="rgb")
+    tifffile.imwrite(path, np.linspace(0, 3000, 8 * 9 * 3).reshape(8, 9, 3).astype(np.uint16), photometric="rgb")
     (problem,) = problems(path)
     assert problem.message == "the image has more than 8 bits a channel; the upper 8 are used."
     assert read_image(path).max() == (3000 >> 8) / 255
@@ -200,9 +201,73 @@ def test_content_decides_the_digest(tmp_path: Path) -> None:
     assert inspect_file(first).digest == inspect_file(same).digest != inspect_file(other).digest
 
 
+IMAGE = FileFacts("1", 9, 8, "RGB")
+
+
 @pytest.mark.parametrize(("value", "blank"), [(0, True), (1, False), (255, False)])
 @pytest.mark.parametrize("mode", ["L", "RGB", "1"])
 def test_blank_masks_are_known(tmp_path: Path, mode: str, value: int, blank: bool) -> None:
     array = np.zeros((8, 8, 3), dtype=np.uint8)
     array[2, 2] = 255 if mode == "1" and value else value
-    assert inspect_file(save(tmp_path / "mask.png", array, mode)).blank == blank
+    assert (inspect_file(save(tmp_path / "mask.png", array, mode)).marked == 0) == blank
+
+
+DRAWN = np.zeros((8, 9), dtype=bool)
+DRAWN[2:4, 3:6] = True
+_EMPTY, _ALL, _ALPHA = "the mask of an anomalous image marks no pixel", "the mask marks every pixel", "alpha channel"
+
+
+def _in_colour(marked: tuple[int, ...], background: tuple[int, ...]) -> Image.Image:
+    return Image.fromarray(np.where(DRAWN[..., None], marked, background).astype(np.uint8))
+
+
+def _palette(*colours: int) -> Image.Image:
+    image = Image.fromarray(DRAWN.astype(np.uint8)).convert("P")
+    image.putdata(DRAWN.astype(np.uint8).flatten())
+    image.putpalette([*colours, *[0] * (768 - len(colours))])
+    return image
+
+
+@pytest.mark.parametrize(
+    ("mask", "severity", "message"),
+    [
+        pytest.param(_in_colour((255,) * 4, (255, 255, 255, 0)), "error", _ALPHA, id="white, drawn in alpha"),
+        pytest.param(_in_colour((0, 0, 0, 255), (0,) * 4), "error", _EMPTY, id="black, drawn in alpha"),
+        pytest.param(_in_colour((255,) * 4, (0,) * 4), None, "", id="white on black, and in alpha"),
+        pytest.param(_in_colour((255,) * 4, (0, 0, 0, 255)), None, "", id="alpha that hides nothing"),
+        pytest.param(_in_colour((1, 0, 0), (0, 0, 0)), "error", _EMPTY, id="class index in the red channel"),
+        pytest.param(_in_colour((255, 0, 0), (0, 0, 0)), None, "", id="red on black"),
+        pytest.param(_in_colour((255, 0, 0), (0, 0, 255)), "note", _ALL, id="red on blue"),
+        pytest.param(Image.fromarray(DRAWN.astype(np.uint8)), None, "", id="class index in grey"),
+        pytest.param(_palette(0, 0, 0, 128, 0, 0), None, "", id="palette"),
+        pytest.param(_palette(0, 0, 0, 0, 0, 0), "error", _EMPTY, id="palette of black alone"),
+        pytest.param(_palette(0, 0, 128, 255, 0, 0), "note", _ALL, id="palette with a background in colour"),
+        pytest.param(Image.new("L", (9, 8), 255), "note", _ALL, id="white"),
+        pytest.param(Image.new("L", (9, 8)), "error", _EMPTY, id="black"),
+        pytest.param(Image.new("RGBA", (9, 8)), "error", _EMPTY, id="nothing in any channel"),
+    ],
+)
+def test_masks_are_checked_as_they_are_read(
+    tmp_path: Path, mask: Image.Image, severity: str | None, message: str
+) -> None:
+    path = tmp_path / "mask.png"
+    mask.save(path)
+    facts = inspect_file(path)
+    assert facts.marked == pytest.approx(float(torch.as_tensor(read_mask(path, as_tensor=True)).float().mean()))
+    found = check_mask(str(path), facts, IMAGE)
+    assert [problem.severity for problem in found] == ([] if severity is None else [severity])
+    assert all(message in problem.message for problem in found)
+
+
+def test_the_share_that_an_alpha_channel_hides_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    _in_colour((255,) * 4, (255, 255, 255, 0)).save(path)
+    (problem,) = check_mask(str(path), inspect_file(path), IMAGE)
+    assert "1.000 of the pixels are read as marked, 0.083 with it" in problem.message
+
+
+@pytest.mark.parametrize(("level", "noise", "noted"), [(255, 0, True), (0, 0, True), (12, 1, True), (90, 9, False)])
+def test_images_without_content_are_noted(tmp_path: Path, level: int, noise: int, noted: bool) -> None:
+    grain = np.random.default_rng(0).integers(-noise, noise + 1, (32, 32, 3))
+    path = save(tmp_path / "image.png", np.clip(level + grain, 0, 255).astype(np.uint8))
+    assert ["no content" in problem.message for problem in problems(path)] == [True] * noted

@@ -15,7 +15,7 @@ IMAGE = FileFacts("1", 9, 8, "RGB")
     [
         (FileFacts("2", 9, 8, "L"), []),
         (FileFacts("2", 4, 4, "L"), ["the mask has 4 x 4 pixels, its image 9 x 8; both must agree."]),
-        (FileFacts("2", 9, 8, "L", blank=True), ["the mask of an anomalous image marks no pixel."]),
+        (FileFacts("2", 9, 8, "L", marked=0.0), ["the mask of an anomalous image marks no pixel."]),
         (FileFacts(error="the file is empty."), ["the file is empty."]),
     ],
 )

@@ -61,3 +61,17 @@ def test_what_is_left_out_on_purpose(root: Path, tmp_path: Path) -> None:
     for name in ("train/a", "train/b", "test/a", "test/b"):
         shutil.copytree(root / "tile/test/good", tmp_path / "classes" / name)
     assert unread(OneClass(tmp_path / "classes", "a")) == []
+
+
+def test_folders_that_a_data_module_does_not_enter(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "tile/test/good", tmp_path / "day1")
+    folder = root / "tile/train/good"
+    (folder / "day1").symlink_to(tmp_path / "day1")
+    # anomalib looks for files with Path.glob, which follows links to folders in no version or in some.
+    data = Folder("tile", folder)
+    data.setup()
+    if not any("day1" in path for path in data.train_data.samples["image_path"]):
+        assert unread(data) == [f"{folder / 'day1'}: 4 files are not read: 4 .png; the first is 000.png."]
+    assert unread(MVTec(root, "tile")) == [f"{folder / 'day1'}: 4 files are not read: 4 .png; the first is 000.png."]
+    (folder / "day1").unlink()
+    assert unread(MVTec(root, "tile")) == []

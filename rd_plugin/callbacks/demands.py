@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model demands of precision, image size, batches and monitors, asked for before data are read."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from anomalib.data import AnomalibDataModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from torch.utils.data import BatchSampler, DataLoader
+
+__all__ = ["Demands"]
+
+logger = logging.getLogger(__name__)
+
+# The others change the type of the weights, which anomalib's batches and components do not follow.
+_PRECISIONS = {"32-true", "16-mixed", "bf16-mixed"}
+_FROM_TESTS = ("F1Score", "AUPRO")
+
+
+class Demands(Callback):
+    """Refuse before the first step what cannot work, and let a training go on without what it can do without.
+
+    Refused are precisions that change the type of the weights, image sizes that the backbone does not take, and
+    monitors that are never logged. Where batch normalization would see a single value of each channel, a last batch of
+    one image is left out of each epoch. A data module without a validation set trains without thresholds.
+    """
+
+    def __init__(self) -> None:
+        self._single = False
+        self._replaced: list[tuple[LightningDataModule, str]] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look at the trainer's arguments and the image size, and at the splits that there are.
+
+        Raises:
+            ValueError: If something cannot work; names the argument, the value and what would.
+        """
+        if trainer.precision not in _PRECISIONS:
+            msg = (
+                f"trainer.precision must be one of {', '.join(sorted(_PRECISIONS))}, got {trainer.precision!r}: "
+                "anomalib's batches stay in 32 bits."
+            )
+            raise ValueError(msg)
+        datamodule = getattr(trainer, "datamodule", None)
+        if isinstance(datamodule, AnomalibDataModule) and not hasattr(datamodule, "val_data"):
+            logger.info("The data have no validation set: no thresholds are set.")
+            self._replace(datamodule, "val_dataloader", _no_batches)
+        if stage == "fit":
+            self._single = _single_position(pl_module)
+            if self._single and isinstance(datamodule, LightningDataModule):
+                loader = datamodule.train_dataloader
+                self._replace(datamodule, "train_dataloader", lambda: _without_single(loader()))
+            _check_monitors(trainer, pl_module)
+
+    def _replace(self, datamodule: LightningDataModule, name: str, function: Callable[[], Any]) -> None:
+        setattr(datamodule, name, function)
+        self._replaced.append((datamodule, name))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the batches.
+
+        Raises:
+            ValueError: If one holds a single image, and batch normalization needs two.
+        """
+        loader = trainer.train_dataloader
+        sampler = loader.batch_sampler if isinstance(loader, DataLoader) else None
+        if not self._single or not isinstance(sampler, BatchSampler) or trainer.num_training_batches < len(sampler):
+            return
+        if _smallest(sampler) == 1:
+            count, size = len(cast("Any", sampler.sampler)), sampler.batch_size
+            msg = (
+                f"train_batch_size {size} makes a batch of a single one of {count} images, and at image_size "
+                f"{pl_module.resized_to} batch normalization needs two: choose another, or larger images."
+            )
+            raise ValueError(msg)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the data module as it was."""
+        del trainer, pl_module, stage
+        while self._replaced:
+            delattr(*self._replaced.pop())
+
+
+# Lightning looks at the code of what takes the place of a hook.
+def _no_batches() -> list[Any]:
+    return []
+
+
+def _single_position(module: Any) -> bool:
+    """Whether the embedding of an image has one position.
+
+    Raises:
+        ValueError: If the backbone does not take the size that images are resized to, or that of their tiles.
+    """
+    size, tiler = module.resized_to, module.model.tiler
+    if size is None:
+        return False
+    if tiler is None:
+        return module.model.teacher.embedding_positions(size) == 1
+    one = module.model.teacher.embedding_positions(tiler.size, "tile_size") == 1
+    return one and tiler.count(size) == 1
+
+
+def _smallest(sampler: BatchSampler) -> int:
+    """Number of images in the smallest batch."""
+    count, size = len(cast("Any", sampler.sampler)), sampler.batch_size
+    rest = 0 if sampler.drop_last else count % size
+    return rest or min(count, size)
+
+
+def _without_single(loader: Any) -> Any:
+    """Let a loader leave a last batch of a single image out."""
+    sampler = loader.batch_sampler if isinstance(loader, DataLoader) else None
+    if isinstance(sampler, BatchSampler) and _smallest(sampler) == 1 and len(sampler) > 1 and sampler.batch_size > 1:
+        logger.info("The last batch of each epoch, a single image, is left out: batch normalization needs two.")
+        sampler.drop_last = True
+    return loader
+
+
+def _check_monitors(trainer: Trainer, module: LightningModule) -> None:
+    """Make sure that metrics which callbacks wait for are going to be logged.
+
+    Raises:
+        ValueError: If one of the package's metrics is not measured on the validation set.
+    """
+    callbacks = cast("Sequence[Callback]", trainer.callbacks)  # type: ignore[attr-defined]
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if not isinstance(callback, EarlyStopping | Checkpoint) or monitor is None:
+            continue
+        if reason := _why_not_logged(str(monitor), getattr(trainer, "datamodule", None), module):
+            msg = (
+                f"trainer.callbacks: {type(callback).__name__} monitors {monitor!r}, which {reason}. Monitor the loss, "
+                "or image_AUROC with a validation set that has good images and defects."
+            )
+            raise ValueError(msg)
+
+
+def _why_not_logged(monitor: str, datamodule: Any, module: Any) -> str | None:
+    """Why a metric is not logged in a training; ``None`` if it is, or if that is not known."""
+    evaluator = module.evaluator
+    measured = {metric.name for metric in getattr(evaluator, "val_metrics", ())}
+    tested = {metric.name for metric in getattr(evaluator, "test_metrics", ())}
+    if monitor not in measured:
+        return "is measured in tests only" if monitor in tested or monitor.endswith(_FROM_TESTS) else None
+    if not isinstance(datamodule, AnomalibDataModule):
+        return None
+    validation = getattr(datamodule, "val_data", None)
+    if validation is None:
+        return "is measured on a validation set, and there is none"
+    if set(validation.samples["label_index"]) != {0, 1}:
+        return "is not defined on the validation set, whose images are all good or all defects"
+    return None

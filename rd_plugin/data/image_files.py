@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image files in a folder, found in the same way for training, check, inspection and watching."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+__all__ = ["FoundImages", "find_image_files", "is_hidden", "is_image"]
+
+# What systems leave in folders of images.
+_LITTER = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """Image files in a folder, and how many other files are left out.
+
+    Args:
+        files: The image files, sorted.
+        left_out: Number of other files by kind: ``"hidden"``, an extension, or ``"without extension"``.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def left_out_text(self) -> str:
+        """The other files, for a message, such as ``"2 .txt, 1 hidden"``; empty if there are none."""
+        return ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
+
+
+def is_image(path: str | Path) -> bool:
+    """Return whether a file's name ends as images' do, in small or capital letters."""
+    return Path(path).suffix.lower() in IMG_EXTENSIONS
+
+
+def is_hidden(path: str | Path, folder: str | Path) -> bool:
+    """Return whether a file in ``folder`` is hidden, or lies in a hidden folder within it.
+
+    Example:
+        >>> is_hidden("parts/.trash/1.png", "parts"), is_hidden(".data/1.png", ".data")
+        (True, False)
+    """
+    path = Path(path)
+    # Some systems report a file under another name of its folder.
+    parts = path.relative_to(folder).parts if path.is_relative_to(folder) else (path.name,)
+    return any(part.startswith(".") for part in parts)
+
+
+def find_image_files(folder: str | Path) -> FoundImages:
+    """Find the image files in a folder, at any depth.
+
+    Links to folders are followed, and each folder is searched once, under its own name rather than a link's. Hidden
+    files and folders are left out. A link that leads nowhere is listed, so that whoever reads it can name it.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The files, by paths that begin with ``folder``, in an order that does not depend on the file system.
+
+    Example:
+        >>> folder = getfixture("tmp_path")
+        >>> for name in ("b.PNG", "a.jpg", ".c.png", "notes.txt"):
+        ...     (folder / name).touch()
+        >>> found = find_image_files(folder)
+        >>> [path.name for path in found.files], found.left_out_text
+        (['a.jpg', 'b.PNG'], '1 .txt, 1 hidden')
+    """
+    files: list[Path] = []
+    left_out: Counter[str] = Counter()
+    searched: set[str] = set()
+    # Folders first, links to folders after all of them.
+    waiting = [str(folder)]
+    while waiting:
+        for place, folders, names in os.walk(waiting.pop(0)):
+            if (real := os.path.realpath(place)) in searched:
+                folders.clear()
+                continue
+            searched.add(real)
+            inner = [Path(place, name) for name in sorted(folders) if not name.startswith(".")]
+            if len(inner) < len(folders):
+                left_out["hidden"] += len(folders) - len(inner)
+            waiting += [str(path) for path in inner if path.is_symlink()]
+            folders[:] = [path.name for path in inner if not path.is_symlink()]
+            for name in names:
+                if name.startswith("."):
+                    left_out["hidden"] += 1
+                elif is_image(name):
+                    files.append(Path(place, name))
+                elif name.lower() not in _LITTER:
+                    left_out[Path(name).suffix or "without extension"] += 1
+    return FoundImages(sorted(files), left_out)
