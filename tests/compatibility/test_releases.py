@@ -42,5 +42,5 @@ def test_inspection(folder: Path) -> None:
     with np.load(folder / "expected.npz") as file:
         images, expected = file["images"], file["pred_score"]
     inspector = Inspector(folder / "model.ckpt")
-    scores = [inspector.judge(image).score for image in images]
+    scores = [inspector.predict(image).score for image in images]
     np.testing.assert_allclose(scores, expected.flatten(), rtol=0, atol=1e-3)

@@ -56,7 +56,7 @@ def test_model_and_arguments(arguments: tuple[str, ...], backbone: str) -> None:
     assert parsed.model.class_path == "rd_plugin.ReverseDistillation"
     assert parsed.model.init_args.backbone == backbone
     assert parsed.model.init_args.layers == ["blocks.0"]
-    assert parsed.model.init_args.on_bad_data == "off"
+    assert parsed.model.init_args.report is False
 
 
 @pytest.mark.parametrize("subcommand", ["validate", "test", "predict", "export"])
