@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reverse distillation for anomalib: RD4AD (CVPR 2022) and RD with Expert (AAAI 2025) as anomalib models.
 
-The public names stand in ``rd_plugin.interface``. They are loaded when the first is used (PEP 562), so that importing
+``rd_plugin.interface`` lists the public names. They are loaded when the first one is used (PEP 562), so that importing
 the package takes no time.
 """
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package's configurations, found by name from any folder."""
+"""The package's configurations, found by name from any working directory."""
 
 from pathlib import Path
 
 __all__ = ["configuration", "configuration_names"]
 
-# In a built package; in a checkout they stand beside it.
+# In a built package; in a checkout they are next to it.
 _FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parents[1] / "configs")
 
 
@@ -29,13 +29,14 @@ def configuration(name: str | Path) -> Path:
     """Find a configuration for ``anomalib train --config``.
 
     Args:
-        name: Name of one of the package's, such as ``"quickstart"``, or the path of a file, which goes first.
+        name: Name of one of the package's configurations, such as ``"quickstart"``, or path of a file, which takes
+            precedence.
 
     Returns:
         Path of the file.
 
     Raises:
-        FileNotFoundError: If there is neither a file nor a configuration of that name; lists those there are.
+        FileNotFoundError: If there is neither a file nor a configuration of that name; the message lists the names.
 
     Example:
         >>> configuration("quickstart").name

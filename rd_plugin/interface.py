@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The public names, which ``rd_plugin`` loads when the first is used."""
+"""The public names, which ``rd_plugin`` loads when the first one is used."""
 
 from rd_plugin.configurations import configuration
 from rd_plugin.data import MVTec, OneClass, PartsFolder, SolarCells

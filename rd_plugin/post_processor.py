@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds, also where no defect has been seen yet."""
+"""A post-processor that sets thresholds, also from good images alone."""
 
 import logging
 import math
@@ -22,30 +22,29 @@ logger = logging.getLogger(__name__)
 ThresholdType = Literal["auto", "f1", "false_alarms"]
 
 _CONFIDENCE = 0.95
-# What the interval of a false-alarm rate is stated for: so many new good images.
+# Number of new good images for which the interval of a false-alarm rate is stated.
 _NEW_IMAGES = 100
-# Scores run from 0 to 1 with the threshold at 0.5; with good images alone, the range leaves room for defects that many
-# times as far above the threshold as the best image is below.
+# Normalized scores run from 0 to 1 with the threshold at 0.5. With good images alone, the range above the threshold is
+# this many times the distance of the lowest score below it.
 _ROOM = 4.0
 
 
 def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, tuple[float, float]]:
-    """Set a threshold on the scores of good images for a false-alarm rate.
+    """Compute a threshold for a false-alarm rate from the scores of good images.
 
-    Of ``n`` good images, ``m`` are left above the threshold, which is the highest score of the others. A new good image
-    is above it with a probability that follows the distribution Beta(m + 1, n - m), whatever the scores'
-    distribution (order statistics; as in split conformal prediction); ``m`` is the greatest number for which the
-    distribution's mean, (m + 1) / (n + 1), is at most ``rate``. Where there is none, because there are too few images,
-    the threshold is the highest score. How many of 100 new good images are above it then follows the beta-binomial
-    distribution of the same parameters.
+    Of ``n`` good images, ``m`` are above the threshold, which is the highest score of the others. The probability that
+    a new good image is above it follows Beta(m + 1, n - m) for every distribution of the scores (order statistics, as
+    in split conformal prediction). ``m`` is the greatest number for which the mean of that distribution, (m + 1) / (n +
+    1), is at most ``rate``. With too few images there is no such number, and the threshold is the highest score. The
+    number of images above it among 100 new good images follows the beta-binomial distribution with the same parameters.
 
     Args:
-        scores: Scores of good images that were not trained on, of shape ``(N,)``.
-        rate: False-alarm rate, the share of good images to be called anomalous, in (0, 1).
+        scores: Scores of good images that were not used for training, of shape ``(N,)``.
+        rate: False-alarm rate, the share of good images that are called anomalous, in (0, 1).
 
     Returns:
-        The threshold, a scalar; the expected false-alarm rate; and the interval that the rate among 100 new good images
-        lies in with a probability of at least 95 %, if they come under the same conditions.
+        The threshold, a scalar; the expected false-alarm rate; and the interval that holds the rate among 100 new good
+        images, taken under the same conditions, with a probability of at least 95 %.
 
     Raises:
         ValueError: If there are no scores.
@@ -57,9 +56,9 @@ def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, t
     """
     count = len(scores)
     if count == 0:
-        msg = "scores must hold at least one good image's, got none."
+        msg = "scores must hold at least one score of a good image, got none."
         raise ValueError(msg)
-    # A tolerance, since 0.05 * 100 may fall short of 5.
+    # A tolerance, since 0.05 * 100 may be less than 5.
     above = min(max(int(rate * (count + 1) + 1e-9) - 1, 0), count - 1)
     threshold = scores.sort().values[count - 1 - above]
     tail = (1 - _CONFIDENCE) / 2
@@ -70,21 +69,21 @@ def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, t
 class DistillationPostProcessor(PostProcessor):
     """anomalib's post-processor, which can set thresholds on good images alone.
 
-    anomalib's own takes the thresholds at which F1 is best, and without a defect in the validation set the highest
-    score in it. This one takes, without defects, the thresholds that a stated share of good images exceeds. The pixel
-    threshold is the one that any pixel of as many good images exceeds.
+    anomalib's own post-processor sets the thresholds with the best F1; without a defect in the validation set, it takes
+    the highest score. Without defects, this class sets thresholds for a false-alarm rate. The pixel threshold has the
+    same rate of good images with any pixel above it.
 
     A score that is not a number counts as anomalous. In a validation, images whose score or map is not finite are left
     out of thresholds and range, with a warning.
 
     Attributes:
-        expected_false_alarms: After a validation that set thresholds on good images: their number, the false-alarm rate
-            to expect, and the interval of the rate among 100 new good images; ``None`` otherwise.
+        expected_false_alarms: After a validation that set thresholds on good images: their number, the expected
+            false-alarm rate, and the interval of the rate among 100 new good images; ``None`` otherwise.
 
     Args:
         threshold: ``"f1"`` (anomalib's), ``"false_alarms"`` (from the validation set's good images, even if it has
             defects) or ``"auto"``: ``"f1"`` if the validation set has defects.
-        false_alarm_rate: Share of good images to be called anomalous, in (0, 1).
+        false_alarm_rate: Share of good images that are called anomalous, in (0, 1).
         **arguments: Arguments of anomalib's post-processor.
 
     Raises:
@@ -122,7 +121,7 @@ class DistillationPostProcessor(PostProcessor):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Collect the finite scores of good images, beside what anomalib collects."""
+        """Collect the finite scores of good images, in addition to what anomalib collects."""
         outputs = self._finite(cast("ImageBatch", outputs))
         if outputs.batch_size == 0:
             return
@@ -137,7 +136,7 @@ class DistillationPostProcessor(PostProcessor):
             self._good_peaks.update(outputs.anomaly_map.flatten(1).amax(dim=1)[~defect])
 
     def _finite(self, batch: ImageBatch) -> ImageBatch:
-        """The images of a batch whose predictions are finite; notes which others there are."""
+        """Return the images of a batch whose predictions are finite, and note the others."""
         predictions = [value for value in (batch.pred_score, batch.anomaly_map) if value is not None]
         finite = torch.ones(batch.batch_size, dtype=torch.bool, device=predictions[0].device if predictions else None)
         for value in predictions:
@@ -152,9 +151,9 @@ class DistillationPostProcessor(PostProcessor):
         return ImageBatch(**{name: value[finite] for name, value in values.items() if value is not None})
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set thresholds and range; say so where that cannot be done.
+        """Set thresholds and range, or log why they cannot be set.
 
-        Nothing finite to set them on leaves them as they were: undefined, or those of the last validation.
+        Without finite scores they stay undefined, or those of the last validation.
         """
         if self._left_out:
             logger.warning(
@@ -171,7 +170,7 @@ class DistillationPostProcessor(PostProcessor):
         if not self._from_good_images():
             super().on_validation_epoch_end(trainer, pl_module)
         else:
-            # Only the range is anomalib's then: without defects its thresholds would warn and be overwritten.
+            # Then anomalib computes only the range: without defects its thresholds would warn and be overwritten.
             self.enable_thresholding = False
             super().on_validation_epoch_end(trainer, pl_module)
             self.enable_thresholding = True
@@ -205,22 +204,22 @@ class DistillationPostProcessor(PostProcessor):
             getattr(self, f"_{name}_threshold").copy_(threshold)
             lowest = getattr(self, f"{name}_min")
             highest = getattr(self, f"{name}_max")
-            # anomalib cuts normalized scores off half a range above the threshold.
+            # anomalib clips normalized scores at half a range above the threshold.
             highest.copy_(torch.maximum(highest, lowest + 2 * _ROOM * (threshold - lowest)))
             if name == "image":
-                # Each validation of a training finds the same, and says it once.
+                # All validations of a training give the same message, which is logged once.
                 self.expected_false_alarms = (len(scores), expected, interval)
                 if self._reported != self.expected_false_alarms:
                     self._report(len(scores), expected, interval)
                 self._reported = self.expected_false_alarms
 
     def _report(self, count: int, expected: float, interval: tuple[float, float]) -> None:
-        """Say what false-alarm rate to expect."""
+        """Log the expected false-alarm rate."""
         if expected > self.false_alarm_rate * (1 + 1e-9):
             needed = math.ceil(1 / self.false_alarm_rate - 1e-9) - 1
             logger.warning(
-                "%d good validation images are too few for a false-alarm rate of %g, which needs %d: the thresholds "
-                "are their highest scores, and the rate to expect is %.3g.",
+                "%d good validation images are too few for a false-alarm rate of %g, which needs %d: thresholds are "
+                "the highest scores, and the expected rate is %.3g.",
                 count,
                 self.false_alarm_rate,
                 needed,
@@ -235,16 +234,16 @@ class DistillationPostProcessor(PostProcessor):
 
     @staticmethod
     def _normalize(preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor) -> Tensor | None:
-        """Normalize as anomalib does, and keep what is not a number, of which its comparisons make 0.5."""
+        """Normalize as anomalib does, but keep NaN, which anomalib's comparisons convert to 0.5."""
         normalized = PostProcessor._normalize(preds, norm_min, norm_max, threshold)  # noqa: SLF001
         if preds is None or normalized is None:
             return None
-        # Comparisons alone, since runtimes may lose NaN in any other operation.
+        # Only comparisons, since runtimes may lose NaN in any other operation.
         return torch.where((preds <= math.inf) & (preds >= -math.inf), normalized, math.nan)
 
     @staticmethod
     def _apply_threshold(preds: Tensor | None, threshold: Tensor) -> Tensor | None:
-        """Call anomalous what is not known to be at most the threshold."""
+        """Label as anomalous every value that is not at most the threshold, also NaN."""
         if preds is None:
             return None
         if not torch.compiler.is_compiling() and torch.isnan(threshold).item():

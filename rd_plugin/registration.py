@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What importing the package changes in anomalib; nothing else does.
+"""All changes that importing the package makes in anomalib.
 
-jsonargparse, and with it ``anomalib train``, finds a class by its import path with nothing done. ``get_model`` and
-``anomalib benchmark`` import only from modules on anomalib's list; this package is added there. anomalib's command line
-acts on arguments that it does not look at, and knows the package's classes by name.
+jsonargparse, and so ``anomalib train``, finds a class by its import path without any change. ``get_model`` and
+``anomalib benchmark`` import only from modules on anomalib's list; this package is added to it. anomalib's command line
+gets the fixes of ``cli_fixes``, and finds the package's classes by name.
 
-Each is called when anomalib itself is imported: that takes seconds, which the tool's help does without.
+Each function is called when anomalib itself is imported. That takes seconds, so the tool's help does not import it.
 """
 
 import functools
@@ -17,7 +17,7 @@ __all__ = ["prepare_command_line", "register"]
 
 
 def register(models: ModuleType) -> None:
-    """Allow ``get_model({"class_path": "rd_plugin.<Model>"})``; doing it twice changes nothing.
+    """Allow ``get_model({"class_path": "rd_plugin.<Model>"})``. A second call changes nothing.
 
     Args:
         models: The module ``anomalib.models``.
@@ -26,11 +26,9 @@ def register(models: ModuleType) -> None:
 
 
 def prepare_command_line(cli: ModuleType) -> None:
-    """Let ``anomalib <subcommand>`` know the package's classes, and give it what ``cli_fixes`` holds.
+    """Make the package's classes known to ``anomalib <subcommand>``, and add ``cli_fixes``.
 
-    The tool ``rd-plugin`` derives from anomalib's command line, and gets it here, too.
-
-    Doing it twice changes nothing.
+    The tool ``rd-plugin`` derives from anomalib's command line, so it gets them, too. A second call changes nothing.
 
     Args:
         cli: The module ``anomalib.cli.cli``, which a pipeline in Python does not import.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of predictions: what was said of an image, in its own shape, at a place of its own."""
+"""Pictures of predictions, with verdict and score, in the image's own shape."""
 
 import math
 import os
@@ -26,20 +26,20 @@ __all__ = ["PredictionVisualizer"]
 _COLOURS = {"normal": (25, 110, 50), "anomalous": (170, 25, 25), "error": (90, 90, 90)}
 _TEXT_SIZE = 20
 _MARGIN = 8
-# Longer side of a field, in pixels, on which its title can be read.
+# Minimum longer side of a field, in pixels, for a readable title.
 _READABLE = 256
 
 
 class PredictionVisualizer(ImageVisualizer):
-    """anomalib's visualizer with verdict and score above each picture, which keeps an image's shape and its folders.
+    """anomalib's visualizer with verdict and score above each picture, which keeps an image's shape and subfolders.
 
-    anomalib's own draws every image as a square without a verdict, and writes ``a/cam1/img.jpg`` and
-    ``b/cam1/img.jpg`` to one file. Here pictures are in the same subfolders as their images.
+    anomalib's own visualizer draws every image as a square without a verdict, and writes ``a/cam1/img.jpg`` and
+    ``b/cam1/img.jpg`` to one file. This class writes pictures to the same subfolders as their images.
 
     Args:
-        longest_side: Longer side of each of the fields that a picture has side by side, in pixels, at most. An image
-            that is smaller is not enlarged, unless it is smaller than 256 pixels.
-        **arguments: All others of anomalib's ``ImageVisualizer``, save ``field_size``.
+        longest_side: Maximum longer side of each field of a picture, in pixels. A smaller image is not enlarged, unless
+            it is smaller than 256 pixels.
+        **arguments: All other arguments of anomalib's ``ImageVisualizer``, except ``field_size``.
 
     Raises:
         ValueError: If ``longest_side`` is less than 1.
@@ -74,7 +74,7 @@ class PredictionVisualizer(ImageVisualizer):
     def _draw(self, item: Any) -> Image.Image | None:
         width, height = _size(item)
         item = _on_whole_image(item, (height, width), self._crop)
-        # Drawing takes time by the pixel, and an enlarged image shows nothing more.
+        # The time for drawing grows with the pixels, and an enlarged image shows no more detail.
         scale = min(self.longest_side, max(width, height, _READABLE)) / max(width, height)
         picture = visualize_image_item(
             item,
@@ -118,23 +118,23 @@ class PredictionVisualizer(ImageVisualizer):
             outputs: Not used.
             batch: The images with their predictions.
             batch_idx: Number of the batch, which names pictures of images that have no file.
-            dataloader_idx: Number of the dataloader, too.
+            dataloader_idx: Number of the dataloader, likewise.
         """
         del pl_module, outputs
         if self.output_dir is None:
             self.output_dir = Path(trainer.default_root_dir) / "images"
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            # A list, so that what fails in a thread fails here.
+            # A list, so that an error in a thread is raised here.
             list(threads.map(self._write, batch, (f"{dataloader_idx}_{batch_idx:05}_{i:03}.png" for i in count())))
 
     def _write(self, item: Any, name: str) -> None:
-        """Draw and write the picture of an image, which has this name if it did not come from a file."""
+        """Draw and write the picture of an image; ``name`` is used if the image has no file."""
         picture = self._draw(item)
         if picture is not None:
             path = cast("Path", self.output_dir) / (self._place(item.image_path) or name)
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix.lower() == ".png":
-                # OpenCV takes half the time of Pillow's fastest compression, for files of nearly the same size.
+                # OpenCV needs half the time of Pillow's fastest compression, for files of nearly the same size.
                 path.write_bytes(cv2.imencode(".png", np.asarray(picture)[..., ::-1])[1].tobytes())
             else:
                 picture.save(path)
@@ -152,7 +152,7 @@ class PredictionVisualizer(ImageVisualizer):
 
 
 def _size(item: Any) -> tuple[int, int]:
-    """Width and height of an image, as its file has it if there is one."""
+    """Width and height of an image, from its file if there is one."""
     if item.image_path:
         with Image.open(item.image_path) as image:
             return image.size
@@ -162,7 +162,7 @@ def _size(item: Any) -> tuple[int, int]:
 
 
 def _on_whole_image(item: Any, size: tuple[int, int], steps: list[list[Any]]) -> Any:
-    """An image that comes from a file, with its maps and masks of the whole file where the pre-processor crops."""
+    """An image from a file, with maps and masks of the whole file if the pre-processor crops."""
     if not steps or not item.image_path:
         return item
     planes = {name: getattr(item, name) for name in ("anomaly_map", "pred_mask", "gt_mask")}
@@ -199,7 +199,7 @@ def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:
 
 
 def _common_folder(loaders: Any) -> Path | None:
-    """The common folder of all images, or its parent if all are right in it; ``None`` if files are not known."""
+    """The common folder of all images, or its parent if all are directly in it; ``None`` if files are unknown."""
     files: list[Path] = []
     for loader in loaders if isinstance(loaders, list | tuple) else [loaders]:
         dataset = getattr(loader, "dataset", None)
@@ -211,5 +211,5 @@ def _common_folder(loaders: Any) -> Path | None:
     if not files:
         return None
     root = Path(os.path.commonpath([file.parent for file in files]))
-    # The name of a single folder says what kind its images are.
+    # The name of a single folder shows the kind of its images.
     return root.parent if all(file.parent == root for file in files) else root

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lightning callbacks: all that happens beside training. ``order`` lists those of every model."""
+"""Lightning callbacks: everything that happens besides the training steps. ``order`` lists those of every model."""
 
 from .atomic_checkpoints import AtomicCheckpointIO, AtomicCheckpoints
 from .atomic_pictures import AtomicPictures

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints that are there whole or not at all."""
+"""Checkpoints that are written atomically."""
 
 import io
 from pathlib import Path
@@ -18,29 +18,29 @@ __all__ = ["AtomicCheckpointIO", "AtomicCheckpoints"]
 class AtomicCheckpointIO(AnomalibCheckpointIO):
     """anomalib's checkpoint plugin, which never leaves half a checkpoint.
 
-    Lightning's own writes into the system's folder for temporary files and moves the file from there. Where that is
-    another disk, moving means copying over the last checkpoint: after a kill or on a full disk neither the old nor the
-    new one is left. If writing is not permitted, it says nothing.
+    Lightning's own plugin writes into the system's folder for temporary files and moves the file from there. If that
+    folder is on another disk, moving means copying over the last checkpoint: after a kill or on a full disk neither the
+    old nor the new checkpoint is left. If writing is not permitted, Lightning reports nothing.
 
     Args:
-        extra_safe_globals: Types that a checkpoint may hold beside anomalib's.
+        extra_safe_globals: Types that a checkpoint may hold in addition to anomalib's.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write a checkpoint beside ``path`` and rename it when it is complete.
+        """Write a checkpoint next to ``path`` and rename it when it is complete.
 
         Args:
             checkpoint: What to write.
-            path: Path of the file; one with a protocol, such as ``s3://``, is left to Lightning.
+            path: Path of the file; Lightning handles paths with a protocol, such as ``s3://``.
             storage_options: Refused, as by Lightning.
 
         Raises:
-            OSError: If the file cannot be written; the one that was there before is kept.
+            OSError: If the file cannot be written; an earlier file is kept.
         """
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        # Left to write into a file, torch calls a full disk an "unexpected pos" of its archive.
+        # When torch writes into a file by itself, it reports a full disk as an "unexpected pos" of its archive.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ class AtomicCheckpointIO(AnomalibCheckpointIO):
 
 
 class AtomicCheckpoints(Callback):
-    """Let the trainer write checkpoints by :class:`AtomicCheckpointIO`, unless the user has chosen another plugin."""
+    """Make the trainer write with :class:`AtomicCheckpointIO`, unless the user has chosen another plugin."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Replace the default plugin, Lightning's or anomalib's."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that are there whole or not at all."""
+"""Pictures that are written atomically."""
 
 import shutil
 from pathlib import Path
@@ -15,9 +15,9 @@ __all__ = ["AtomicPictures"]
 
 
 class AtomicPictures(Callback):
-    """Let anomalib's visualizer draw into a hidden folder, and move each batch's pictures to their places.
+    """Make anomalib's visualizer draw into a hidden folder, and move the pictures of each batch to their places.
 
-    Must stand behind the visualizer among the callbacks.
+    It must come after the visualizer in the list of callbacks.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class AtomicPictures(Callback):
         self._partial = Path()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Make the hidden folder, within the visualizer's own.
+        """Make the hidden folder inside the visualizer's folder.
 
         Raises:
             OSError: If it cannot be made.
@@ -55,7 +55,7 @@ class AtomicPictures(Callback):
             self._visualizer = None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Remove it when testing breaks off, too."""
+        """Remove the hidden folder when a test fails, too."""
         del exception
         self.on_test_end(trainer, pl_module)
 

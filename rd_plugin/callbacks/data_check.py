@@ -27,24 +27,24 @@ __all__ = ["DataCheck"]
 
 logger = logging.getLogger(__name__)
 
-# Before training, everything: an error in the test set is better known now than after a night.
-# What a data module gives to predict is its test set.
+# Before training, everything is checked: an error in the test set should be found now, not after hours of training.
+# A data module uses its test set for predict.
 _SPLITS: dict[str, Collection[str]] = {"fit": SPLITS, "validate": ("val",), "test": ("test",), "predict": ("test",)}
 
 
 class DataCheck(Callback):
-    """Look at every image and mask once, before the first step that uses them.
+    """Check every image and mask once, before the first step that uses them.
 
-    What the files hold is kept in ``data_check.json`` beside the run's folder and used again while they are unchanged.
+    The results are kept in ``data_check.json`` next to the run's folder and used again while the files are unchanged.
 
     Args:
         on_bad_data: What to do about data that would spoil the result: ``"error"`` stops with a list, ``"skip"`` leaves
-            the files out that it lists, ``"warn"`` only lists, ``"off"`` does not look.
-        max_pixels: Greatest number of pixels in an image; one with more is bad. Pillow is told, too, so that anomalib
-            reads as large ones.
+            out the files that it lists, ``"warn"`` only lists, ``"off"`` does not check.
+        max_pixels: Greatest number of pixels in an image; a larger image is an error. The same limit is set in Pillow,
+            so that anomalib can read such images.
 
     Attributes:
-        findings: What was found in all stages; ``None`` if nothing was looked at.
+        findings: What was found in all stages; ``None`` if nothing was checked.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -75,13 +75,13 @@ class DataCheck(Callback):
         else:
             used = _given(trainer, stage)
             problems = check_datasets(used, memory_file(trainer), self.max_pixels)
-        # Splits are looked at again in later stages.
+        # Splits are checked again in later stages.
         self.findings = list(dict.fromkeys([*(self.findings or ()), *problems]))
         act_on(problems, self.on_bad_data, used)
 
 
 def _given(trainer: Trainer, stage: str) -> dict[str, ImageDataset]:
-    """Data sets of the loaders that the trainer was given in place of a data module."""
+    """Data sets of the loaders that the trainer was given instead of a data module."""
     loops: dict[str, dict[str, Any]] = {
         "fit": {"train": trainer.fit_loop, "val": trainer.fit_loop.epoch_loop.val_loop},
         "validate": {"val": trainer.validate_loop},
@@ -90,7 +90,7 @@ def _given(trainer: Trainer, stage: str) -> dict[str, ImageDataset]:
     }
     found: dict[str, ImageDataset] = {}
     for split, loop in loops[stage].items():
-        # Lightning's public names have the loaders only when it is too late to leave a file out.
+        # Lightning's public attributes hold the loaders only when it is too late to leave a file out.
         given = loop._data_source.instance  # noqa: SLF001
         if given is None or isinstance(given, LightningModule):
             continue
@@ -101,5 +101,5 @@ def _given(trainer: Trainer, stage: str) -> dict[str, ImageDataset]:
                 found[f"{split} {index}" if index else split] = dataset
             else:
                 kind = type(loader if dataset is None else dataset).__name__
-                logger.warning("Data check: the files of %s are not known, and are not looked at.", kind)
+                logger.warning("Data check: the files of %s are unknown and are not checked.", kind)
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep weights that are lost out of the checkpoints."""
+"""No checkpoint with weights that are not finite."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ __all__ = ["FiniteWeights"]
 
 
 class FiniteWeights(Callback):
-    """Stop a run before it replaces its last good checkpoint by one with weights that are not finite.
+    """Stop a run before it replaces its last good checkpoint with one whose weights are not finite.
 
-    A loss that is not finite stops the run at once, but a finite one can have gradients that are not: after the last
-    step before a checkpoint, no loss has told of them yet.
+    A loss that is not finite stops the run at once, but a finite loss can have gradients that are not finite. After the
+    last step before a checkpoint, no loss has shown them yet.
     """
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Look at the weights and statistics of the torch module that are going to be written.
+        """Check the weights and statistics of the torch module before they are written.
 
         Raises:
             ValueError: If one of them is NaN or infinite.

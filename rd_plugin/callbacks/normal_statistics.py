@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell a model what its student misses on good images."""
+"""Statistics of normal images, for a model whose deviation compares with them."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,17 +14,18 @@ __all__ = ["NormalStatistics", "own_share", "training_batches", "training_featur
 
 
 class NormalStatistics(Callback):
-    """Run all training images through a model whose deviation compares with them.
+    """Fit a model's statistics on all training images.
 
-    For models with :class:`~rd_plugin.components.MahalanobisDeviation`. Done before each validation, whose
-    thresholds hang on it, and at the end of each epoch if there are no validations, since a checkpoint may follow.
+    For models with :class:`~rd_plugin.components.MahalanobisDeviation`. The statistics are fitted before each
+    validation, whose thresholds depend on them. Without validations they are fitted at the end of each epoch, since a
+    checkpoint may follow.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare with the training images from now on, if the validation is part of a training.
+        """Fit the statistics, if the validation is part of a training.
 
         Raises:
-            ValueError: If it comes before the training, where there are no training images yet.
+            ValueError: If the validation comes before the training, when the model has seen no training images.
         """
         if trainer.sanity_checking:
             msg = (
@@ -33,17 +34,17 @@ class NormalStatistics(Callback):
             )
             raise ValueError(msg)
         if trainer.state.fn == TrainerFn.FITTING:
-            self._learn(trainer, pl_module)
+            self._fit(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same, if there are no validations."""
+        """Fit the statistics, if there are no validations."""
         if not trainer.enable_validation or not sum(trainer.num_val_batches):
-            self._learn(trainer, pl_module)
+            self._fit(trainer, pl_module)
 
-    # Statistics made in inference mode could not be changed by a later training or loading.
+    # Tensors made in inference mode could not be changed by a later training or loading.
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def _learn(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _fit(self, trainer: Trainer, pl_module: LightningModule) -> None:
         network: Any = pl_module.model
         was_training = network.training
         network.eval()
@@ -51,7 +52,7 @@ class NormalStatistics(Callback):
         network.train(was_training)
 
     def learn(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the model, which is in evaluation mode, compare with the training images from now on."""
+        """Fit the statistics of a model, which is in evaluation mode, on the training images."""
         module: Any = pl_module
         deviation = module.model.deviation
         deviation.reset()
@@ -61,7 +62,7 @@ class NormalStatistics(Callback):
 
 
 def own_share(trainer: Trainer) -> range:
-    """Return this process's share of the training images, by their place in the data set."""
+    """Return this process's share of the training images, as indices into the data set."""
     dataset: Any = trainer.train_dataloader.dataset  # type: ignore[union-attr]
     return range(trainer.global_rank, len(dataset), trainer.world_size)
 
@@ -69,12 +70,12 @@ def own_share(trainer: Trainer) -> range:
 def training_features(
     trainer: Trainer, module: Any, indices: Sequence[int]
 ) -> Iterator[tuple[int, list[torch.Tensor], list[torch.Tensor]]]:
-    """Yield features of training images, in order; no image is read whose features are kept.
+    """Yield features of training images, in order; images whose features are kept are not read.
 
     Args:
         trainer: The trainer.
         module: The model, with anomalib's pre-processor.
-        indices: Which images, by their place in the data set.
+        indices: Which images, as indices into the data set.
 
     Yields:
         Number of images, and features of teacher and student for them, or for their tiles.
@@ -101,16 +102,16 @@ def training_batches(trainer: Trainer, module: Any, indices: Sequence[int]) -> I
     Args:
         trainer: The trainer.
         module: The model, with anomalib's pre-processor.
-        indices: Which images, by their place in the data set.
+        indices: Which images, as indices into the data set.
     """
     loader: DataLoader = trainer.train_dataloader  # type: ignore[assignment]
-    # A loader of its own: one in use must not be started anew.
+    # A separate loader, since a loader in use must not be restarted.
     own = DataLoader(
         Subset(loader.dataset, indices),
         batch_size=loader.batch_size,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
-        # Not torch's own generator, from which the training draws.
+        # Not torch's global generator, which the training uses.
         generator=torch.Generator(),
     )
     for index, batch in enumerate(own):

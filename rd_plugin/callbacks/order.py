@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which callbacks every model has, in which order, and why in this order."""
+"""The callbacks of every model, their order and the reasons for it."""
 
 from lightning.pytorch import Callback
 
@@ -25,7 +25,7 @@ __all__ = ["ordered_callbacks"]
 def ordered_callbacks(
     *, report: bool, on_bad_data: OnBadData, max_pixels: int, validations: int | None, statistics: bool
 ) -> list[Callback]:
-    """Return the callbacks of a model, to stand behind anomalib's pre-processor, post-processor and visualizer.
+    """Return the callbacks of a model, which follow anomalib's pre-processor, post-processor and visualizer.
 
     Lightning calls each hook in this order, but it calls checkpoint callbacks last.
 
@@ -33,7 +33,7 @@ def ordered_callbacks(
         report: Whether a test writes a report.
         on_bad_data: What to do about images and masks that would spoil the result.
         max_pixels: Greatest number of pixels in an image file.
-        validations: At most how many validations there are besides the last one; ``None`` for the trainer's schedule.
+        validations: Maximum number of validations before the last one; ``None`` for the trainer's schedule.
         statistics: Whether the model needs statistics of training images.
     """
     return [
@@ -43,15 +43,15 @@ def ordered_callbacks(
         Demands(),
         # Announces a phase before the others are at work on it.
         RunPhases(),
-        # ProvenanceWriter wraps what reads and writes checkpoints, so it must find the final plugin.
+        # ProvenanceWriter wraps the checkpoint plugin, so it must find the final one.
         AtomicCheckpoints(),
-        # Moves pictures, which the visualizer has drawn by then.
+        # Moves the pictures that the visualizer has drawn before it.
         AtomicPictures(),
         # Needs the labels of the post-processor, and comes before the summary, which names the report.
         *([ReportWriter()] if report else []),
         RunSummary(),
         FiniteWeights(),
-        # Before all that read the data, and before ProvenanceWriter, which makes its fingerprint from what this keeps.
+        # Before all callbacks that read data, and before ProvenanceWriter, whose fingerprint comes from the results.
         DataCheck(on_bad_data, max_pixels),
         ProvenanceWriter(fingerprint=on_bad_data != "off"),
         # Adds to the record that ProvenanceWriter begins.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record what a model is trained on, and write the record beside each of its checkpoints."""
+"""Record what a model is trained on, and write the record next to each of its checkpoints."""
 
 import logging
 import os
@@ -30,20 +30,20 @@ logger = logging.getLogger(__name__)
 
 
 class RecordedCheckpointIO(CheckpointIO):
-    """Lightning's reader and writer of checkpoints, with a record beside each and refusals in a few words.
+    """Lightning's checkpoint plugin, with a record next to each checkpoint and short error messages.
 
-    The record is the checkpoint's own, as JSON. It goes when its checkpoint goes. A checkpoint that is not on a local
-    file system has none beside it.
+    The record is that of the checkpoint, as JSON. It is removed together with its checkpoint. A checkpoint that is not
+    on a local file system has no such file.
 
     Args:
-        base: What reads and writes the checkpoints.
+        base: The plugin that reads and writes the checkpoints.
     """
 
     def __init__(self, base: CheckpointIO) -> None:
         self.base = base
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, *args: Any, **kwargs: Any) -> None:
-        """Write a checkpoint and then its record; a record that cannot be written costs a warning, not the run."""
+        """Write a checkpoint and then its record; it only warns if the record cannot be written."""
         self.base.save_checkpoint(checkpoint, path, *args, **kwargs)
         record = Provenance.of(checkpoint)
         if record is None or not _is_local(path):
@@ -58,7 +58,7 @@ class RecordedCheckpointIO(CheckpointIO):
         """Read a checkpoint, without running code from it unless ``weights_only=False`` is given.
 
         Raises:
-            ValueError: If it is no checkpoint, or holds more than plain data.
+            ValueError: If the file is not a checkpoint, or holds more than plain data.
         """
         if kwargs.get("weights_only") is None:
             kwargs["weights_only"] = True
@@ -74,30 +74,30 @@ class RecordedCheckpointIO(CheckpointIO):
             record_file(path).unlink(missing_ok=True)
 
     def teardown(self) -> None:
-        """Tear down what reads and writes the checkpoints."""
+        """Tear down the wrapped plugin."""
         self.base.teardown()
 
 
 def _is_local(path: str | Path) -> bool:
-    """Whether a checkpoint's path is not one of fsspec's URLs."""
+    """Whether a checkpoint's path is a local file, not a URL for fsspec."""
     return "://" not in str(path)
 
 
 class ProvenanceWriter(Callback):
-    """Record what a model is trained on, and have the record written beside each of its checkpoints.
+    """Record what a model is trained on, and write the record next to each of its checkpoints.
 
     For a :class:`~rd_plugin.provenance.RecordedModule`.
 
     Args:
-        fingerprint: Whether the record holds a fingerprint of the training images. It is made from what
-            :class:`~rd_plugin.callbacks.DataCheck` has kept of them; without that every file would be read for it.
+        fingerprint: Whether the record holds a fingerprint of the training images. It is computed from the results of
+            :class:`~rd_plugin.callbacks.DataCheck`; without these, every file would have to be read.
     """
 
     def __init__(self, fingerprint: bool = True) -> None:
         self.fingerprint = fingerprint
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take charge of the trainer's checkpoints, before the first is read."""
+        """Wrap the trainer's checkpoint plugin, before the first checkpoint is read."""
         del pl_module, stage
         checkpoint_io = trainer.strategy.checkpoint_io
         if not isinstance(checkpoint_io, RecordedCheckpointIO):
@@ -124,12 +124,12 @@ class ProvenanceWriter(Callback):
             ("training images", known.fingerprint, record.fingerprint),
         ):
             if before is not None and after is not None and before != after:
-                logger.warning("The training goes on with other %s than those that it began with.", what)
+                logger.warning("The training continues with other %s than it began with.", what)
         model.provenance = record
 
 
 def _describe_data(trainer: Trainer, fingerprinted: bool) -> dict[str, Any] | None:
-    """Name the data module and its training images; ``None`` if there is none of anomalib's."""
+    """Describe the data module and its training images; ``None`` without an anomalib data module."""
     datamodule = getattr(trainer, "datamodule", None)
     if not isinstance(datamodule, AnomalibDataModule):
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training leaves a sample of normal images in the model's record."""
+"""A sample of normal images, written to the model's record by a training."""
 
 import math
 from collections.abc import Iterable
@@ -28,12 +28,13 @@ __all__ = ["ReferenceWriter"]
 class ReferenceWriter(Callback):
     """Record what normal images look like, and how they score.
 
-    Statistics come from files of training images, since they do not hang on the weights; scores from normal validation
-    images that are neither trained nor tested on. Test images are never used. Without a data module of anomalib's the
-    files are not known, and there is no reference. With several processes, scores are those that the first has seen.
+    Statistics are computed from files of training images, since they do not depend on the weights. Scores come from
+    normal validation images, which are used neither for training nor for testing. Test images are never used. Without
+    an anomalib data module the files are unknown, and there is no reference. With several processes, only the scores of
+    the first are recorded.
 
-    For a :class:`~rd_plugin.provenance.RecordedModule`; must stand behind
-    :class:`~rd_plugin.callbacks.ProvenanceWriter` and the post-processor among the callbacks.
+    For a :class:`~rd_plugin.provenance.RecordedModule`. It must come after
+    :class:`~rd_plugin.callbacks.ProvenanceWriter` and the post-processor in the list of callbacks.
 
     Args:
         max_pixels: Greatest number of pixels in an image; larger ones are left out.
@@ -64,7 +65,7 @@ class ReferenceWriter(Callback):
         self._record(cast("RecordedModule", pl_module))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier validation."""
+        """Discard the scores of an earlier validation."""
         del trainer, pl_module
         self._scores = {}
 
@@ -85,17 +86,17 @@ class ReferenceWriter(Callback):
 
     @spared("The reference that new images are compared with")
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record their scores as the model gives them from now on; the post-processor has set its thresholds."""
+        """Record their scores, normalized by the thresholds that the post-processor has just set."""
         if self._is_training(trainer):
             self._record(cast("RecordedModule", pl_module))
 
     def _is_training(self, trainer: Trainer) -> bool:
-        """Whether a validation is part of a training with files that are known."""
+        """Whether a validation is part of a training whose files are known."""
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         return fitting and trainer.is_global_zero and self._statistics is not None
 
     def _record(self, model: RecordedModule) -> None:
-        """Put what is known into the model's record."""
+        """Add the reference to the model's record."""
         reference: dict[str, Any] = {}
         if self._statistics is not None:
             scores = torch.tensor([self._scores[path] for path in sorted(self._scores)])

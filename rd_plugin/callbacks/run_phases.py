@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 class RunPhases(Callback):
     """Log when training, statistics and thresholds, test and report begin.
 
-    Data check, training and test have progress bars of their own. How long statistics and thresholds will take follows
-    from how long the steps of the training have taken. Must stand before the callbacks that do what it announces.
+    Data check, training and test have progress bars of their own. The time for statistics and thresholds is estimated
+    from the duration of the training steps. This callback must come before those whose work it announces.
     """
 
     def __init__(self) -> None:
@@ -32,14 +32,14 @@ class RunPhases(Callback):
         _announce(trainer, f"Training: {length} on {_count(trainer, 'train')} images.")
 
     def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
-        """Begin to measure a step."""
+        """Start timing a step."""
         del args, kwargs
         self._start = perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure the step."""
+        """Stop timing the step."""
         del trainer, pl_module, outputs, batch_idx
         self._seconds += perf_counter() - self._start
         self._images += len(batch.image)
@@ -70,7 +70,7 @@ def _announce(trainer: Trainer, text: str) -> None:
 
 
 def _count(trainer: Trainer, split: str) -> int:
-    """Images of a split; 0 if that is not known."""
+    """Number of images in a split; 0 if it is unknown."""
     loader = getattr(trainer, f"{split}_dataloader{'' if split == 'train' else 's'}", None)
     dataset = getattr(loader[0] if isinstance(loader, list) and loader else loader, "dataset", ())
     return len(dataset)

@@ -21,8 +21,8 @@ class TwinPicture(Callback):
     ``--trainer.callbacks+=rd_plugin.callbacks.TwinPicture``.
 
     Args:
-        path: File to write, by default ``twins.png`` in the run's folder.
-        count: At most how many images are shown.
+        path: File to write; by default ``twins.png`` in the run's folder.
+        count: Maximum number of images in the picture.
 
     Raises:
         ValueError: If ``count`` is less than 1.
@@ -58,7 +58,7 @@ class TwinPicture(Callback):
         self._written = True
         path = self.path or Path(trainer.default_root_dir) / "twins.png"
         images, twins, masks = (outputs[name][: self.count].float().cpu() for name in ("images", "twins", "masks"))
-        # Images and twins are stretched together, so that what differs between them is the anomaly alone.
+        # Images and twins are normalized together, so that only the anomaly differs between them.
         pictures = torch.cat([images, twins])
         pictures = (pictures - pictures.min()) / (pictures.max() - pictures.min())
         grid = make_grid(torch.cat([pictures, masks.expand_as(images)]), nrow=len(images))

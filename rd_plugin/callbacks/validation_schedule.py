@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When to validate: seldom while training, and always at its end."""
+"""When to validate: a few times during training, and always at its end."""
 
 import math
 from typing import Any
@@ -13,12 +13,13 @@ __all__ = ["ValidationSchedule"]
 class ValidationSchedule(Callback):
     """Validate evenly through training, and once more after its last step.
 
-    A validation sets the post-processor's thresholds and normalization, and a checkpoint is written after it; only the
-    last one decides what the model says, the others are there for a run that is cut off. The callback does nothing if
-    ``check_val_every_n_epoch`` or ``val_check_interval`` is not Lightning's default, or a metric stops the run early.
+    A validation sets the post-processor's thresholds and normalization, and a checkpoint is written after it. Only the
+    last one determines the model's predictions; the others serve runs that are interrupted. The callback does nothing
+    if ``check_val_every_n_epoch`` or ``val_check_interval`` is not Lightning's default, or a metric stops the run
+    early.
 
     Args:
-        validations: At most how many validations there are in a run, besides the last one.
+        validations: Maximum number of validations in a run before the last one.
 
     Raises:
         ValueError: If ``validations`` is less than 1.
@@ -32,7 +33,7 @@ class ValidationSchedule(Callback):
         self._active = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take charge unless the user has chosen a schedule."""
+        """Take over the schedule unless the user has chosen one."""
         del pl_module
         default = trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0
         # Early stopping counts validations, and looks for their metrics after every epoch.
@@ -60,7 +61,7 @@ class ValidationSchedule(Callback):
             self._validate_this_epoch(trainer, due=True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the trainer as it was."""
+        """Restore the trainer's settings."""
         del pl_module
         if self._active:
             self._validate_this_epoch(trainer, due=True)

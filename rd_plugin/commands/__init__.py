@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tool ``rd-plugin``: anomalib's subcommands with the plugin imported, and the package's own.
 
-``tool`` runs a command; ``argv`` reads what was typed; wrong input ends in one ``error_messages`` line, with
-``suggestions``. ``cli_fixes`` is what ``anomalib`` and ``rd-plugin`` both do for the package's models.
+``tool`` runs a command; ``argv`` reads what was typed; ``error_messages`` turns wrong input into one line, with
+``suggestions``. ``cli_fixes`` holds what ``anomalib`` and ``rd-plugin`` both do for the package's models.
 ``command_line`` is anomalib's command line with the subcommands ``check``, ``convert``, ``inspect`` and ``report``,
 each in its own file.
 """

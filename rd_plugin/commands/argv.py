@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words of a command line, before the parser reads them: the only place that looks at them."""
+"""The words of a command line before they are parsed. No other module reads them."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ _OF_ALL = {"-v", "--verbose", "--traceback"}
 
 
 def typed(command_line: Any = None) -> list[str]:
-    """Return the words that were typed behind the program's name.
+    """Return the words that were typed after the program's name.
 
     Args:
-        command_line: A command line that may have been given words of its own as ``given``.
+        command_line: A command line object, whose attribute ``given`` replaces the process's own arguments.
     """
     return list(getattr(command_line, "given", sys.argv[1:]))
 
@@ -31,7 +31,7 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, str | None, int]]:
         words: Words of a command line.
 
     Yields:
-        Name, value and place of each option; the value is what follows ``=``, or the next word.
+        Name, value and index of each option; the value is the text after ``=``, or the next word.
 
     Example:
         >>> list(options(["train", "--seed", "1", "-c=fast"]))
@@ -63,10 +63,10 @@ def option_value(name: str, words: Sequence[str]) -> str | None:
 
 
 def arrange(words: Sequence[str]) -> list[str]:
-    """Put words into the order in which the parser needs them, and name configurations by their paths.
+    """Put words into the order that the parser needs, and replace names of configurations by paths.
 
-    The parser takes options of the tool before the subcommand only, and lets a configuration overrule what is typed
-    before it.
+    The parser accepts options of the tool only before the subcommand, and a configuration overrides options that are
+    typed before it.
 
     Args:
         words: Words in any order.
@@ -92,8 +92,8 @@ def arrange(words: Sequence[str]) -> list[str]:
 
 
 def _path(name: str) -> str:
-    """The path of a configuration, if there is one of that name."""
+    """The path of a configuration, if one has this name; otherwise the name."""
     try:
         return str(configuration(name))
-    except OSError:  # the parser says what was wrong
+    except OSError:  # the parser reports the error
         return name

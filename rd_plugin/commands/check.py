@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin check``: look at data without training on it."""
+"""``rd-plugin check``: check data without training on it."""
 
 import sys
 
@@ -24,14 +24,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(datamodule: AnomalibDataModule, max_pixels: int = MAX_PIXELS) -> int:
-    """Check a data module, and print what was found.
+    """Check a data module, and print the findings.
 
     Args:
         datamodule: Not set up yet.
         max_pixels: Greatest number of pixels in an image.
 
     Returns:
-        Exit status: 1 if there are problems that would spoil a result.
+        Exit status: 1 if there are problems that would affect a result.
     """
     allow_pixels(max_pixels)
     datamodule.prepare_data()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What anomalib's command line does not do for the package's models: ``anomalib`` and ``rd-plugin`` both get it here.
+"""Fixes of anomalib's command line for the package's models, applied to ``anomalib`` and ``rd-plugin``.
 
-anomalib 2.7 takes ``--seed_everything`` without ever reading it, meets a results folder that it cannot make with a bare
-error of the system's, exports or tests models that were never trained, and logs each message twice. And a schedule of
-validations that is given but is Lightning's default must be told from one that is not given.
+anomalib 2.7 accepts ``--seed_everything`` but never reads it, shows a bare system error if a results folder cannot
+be made, exports or tests models that were never trained, and logs each message twice. A validation schedule that was
+given but equals Lightning's default must also be distinguished from one that was not given.
 """
 
 import logging
@@ -22,7 +22,7 @@ __all__ = ["fix_arguments"]
 logger = logging.getLogger(__name__)
 
 _SCHEDULE = {"--trainer.check_val_every_n_epoch", "--trainer.val_check_interval"}
-# These would go on with random weights, and write results that look like any others.
+# These would run with random weights, and write results that look like any others.
 _OF_TRAINED_MODELS = {"validate", "test", "predict", "export"}
 
 
@@ -30,29 +30,29 @@ def fix_arguments(subcommand: str, arguments: Any, words: Sequence[str] = ()) ->
     """Act on arguments before anything is built.
 
     The seed does what its help says: ``True``, anomalib's default, draws one and logs it; ``False`` seeds nothing. The
-    seed that was used replaces the argument in the configuration that anomalib writes beside the run, as in Lightning's
-    own command line. A run of one of the package's models logs each message once and, unless ``-v`` is given, without
-    those of other libraries that are no warnings.
+    seed that was used replaces the argument in the configuration that anomalib writes for the run, as in Lightning's
+    own command line. A run of one of the package's models logs each message once. Unless ``-v`` is given, only warnings
+    of other libraries are logged.
 
     Args:
         subcommand: Such as ``"train"``.
         arguments: Its arguments, as parsed.
-        words: The words of the command line, which tell what was given from what is a default.
+        words: The words of the command line, which show whether a value was given or is a default.
 
     Raises:
-        OSError: If the results folder cannot be written to; names the argument.
-        ValueError: If one of the package's models is to be tested, used or exported without a checkpoint, or anomalib's
+        OSError: If the results folder cannot be written to; the message names the argument.
+        ValueError: If one of the package's models would be tested, used or exported without a checkpoint, or anomalib's
             tiler has no stride.
     """
     arguments = arguments or {}
     given = option_names(words)
     folder = arguments.get("default_root_dir")
-    # An export with a folder of its own writes nothing there.
+    # An export to another folder writes nothing there.
     if folder is not None and "://" not in str(folder) and arguments.get("export_root") is None:
         check_folder(folder, 0, "default_root_dir")
     _check_tiler(arguments)
     model = arguments.get("model")
-    # That of ``inspect`` is a file.
+    # The model of ``inspect`` is a file.
     ours = hasattr(model, "get") and str(model.get("class_path")).startswith("rd_plugin.")
     verbose = bool(given & {"-v", "--verbose"})
     if ours:
@@ -65,9 +65,9 @@ def fix_arguments(subcommand: str, arguments: Any, words: Sequence[str] = ()) ->
     if seed is not False:
         logger.info("Seed set to %s", arguments["seed_everything"])
     if subcommand in _OF_TRAINED_MODELS and arguments.get("ckpt_path") is None:
-        msg = f"ckpt_path is missing: without a checkpoint {subcommand} would take a model that has not been trained."
+        msg = f"ckpt_path is missing: without a checkpoint {subcommand} would use a model that has not been trained."
         raise ValueError(msg)
-    # A trainer does not tell an argument that was given from one that was not, so the model leaves it to the trainer.
+    # A trainer cannot distinguish a given argument from a default, so the model does not change its schedule.
     if given & _SCHEDULE and "--model.validations" not in given and "validations" in model["init_args"]:
         model["init_args"]["validations"] = None
     trainer = arguments.get("trainer") or {}
@@ -76,13 +76,13 @@ def fix_arguments(subcommand: str, arguments: Any, words: Sequence[str] = ()) ->
 
 
 def _check_tiler(arguments: Any) -> None:
-    """Check what anomalib's tiler would meet with an error of its own.
+    """Check arguments for which anomalib's tiler would show an unclear error.
 
     Args:
         arguments: Those of a subcommand, as parsed.
 
     Raises:
-        ValueError: If it has no stride.
+        ValueError: If the tiler has no stride.
     """
     callbacks = (arguments.get("trainer") or {}).get("callbacks") or []
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
@@ -90,7 +90,7 @@ def _check_tiler(arguments: Any) -> None:
         settings = callback.get("init_args") or {}
         if name == "TilerConfigurationCallback" and settings.get("enable") and settings.get("stride") is None:
             msg = (
-                "trainer.callbacks: anomalib's TilerConfigurationCallback needs stride beside tile_size; the package's "
-                "own models take model.tile_size and model.tile_overlap in its place."
+                "trainer.callbacks: anomalib's TilerConfigurationCallback needs stride as well as tile_size; this "
+                "package's models have model.tile_size and model.tile_overlap instead."
             )
             raise ValueError(msg)

@@ -23,19 +23,19 @@ from .sections import accept_sections
 
 __all__ = ["CommandLine", "WrongInput"]
 
-# What wrong input ends in; anything else is a fault of the program.
+# Errors that wrong input causes; any other error is a bug.
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
-# anomalib asks for data only when a trainer is built and a model's weights are read.
+# anomalib asks for data only after it has built a trainer and read a model's weights.
 _ON_DATA = {"fit", "train", "validate", "test"}
 _OWN = ("check", "convert", "inspect", "report")
 
 
-class WrongInput(Exception):  # noqa: N818  # no error of the program's
-    """Something that was given is wrong; says what."""
+class WrongInput(Exception):  # noqa: N818  # not an error of the program
+    """A given argument, file or folder is wrong; the message names it."""
 
 
 class CommandLine(AnomalibCLI):
-    """The tool's command line: parses arguments and runs the subcommand.
+    """The tool's command line, which parses arguments and runs the subcommand.
 
     Args:
         args: Subcommand and arguments; the process's own by default.
@@ -51,7 +51,7 @@ class CommandLine(AnomalibCLI):
         try:
             super().__init__(with_recorded_model(self.given), run)
         except _OF_INPUT as error:
-            # There are no parsers yet where a checkpoint cannot be read.
+            # If a checkpoint cannot be read, there are no parsers yet.
             message = error_message(error, self.given, getattr(self, "subcommand_parsers", {}))
             raise WrongInput(message) from error
 
@@ -90,7 +90,7 @@ class CommandLine(AnomalibCLI):
         self._accept_sections(parser, own={"data"})
 
     def _accept_sections(self, parser: ArgumentParser, own: Collection[str]) -> None:
-        """Let a subcommand take the configuration that a training or a test has left beside its results."""
+        """Make a subcommand accept the configuration that a training or a test has written next to its results."""
         for training in ("train", "test"):
             accept_sections(parser, self.subcommand_parsers[training], own)
 
@@ -107,7 +107,7 @@ class CommandLine(AnomalibCLI):
         report.add_arguments(parser)
 
     def before_instantiate_classes(self) -> None:
-        """Complete the arguments; what anomalib's own command line lacks follows."""
+        """Complete the arguments, before ``cli_fixes`` are applied."""
         arguments = self.config[self.subcommand]
         if self.subcommand in _ON_DATA and arguments.get("data") is None:
             msg = "data is missing: give --data NAME, such as PartsFolder with --data.root FOLDER."

@@ -58,7 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Literal["unguided", "guided"],
         default="unguided",
         help="how the student was trained: unguided is what the authors' released script trains and evaluates, because "
-        "a flag in it is inverted; guided is for files trained with the flag set right",
+        "a flag in it is inverted; guided is for files trained with the corrected flag",
     )
 
 
@@ -70,13 +70,13 @@ def run(arguments: Namespace) -> None:
 
     Raises:
         OSError: If a file cannot be read or written.
-        ValueError: If the source is not what the program writes.
+        ValueError: If the source is not a checkpoint of the program.
     """
     options = dict(arguments[arguments.program])
     convert, _ = _PROGRAMS[arguments.program]
     try:
         convert(**options)
     except (RuntimeError, TypeError) as error:
-        # Of torch, which meets tensors of other shapes and files of other programs with either.
+        # torch raises either for tensors of other shapes and files of other programs.
         raise ValueError(" ".join(str(error).split())) from error
     sys.stdout.write(f"{options['output']} written.\n")

@@ -14,35 +14,35 @@ from .suggestions import known_names, nearest, nearest_file
 
 __all__ = ["error_message"]
 
-# What jsonargparse says of itself, and of alternatives that nobody meant.
+# jsonargparse's remarks about itself, and about alternatives that nobody meant.
 _NOISE = re.compile(
     r"(Does not validate|Subtypes:|Errors:|Given value|Expected a path but|Expected a <class 'NoneType'>)"
 )
-# What it puts around a name.
+# What jsonargparse puts around a name.
 _WRAPPING = re.compile(r"""<class '(.+?)'>|typing\.(?=Literal)|Parser key "([^"]+)"(?=:)""")
 _NAME = re.compile(r"[\w./-]*\w")
 
 
 def error_message(error: Exception, words: Sequence[str], parsers: Mapping[str, ArgumentParser]) -> str:
-    """Say what was wrong with the input.
+    """Return one line about wrong input.
 
     Args:
-        error: What was raised for it.
+        error: The error that it caused.
         words: What was typed.
         parsers: The subcommands' parsers by name.
 
     Returns:
-        The message. An error's own text stays as it is, but for what jsonargparse has put around it.
+        The message: the error's own text, without what jsonargparse has put around it.
     """
     if isinstance(error, URLError):
         return (
-            f"nothing could be downloaded ({error.reason}): without a network, data must be at data.root, and a "
-            "teacher's weights be given as model.pre_trained."
+            f"nothing could be downloaded ({error.reason}): without a network, data must be in data.root, and a "
+            "teacher's weights must be given as model.pre_trained."
         )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     message = str(error)
-    # The package's own errors say what would be right.
+    # The package's own errors already say what is accepted.
     if not isinstance(error, ArgumentError) and "is not a valid" not in message:
         return _shortened(message)
     classes = re.findall(r"class_path '([\w.]+)'", message)
@@ -64,20 +64,20 @@ def _shortened(message: str) -> str:
     if "Given value type:" not in message and not message.startswith(('Parser key "', "Problems parsing")):
         return message
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    told = [line for line in lines if line and not _NOISE.match(line)]
+    kept = [line for line in lines if line and not _NOISE.match(line)]
     given = [line for line in lines if re.match(r"Given value: (?!NestedArg\(|Namespace\()", line)][:1]
-    told += [line for line in given if not {*_NAME.findall(line)[2:]} & {*_NAME.findall(" ".join(told))}]
-    told = [_WRAPPING.sub(lambda found: found[1] or found[2] or "", line).rstrip(".") for line in told]
-    return " ".join(line if line.endswith(":") else f"{line}." for line in told)
+    kept += [line for line in given if not {*_NAME.findall(line)[2:]} & {*_NAME.findall(" ".join(kept))}]
+    kept = [_WRAPPING.sub(lambda found: found[1] or found[2] or "", line).rstrip(".") for line in kept]
+    return " ".join(line if line.endswith(":") else f"{line}." for line in kept)
 
 
 def _given(words: Sequence[str]) -> set[str]:
-    """All names that were typed, or stand in a configuration."""
+    """All names that were typed, or are in a configuration."""
     paths = [Path(value) for name, value, _ in options(words) if name in {"-c", "--config"} and value]
     texts = [*words, *(path.read_text(errors="replace") for path in paths if path.is_file())]
     return {_last_part(name) for text in texts for name in _NAME.findall(text)}
 
 
 def _last_part(name: str) -> str:
-    """What stands behind the last dot or slash: an error names an option of a class by it, or a file by its path."""
+    """The part after the last dot or slash, by which an error names an option of a class or a file."""
     return re.split("[./]", name)[-1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where an export goes if nobody says so: beside its checkpoint, under a name of its own."""
+"""The default place of an export: next to its checkpoint, under the checkpoint's name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ from .argv import option_names
 
 __all__ = ["beside_checkpoint"]
 
-# Below a run's folder, where anomalib keeps checkpoints and this package's exports go, too.
+# Where anomalib keeps checkpoints below a run's folder, and this package writes exports.
 _CHECKPOINTS = ("weights", "lightning")
 
 
 def beside_checkpoint(arguments: Any, given: Sequence[str]) -> None:
-    """Set folder and name of an export where they are not given.
+    """Set folder and name of an export if they are not given.
 
-    anomalib's own default is one place for the exports of all models.
+    anomalib's own default is one folder for the exports of all models.
 
     Args:
         arguments: Those of ``export``, as parsed; ``export_root`` becomes the run's folder or the checkpoint's own, and

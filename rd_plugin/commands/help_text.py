@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the tool's help looks: short, with an example, and whole when asked for.
+"""The tool's help: short and with an example; ``--help_all`` shows every argument.
 
-anomalib is not imported here: it takes seconds, and the help that lists the subcommands is to be there at once.
+anomalib is not imported here: that takes seconds, and the list of subcommands must be shown at once.
 """
 
 import argparse
@@ -15,9 +15,9 @@ __all__ = ["SUBCOMMANDS", "Subcommand", "describe", "describe_subcommand", "new_
 _EXIT_STATUSES = """\
 exit status:
   0  done
-  1  done, but there is data that cannot be used (check, inspect)
+  1  done, but some data cannot be used (check, inspect)
   4  done, and an image is anomalous (inspect --fail_on_anomalous)
-  8  done, and images are not like those that the model was trained on (inspect --fail_on_drift)
+  8  done, and the images differ from the training images (inspect --fail_on_drift)
      1, 4 and 8 add up: 5 is 1 and 4, 12 is 4 and 8
   2  an argument, a file or a folder is wrong; one sentence says which. Errors found while running count, too:
      `rd-plugin SUBCOMMAND ... --traceback` shows where they came from, -v what other libraries say
@@ -28,7 +28,7 @@ _DATA = "--model rd_plugin.ReverseDistillation --data PartsFolder --data.root my
 
 
 class Subcommand(NamedTuple):
-    """What the help says of a subcommand.
+    """What the help says about a subcommand.
 
     Args:
         summary: What it does, in a sentence.
@@ -39,10 +39,10 @@ class Subcommand(NamedTuple):
     example: str
 
 
-# In the order in which people need them.
+# In the order in which users need them.
 SUBCOMMANDS = {
     "check": Subcommand(
-        "Look at every image and mask of a data module, and at how they are split.",
+        "Check every image and mask of a data module, and show how they are split.",
         "rd-plugin check --config folder --data.root my_parts",
     ),
     "train": Subcommand(
@@ -50,15 +50,15 @@ SUBCOMMANDS = {
         "rd-plugin train --config folder --data.root my_parts",
     ),
     "inspect": Subcommand(
-        "Judge images by a trained model, each as normal or anomalous with a score.",
+        "Inspect images with a trained model: normal or anomalous, with a score.",
         f"rd-plugin inspect {_CHECKPOINT} new_parts --csv verdicts.csv",
     ),
     "report": Subcommand(
-        "Make one HTML page of verdicts that inspect has written: pictures, histogram, threshold, mistakes.",
+        "Make an HTML page from the results of inspect: pictures, histogram, threshold, mistakes.",
         "rd-plugin report verdicts.csv --good good --output report.html",
     ),
     "export": Subcommand(
-        "Write a trained model as OpenVINO, ONNX or torch.",
+        "Export a trained model to OpenVINO, ONNX or torch.",
         f"rd-plugin export --export_type openvino --ckpt_path {_CHECKPOINT}",
     ),
     "fit": Subcommand(
@@ -74,15 +74,15 @@ SUBCOMMANDS = {
         f"rd-plugin test --config folder --data.root my_parts --ckpt_path {_CHECKPOINT}",
     ),
     "predict": Subcommand(
-        "Draw a picture of each image with its score, through anomalib's engine.",
+        "Draw a picture of each image with its score, using anomalib's engine.",
         f"rd-plugin predict --data new_parts --ckpt_path {_CHECKPOINT}",
     ),
     "convert": Subcommand(
-        "Turn a checkpoint of another reverse-distillation program into one of rd_plugin.",
+        "Convert a checkpoint of another reverse-distillation program to one of rd_plugin.",
         "rd-plugin convert rd4ad AUTHORS.pth --backbone wide_resnet50_2.tv_in1k --output OURS.ckpt",
     ),
     "benchmark": Subcommand(
-        "Compare models on several sets of data, by anomalib's pipeline.",
+        "Compare models on several data sets, with anomalib's pipeline.",
         "rd-plugin benchmark --config benchmark.yaml",
     ),
     "install": Subcommand(
@@ -91,7 +91,7 @@ SUBCOMMANDS = {
     ),
 }
 
-# Lightning's and OpenVINO's arguments: some two hundred, which would hide the others.
+# Lightning's and OpenVINO's arguments: about two hundred, which would hide the others.
 _LONG = ("trainer", "optimizer", "lr_scheduler", "ov_kwargs", "ov_args", "onnx_kwargs", "metric", "logging")
 
 
@@ -114,7 +114,7 @@ class _ShortHelp(_FullHelp):
         super().add_usage(usage, [action for action in actions if not _is_long(action)], *args, **kwargs)
 
     def add_argument(self, action: argparse.Action) -> None:
-        """Add an argument, unless it is one of those.
+        """Add an argument, unless it belongs to the trainer or the converter.
 
         Args:
             action: The argument.
@@ -142,13 +142,13 @@ class _HelpAll(argparse.Action):
 
 
 def new_parser(**kwargs: Any) -> ArgumentParser:
-    """Return a parser of the tool's, for all or for a subcommand, which raises its errors.
+    """Return a parser for the tool or for a subcommand, which raises its errors.
 
     Args:
         **kwargs: Those of jsonargparse's parser.
     """
     parser = ArgumentParser(prog="rd-plugin", exit_on_error=False, formatter_class=_ShortHelp, **kwargs)
-    parser.add_argument("--help_all", action=_HelpAll, help="Show all arguments, Lightning's trainer's included.")
+    parser.add_argument("--help_all", action=_HelpAll, help="Show all arguments, also those of Lightning's trainer.")
     parser.add_argument(
         "-c",
         "--config",
@@ -159,22 +159,22 @@ def new_parser(**kwargs: Any) -> ArgumentParser:
 
 
 def describe(parser: ArgumentParser) -> None:
-    """Give the parser of all subcommands its own arguments and its words.
+    """Give the parser of all subcommands its own arguments and its description.
 
     Args:
         parser: The parser, with its subcommands.
     """
-    parser.add_argument("-v", "--verbose", action="store_true", help="Show what other libraries say, too.")
+    parser.add_argument("-v", "--verbose", action="store_true", help="Show the messages of other libraries, too.")
     parser.add_argument("--traceback", action="store_true", help="Show where an error came from.")
     parser.description = (
-        "Reverse distillation for anomalib: train on images of good parts, and judge others.\n"
-        "`rd-plugin SUBCOMMAND --help` has an example of each."
+        "Reverse distillation for anomalib: train on images of good parts, then inspect others.\n"
+        "`rd-plugin SUBCOMMAND --help` shows an example of each."
     )
     parser.epilog = _EXIT_STATUSES
 
 
 def describe_subcommand(name: str, parser: ArgumentParser) -> None:
-    """Give the parser of a subcommand its words.
+    """Give the parser of a subcommand its description and example.
 
     Args:
         name: Name of the subcommand.

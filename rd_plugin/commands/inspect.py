@@ -36,9 +36,9 @@ __all__ = ["add_arguments", "run"]
 
 logger = logging.getLogger(__name__)
 
-# Parts of an exit status, which add up; 2 and 3 mean that the command itself failed.
+# Parts of an exit status, which are added; 2 and 3 mean that the command itself failed.
 _ERROR, _ANOMALOUS, _DRIFTED = 1, 4, 8
-# While folders are watched, so many of the last images are compared.
+# How many of the last images are compared while folders are watched.
 _WINDOW = 50
 _NO_REFERENCE = "the model's record has no sample of its training images"
 
@@ -87,10 +87,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="what to do about a file with several images",
     )
     add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
-    add("--threads", type=PositiveInt | None, help="that the model computes with; all cores by default")
+    add("--threads", type=PositiveInt | None, help="number of threads of the model; all cores by default")
     add("--precision", type=Precision, default="float32", help="bfloat16: faster on some processors, less exact (.xml)")
-    add("--workers", type=PositiveInt | None, help="threads that read images; as many as there are cores by default")
-    add("--progress", type=bool | None, help="whether to show a bar; by default on a terminal")
+    add("--workers", type=PositiveInt | None, help="number of threads that read images; one for each core by default")
+    add("--progress", type=bool | None, help="whether to show a progress bar; by default on a terminal")
 
 
 def run(arguments: Namespace) -> int:
@@ -100,15 +100,15 @@ def run(arguments: Namespace) -> int:
         arguments: What was parsed.
 
     Returns:
-        Exit status: 1 if an image could not be inspected, 4 more if one was anomalous and 8 more if drift was
-            detected, where that was asked for; that of a signal if one stopped it.
+        Exit status: 1 if an image could not be inspected, plus 4 if an image was anomalous and 8 if drift was detected,
+        where that was asked for; that of a signal if one stopped the run.
 
     Raises:
-        OSError: If there is no such model, or a file of results exists already or cannot be made.
+        OSError: If the model does not exist, or a file of results exists already or cannot be written.
         ValueError: If the model or an argument cannot be used.
     """
     if arguments.watch and (others := [path for path in arguments.paths if not Path(path).is_dir()]):
-        msg = f"watch needs folders that are there; {others[0]!r} is none."
+        msg = f"watch needs existing folders; {others[0]!r} is not a folder."
         raise ValueError(msg)
     inspector = Inspector(
         arguments.model,
@@ -154,7 +154,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _check_drift(inspector: Inspector, asked: bool) -> None:
-    """Say so if there is nothing to compare images with.
+    """Report that drift cannot be checked if there is nothing to compare images with.
 
     Raises:
         ValueError: If the exit status depends on it.
@@ -186,19 +186,19 @@ def _check_report(path: Path | None) -> None:
         OSError: If it cannot.
     """
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        msg = f"report {str(path)!r} must be a file, in a folder that is there."
+        msg = f"report {str(path)!r} must be a file in an existing folder."
         raise OSError(msg)
 
 
 def _pictures(arguments: Namespace) -> PictureFolder | None:
-    """What draws, if that is asked for."""
+    """The folder of pictures, if pictures are asked for."""
     if arguments.pictures is None:
         return None
     return PictureFolder(arguments.pictures_folder, common_folder(arguments.paths), arguments.pictures)
 
 
 def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Iterable[Source], int | None]:
-    """The images that are still to be inspected, and their number if it is known beforehand."""
+    """The images that are not yet inspected, and their number if it is known in advance."""
     if arguments.watch:
         return watch(arguments.paths, stop, known=earlier), None
     sources = earlier.left_of(find_images(arguments.paths, sys.stdin))
@@ -209,7 +209,7 @@ def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Itera
 
 
 def _sinks(arguments: Namespace, total: int | None) -> Iterator[Sink]:
-    """What takes the results. The files come first: what is shown was written."""
+    """The sinks of the results. Files come first, so that every result that is shown has been written."""
     if arguments.csv is not None:
         yield ResultFile(arguments.csv, "csv", arguments.resume)
     if arguments.jsonl is not None:
@@ -220,10 +220,10 @@ def _sinks(arguments: Namespace, total: int | None) -> Iterator[Sink]:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[tuple[Event, list[int]]]:
-    """Let the first signal to end set an event, so that what is under way is finished; a second one ends at once.
+    """Let the first signal set an event, so that images in progress are finished; a second one stops the run at once.
 
     Yields:
-        The event, and a list that holds the signal if there was one.
+        The event, and a list that holds the signal if one has arrived.
     """
     stop, signals = Event(), list[int]()
 

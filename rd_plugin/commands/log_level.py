@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says: each message once, by default the package's own, and of other libraries warnings alone."""
+"""Which messages a run logs: each once, by default the package's own and warnings of other libraries."""
 
 import logging
 import sys
@@ -9,9 +9,9 @@ from typing import Any
 __all__ = ["set_log_level"]
 
 _FORMAT = "%(levelname)s %(message)s"
-# They have handlers and levels of their own.
+# These loggers have handlers and levels of their own.
 _LIGHTNING = ("lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric", "pytorch_lightning")
-# What these warn of is how they work, not what was given to them.
+# These libraries warn about their own implementation, not about the user's input.
 _AT_WORK = ("onnxscript", "torch.onnx", "torch.utils.cpp_extension")
 
 
@@ -19,14 +19,14 @@ def set_log_level(verbose: bool) -> None:
     """Set what is logged, and which warnings are shown.
 
     Args:
-        verbose: Whether to show everything. Otherwise warnings of Python's are hidden, unless ``python -W`` or
-            ``PYTHONWARNINGS`` asks for them, and messages of other libraries that are no warnings.
+        verbose: Whether to show everything. Otherwise Python warnings are hidden, unless ``python -W`` or
+            ``PYTHONWARNINGS`` asks for them, and so are messages of other libraries below the level of a warning.
     """
     level = logging.INFO if verbose else logging.WARNING
     for name in ("", *_LIGHTNING):
         logging.getLogger(name).setLevel(level)
         _remove_handlers(logging.getLogger(name))
-        # All go to the root's.
+        # All messages go to the root logger's handler.
         logging.getLogger(name).propagate = True
     handler = _StandardError()
     handler.setFormatter(logging.Formatter(_FORMAT))
@@ -34,7 +34,7 @@ def set_log_level(verbose: bool) -> None:
     logging.getLogger("rd_plugin").setLevel(logging.INFO)
     for name in _AT_WORK:
         logging.getLogger(name).setLevel(logging.NOTSET if verbose else logging.ERROR)
-    # It sets its level when it is imported, which comes later.
+    # This library sets its level when it is imported, which happens later.
     nncf = logging.getLogger("nncf")
     if verbose:
         nncf.removeFilter(_is_warning)
@@ -45,7 +45,7 @@ def set_log_level(verbose: bool) -> None:
 
 
 class _StandardError(logging.StreamHandler):
-    """Writes to standard error as it is now: a progress bar that is shown takes its place, and stays below."""
+    """Handler that writes to the current standard error, so that a progress bar stays below the messages."""
 
     @property
     def stream(self) -> Any:
@@ -54,13 +54,13 @@ class _StandardError(logging.StreamHandler):
 
     @stream.setter
     def stream(self, _stream: Any) -> None:
-        """Keep to standard error."""
+        """Ignore the stream, and keep standard error."""
 
 
 def _remove_handlers(logger: logging.Logger) -> None:
-    """Remove what prints; anomalib's program has two handlers that do, and one wraps messages into a narrow column."""
+    """Remove the handlers that print; anomalib has two of them, and one wraps messages into a narrow column."""
     for handler in list(logger.handlers):
-        # By its name, since rich need not be imported for the tool's help.
+        # By its name, so that the tool's help does not import rich.
         if type(handler) in {logging.StreamHandler, _StandardError} or type(handler).__name__ == "RichHandler":
             logger.removeHandler(handler)
 

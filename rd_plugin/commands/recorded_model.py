@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint says of its model, so that nobody has to say it again."""
+"""The model of a checkpoint, read from its record, so that users need not give it again."""
 
 import json
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from .suggestions import nearest_file
 
 __all__ = ["check_is_there", "with_recorded_model"]
 
-# A training needs a model that is said, since it may be another one.
+# A training needs an explicit model, since it may be another one.
 _OF_CHECKPOINTS = {"validate", "test", "predict", "export"}
-# Objects, which a record has as text; a checkpoint brings what was set in them.
+# Objects, which a record holds as text; a checkpoint restores their settings.
 _COMPONENTS = {"pre_processor", "post_processor", "evaluator", "visualizer"}
 _CONFIGURATIONS = {"--config", "-c"}
-# Lightning's words for a checkpoint.
+# Lightning's keywords for a checkpoint.
 _WORDS = {"best", "last", "hpc", "registry"}
 
 
 def check_is_there(checkpoint: str | Path | None) -> None:
-    """Check that a checkpoint is a file; Lightning's words for one and paths with a protocol are its own matter.
+    """Check that a checkpoint is a file; Lightning's keywords and paths with a protocol are not checked.
 
     Args:
-        checkpoint: What was given as ``ckpt_path``, if it was.
+        checkpoint: The value of ``ckpt_path``, if it was given.
 
     Raises:
-        FileNotFoundError: If it is none.
+        FileNotFoundError: If it is not a file.
     """
     if checkpoint is None or _is_lightnings(checkpoint) or Path(checkpoint).is_file():
         return
@@ -41,18 +41,18 @@ def _is_lightnings(checkpoint: str | Path) -> bool:
 
 
 def with_recorded_model(arguments: Sequence[str]) -> list[str]:
-    """Say the model that a checkpoint's record names, with its arguments.
+    """Add the model that a checkpoint's record names, with its arguments.
 
     Args:
-        arguments: Those of the command line, configurations right behind the subcommand.
+        arguments: Those of the command line, with configurations directly after the subcommand.
 
     Returns:
-        The same, and ``--model`` behind the configurations, which may be of another model, if there is a checkpoint
-        with a record; what is typed overrules both. The checkpoint comes last, since a configuration may have none.
+        The same arguments. If there is a checkpoint with a record, ``--model`` follows the configurations, which may be
+        of another model; typed options override both. The checkpoint comes last, since a configuration may set none.
 
     Raises:
         OSError: If the checkpoint cannot be read.
-        ValueError: If it holds more than plain data, or nothing is known of its model and none is given.
+        ValueError: If it holds more than plain data, or its model is unknown and none is given.
     """
     place = next((index for index, word in enumerate(arguments) if word in _OF_CHECKPOINTS), None)
     checkpoint = option_value("--ckpt_path", arguments)
@@ -62,7 +62,7 @@ def with_recorded_model(arguments: Sequence[str]) -> list[str]:
     found = read_recorded(checkpoint)
     if found is None:
         if not option_names(arguments) & {"--model", *_CONFIGURATIONS}:
-            msg = f"model is missing: {checkpoint!r} does not say which of the package's models it is of; give --model."
+            msg = f"model is missing: {checkpoint!r} does not say which model it holds; give --model."
             raise ValueError(msg)
         return list(arguments)
     known = {name: value for name, value in found.record.arguments.items() if name not in _COMPONENTS}

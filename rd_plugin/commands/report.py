@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin report``: a page to look at, from verdicts that were written as a table."""
+"""``rd-plugin report``: an HTML page from a file of results."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     Args:
         parser: The subcommand's parser.
     """
-    parser.add_argument("results", metavar="RESULTS", type=Path, help="what inspect wrote by --csv or --jsonl")
+    parser.add_argument("results", metavar="RESULTS", type=Path, help="file that inspect wrote with --csv or --jsonl")
     parser.add_argument("--output", metavar="FILE", type=Path, help="the page, by default RESULTS with .html")
     parser.add_argument("--images", metavar="FOLDER", type=Path, default=Path(), help="where relative paths begin")
     parser.add_argument(
@@ -40,7 +40,7 @@ def run(arguments: Namespace) -> None:
         arguments: What was parsed.
 
     Raises:
-        OSError: If a file is not there, or the page cannot be written.
+        OSError: If a file does not exist, or the page cannot be written.
         ValueError: If the file holds no results, or the model has no record.
     """
     source: Path = arguments.results

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sections of a run's configuration that another subcommand takes and leaves alone."""
+"""Sections of a run's configuration that another subcommand accepts and ignores."""
 
 from collections.abc import Collection
 
@@ -11,12 +11,12 @@ _ANYTHING = dict | list | str | bool | int | float | None
 
 
 def accept_sections(parser: ArgumentParser, training: ArgumentParser, own: Collection[str]) -> None:
-    """Let a parser take a run's configuration as it is; what it has no use for is not looked at.
+    """Make a parser accept the configuration of a run, and ignore the sections that it does not use.
 
     Args:
         parser: Parser of a subcommand, with its own arguments.
-        training: Parser of ``train``, or of another that writes its configuration beside the results.
-        own: Sections without a default, such as ``"data"``, that are the subcommand's own.
+        training: Parser of ``train``, or of another subcommand that writes its configuration next to the results.
+        own: Sections without a default, such as ``"data"``, that belong to the subcommand.
     """
     theirs = _with_defaults(training) | {"model", "data"}
     for section in sorted(theirs - _with_defaults(parser) - {"config", *own}):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The right name nearest to a wrong one."""
+"""The valid name closest to a wrong one."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -18,11 +18,11 @@ __all__ = ["known_names", "nearest", "nearest_file"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a question with the name that was probably meant, or nothing if none is near.
+    """Return a question with the name that was probably meant, or an empty text if none is similar.
 
     Args:
-        name: The wrong one.
-        known: The right ones.
+        name: The wrong name.
+        known: The valid names.
 
     Example:
         >>> nearest("trian", ["train", "test"])
@@ -33,10 +33,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_file(path: Path) -> str:
-    """Return a question with the file or folder that was probably meant, or nothing if none is near.
+    """Return a question with the file or folder that was probably meant, or an empty text if none is similar.
 
     Args:
-        path: The wrong one.
+        path: The wrong path.
     """
     found = get_close_matches(path.name, [other.name for other in path.parent.glob("*")], n=1, cutoff=0.7)
     return f" Did you mean {str(path.parent / found[0])!r}?" if found else ""
@@ -47,7 +47,7 @@ def known_names(parser: ArgumentParser | None, classes: Iterable[str]) -> set[st
 
     Args:
         parser: Parser of the subcommand.
-        classes: Paths of classes, whose arguments belong to them, too.
+        classes: Import paths of classes whose arguments are also accepted.
     """
     exports = [kind.value for choices in (ExportType, CompressionType) for kind in choices]
     names = {*configuration_names(), *exports, *rd_plugin.__all__, *(f"rd_plugin.{name}" for name in rd_plugin.__all__)}
@@ -62,6 +62,6 @@ def known_names(parser: ArgumentParser | None, classes: Iterable[str]) -> set[st
 
 
 def _subclasses(base: type) -> set[type]:
-    """All classes below one."""
+    """All subclasses of a class, at any depth."""
     below: set[type] = set(base.__subclasses__())
     return below.union(*map(_subclasses, below))

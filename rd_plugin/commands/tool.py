@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Subcommand and arguments; the process's own by default.
 
     Raises:
-        SystemExit: If the exit status is not 0; the statuses stand in the help.
+        SystemExit: If the exit status is not 0; the help lists the statuses.
     """
     given = arrange(typed() if arguments is None else arguments)
     set_log_level(verbose=bool({"-v", "--verbose"} & set(given)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Torch modules that every method is built from; none of them knows of a method or of Lightning."""
+"""Torch modules that every method is built from. None of them depends on a method or on Lightning."""
 
 from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreType
 from .bottleneck import BottleneckType, build_bottleneck

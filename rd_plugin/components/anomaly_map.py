@@ -22,7 +22,7 @@ ScoreType = Literal["max", "mean"] | float
 def _kept_matrix(
     sources: tuple[int, ...], target: int, sigma: float, border: BlurBorder, device: torch.device
 ) -> Tensor:
-    # Made outside inference mode: the tensor is kept and may meet autograd later.
+    # Made outside inference mode: the tensor is kept and autograd may need it later.
     with torch.inference_mode(mode=False):
         return torch.from_numpy(resampling_matrix(sources, target, sigma, border)).to(device)
 
@@ -47,26 +47,27 @@ def _resample(maps: Sequence[Tensor], size: Sequence[int], sigma: float, border:
         raise ValueError(msg)
     device = maps[0].device
     axes = list(zip(zip(*shapes, strict=True), size, strict=True))
-    # Square images have one matrix for both axes, in an export, too.
+    # Square images have one matrix for both axes, also in an export.
     matrices = {axis: _matrix(*axis, sigma, border, device) for axis in axes}
     rows, columns = (matrices[axis] for axis in axes)
     heights = [height for height, _ in shapes]
-    # Under autocast the products would fall to 16 bit, which moves scores by more than a threshold's precision.
+    # Under autocast the products would be in 16 bits, which changes scores by more than a threshold's precision.
     with full_precision(device):
-        # Each scale to the full height, transposed; then all of them at once to the full width, which adds them, too.
+        # Each scale is enlarged to the full height, transposed; then one product enlarges all to the full width
+        # and adds them.
         # Constants are on the right, the form that int8 runtimes support.
         tall = [F.linear(scale.mT, matrix) for scale, matrix in zip(maps, rows.split(heights, dim=1), strict=True)]
         return F.linear(torch.cat(tall, dim=1).mT, columns)
 
 
 class AnomalyMapGenerator(nn.Module):
-    """Bring the deviations of all scales to the image's size, combine and blur them.
+    """Resize the deviations of all scales to the image's size, combine and blur them.
 
     Args:
         mode: ``"add"`` (the authors' default) or ``"multiply"`` the scales.
         sigma: Standard deviation of the Gaussian blur, in pixels of the input; 0 for none.
-        border: What the blur sees beyond the border, in numpy's words: ``"symmetric"`` repeats the edge pixel (the
-            authors; SciPy calls it ``reflect``), ``"reflect"`` does not (anomalib's own model).
+        border: How the blur pads the border, in numpy's terms: ``"symmetric"`` repeats the edge pixel (the authors;
+            SciPy calls it ``reflect``), ``"reflect"`` does not (anomalib's own model).
 
     Raises:
         ValueError: If an argument is out of range.
@@ -130,7 +131,7 @@ class ImageScore(nn.Module):
 
     Args:
         kind: ``"max"`` (the paper), ``"mean"`` (the authors' second choice for one-class images, up to a factor), or a
-            fraction in (0, 1]: the mean of that share of the pixels, the highest ones.
+            fraction in (0, 1]: the mean of that fraction of the pixels, those with the highest values.
 
     Raises:
         ValueError: If ``kind`` is none of these.

@@ -17,10 +17,10 @@ BottleneckType = Literal["mff_oce", "oce", "none"]
 
 
 class MultiScaleFusion(nn.Module):
-    """Multi-scale feature fusion, MFF: every scale brought to the coarsest grid and concatenated.
+    """Multi-scale feature fusion, MFF: all scales are resized to the coarsest grid and concatenated.
 
     A scale is halved by 3x3 convolutions of stride 2 with batch norm and ReLU until it has the coarsest stride; each
-    step takes it to the channels of the backbone's stage at that stride.
+    step changes its channels to those of the backbone's stage at that stride.
 
     Args:
         pyramid: The teacher's stages.

@@ -10,9 +10,9 @@ __all__ = ["DynamicBuffers"]
 
 
 class DynamicBuffers(nn.Module):
-    """Module whose own buffers take the shapes of the state that is loaded.
+    """Module whose buffers take the shapes of the state that is loaded.
 
-    As anomalib's ``DynamicBufferMixin``, which cannot be imported without Lightning and all of anomalib's models.
+    Like anomalib's ``DynamicBufferMixin``, which cannot be imported without Lightning and all of anomalib's models.
 
     Example:
         >>> import torch

@@ -14,8 +14,8 @@ _EPSILON = 1e-8
 def _deviation(first: Tensor, second: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """One minus the cosine over ``dim``."""
     first, second = widened(first), widened(second)
-    # Two norms and one product, in whatever layout the features have: no normalized or flattened copy of either, which
-    # is what makes F.cosine_similarity slow, and what it would keep for the backward pass.
+    # Two norms and one product, in the layout of the features: F.cosine_similarity is slow because it makes normalized
+    # or flattened copies, which it also keeps for the backward pass.
     norms = torch.linalg.vector_norm(first, dim=dim) * torch.linalg.vector_norm(second, dim=dim)
     return 1 - (first * second).sum(dim=dim) / norms.clamp_min(_EPSILON)
 

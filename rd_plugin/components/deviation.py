@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far the student is from the teacher at each position: by the angle alone, or against what is usual there."""
+"""The deviation of the student from the teacher at each position: the angle, or a Mahalanobis distance."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, cast
@@ -17,11 +17,11 @@ __all__ = ["CosineDeviation", "DeviationType", "MahalanobisDeviation", "Residual
 
 DeviationType = Literal["cosine", "mahalanobis"]
 
-# The covariance of each position has to fit into memory, a checkpoint and an export, which with more channels it would
-# not. Residuals are then projected onto this many directions, drawn at random as PaDiM's channels are.
+# The covariances of all positions must fit into memory, a checkpoint and an export. With more channels than this,
+# residuals are projected onto this many random directions, as PaDiM draws random channels.
 _MAX_CHANNELS = 128
 
-# Of the mean variance, added to each: directions in which training images hardly differ must not count for everything.
+# Fraction of the mean variance that is added to each variance: directions with little variation must not dominate.
 _RIDGE = 0.01
 
 
@@ -34,11 +34,11 @@ class CosineDeviation(nn.Module):
 
 
 def _check_size(residual: Tensor, known: Tensor) -> None:
-    """Check that residuals of shape ``(H, W, N, K)`` are of the size of known statistics, ``(H, W, ...)``."""
+    """Check that residuals of shape ``(H, W, N, K)`` have the size of the fitted statistics, ``(H, W, ...)``."""
     height, width = residual.shape[:2]
     if (height, width) != known.shape[:2]:
         msg = (
-            f"deviation 'mahalanobis' takes images of one size, that of training: features have {height} x {width} "
+            f"deviation 'mahalanobis' needs images of the training size: features have {height} x {width} "
             f"positions, its statistics {known.shape[0]} x {known.shape[1]}. Resize images in the pre-processor."
         )
         raise ValueError(msg)
@@ -47,16 +47,16 @@ def _check_size(residual: Tensor, known: Tensor) -> None:
 class ResidualStatistics(DynamicBuffers):
     """Mean and covariance of one scale's residuals at each position, and the squared Mahalanobis distance from them.
 
-    A residual is the teacher's direction less the student's; half its squared length is one minus their cosine.
+    A residual is the teacher's direction minus the student's; half its squared length is one minus their cosine.
 
     Args:
         channels: Channels of the features.
-        max_channels: Directions that residuals are projected onto if the features have more channels.
+        max_channels: Number of directions that residuals are projected onto if the features have more channels.
 
     Attributes:
         projection: Orthonormal directions of shape ``(channels, K)``; empty without a projection.
         mean: Mean residual of shape ``(H, W, 1, K)``; empty before :meth:`compute`.
-        whitening: Transposed inverse of the covariance's Cholesky factor, of shape ``(H, W, K, K)``; likewise.
+        whitening: Transposed inverse of the covariance's Cholesky factor, of shape ``(H, W, K, K)``; empty likewise.
     """
 
     projection: Tensor
@@ -71,7 +71,7 @@ class ResidualStatistics(DynamicBuffers):
         self.reset()
 
     def reset(self) -> None:
-        """Forget what :meth:`update` has added up."""
+        """Discard the sums of :meth:`update`."""
         self._count = 0
         self._sum = self._products = torch.empty(0)
 
@@ -85,7 +85,7 @@ class ResidualStatistics(DynamicBuffers):
         """Add up the residuals of training images, from features of shape ``(N, C, H, W)``.
 
         Raises:
-            ValueError: If features before were of another size.
+            ValueError: If earlier features had another size.
         """
         with full_precision(teacher.device):
             self.add(self._residual(teacher, student))
@@ -95,7 +95,7 @@ class ResidualStatistics(DynamicBuffers):
         """Add up residuals of training images, of shape ``(H, W, N, K)``.
 
         Raises:
-            ValueError: If residuals before were of another size.
+            ValueError: If earlier residuals had another size.
         """
         height, width, count, channels = residual.shape
         if not self._count:
@@ -109,7 +109,7 @@ class ResidualStatistics(DynamicBuffers):
 
     @torch.no_grad()
     def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
-        """Set :attr:`mean` and :attr:`whitening` from what was added up, and forget that.
+        """Set :attr:`mean` and :attr:`whitening` from the sums, and discard the sums.
 
         Args:
             reduce: Returns the sum of a tensor over all processes; by default there is one.
@@ -119,10 +119,10 @@ class ResidualStatistics(DynamicBuffers):
         identity = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
         with full_precision(mean.device):
             for row, mean_row in zip(whitening, mean, strict=True):
-                # Row by row and in place: with wide features there is no room for several covariances of each position.
+                # Row by row and in place: wide features leave no memory for several covariances of each position.
                 covariance = row / count - mean_row.mT @ mean_row
                 variance = covariance.diagonal(dim1=-2, dim2=-1)
-                # The last term is for positions where nothing varies, as of a single image.
+                # The last term is for positions without variation, as with a single image.
                 variance += _RIDGE * variance.mean(-1, keepdim=True).clamp_min(0) + torch.finfo(row.dtype).eps
                 factor = torch.linalg.cholesky(covariance)
                 row.copy_(torch.linalg.solve_triangular(factor, identity.expand_as(row), upper=False).mT)
@@ -137,15 +137,15 @@ class ResidualStatistics(DynamicBuffers):
             student: Features of the same shape.
 
         Returns:
-            Squared distances over K, of shape ``(N, H, W)``, at least 0; one is usual.
+            Squared distances divided by K, of shape ``(N, H, W)``, at least 0; about 1 on normal images.
 
         Raises:
-            ValueError: If there are no statistics yet, or they are of features of another size.
+            ValueError: If there are no statistics yet, or they were fitted to features of another size.
         """
         if not self.whitening.numel():
             msg = (
-                "deviation 'mahalanobis' compares with training images, and this model has seen none: train it, or "
-                "load the checkpoint of one that is trained."
+                "deviation 'mahalanobis' compares with training images, but this model has not seen any: train it, or "
+                "load a trained checkpoint."
             )
             raise ValueError(msg)
         with full_precision(teacher.device):
@@ -158,14 +158,15 @@ class ResidualStatistics(DynamicBuffers):
 class MahalanobisDeviation(nn.Module):
     """Mahalanobis distance of the student's residuals from those of training images, at each scale and position.
 
-    The cosine weighs all directions alike. Texture is hard to rebuild, and the student misses some directions of it on
-    good images, too; here a miss counts by how unusual it is at its position. The statistics are PaDiM's (Defard et
-    al., ICPR 2021, section III), of residuals in place of features.
+    The cosine weights all directions equally. Texture is hard to reconstruct, and the student has errors in some
+    directions even on normal images. Here an error is weighted by how unusual it is at its position. The statistics are
+    PaDiM's (Defard et al., ICPR 2021, section III), computed on residuals instead of features.
 
-    Squared distances add up over scales, as log-likelihoods do. Their roots would not: the root of a mean over K
-    directions varies by about ``1 / sqrt(2 K)`` on good images, so scales with many channels would weigh least.
+    Squared distances are summed over scales, as log-likelihoods are. Roots are not suitable for this: the root of a
+    mean over K directions varies by about ``1 / sqrt(2 K)`` on normal images, so scales with many channels would have
+    the smallest weight.
 
-    Version 0.1 added roots; its checkpoints and torch exports go on doing so, since their thresholds belong to that.
+    Version 0.1 added roots. Its checkpoints and torch exports still do so, since their thresholds depend on it.
 
     Args:
         channels: Channels of each scale's features, fine to coarse.
@@ -174,7 +175,7 @@ class MahalanobisDeviation(nn.Module):
         adds_squares: Whether squared distances are added, or their roots.
     """
 
-    # Of torch exports of version 0.1.
+    # Default of torch exports of version 0.1.
     adds_squares = False
 
     def __init__(self, channels: Iterable[int]) -> None:
@@ -182,13 +183,13 @@ class MahalanobisDeviation(nn.Module):
         self.scales = nn.ModuleList(ResidualStatistics(count) for count in channels)
         self.adds_squares = True
         self.register_buffer("squared", torch.ones((), dtype=torch.bool))
-        self.register_load_state_dict_pre_hook(_tell_how_to_add)
+        self.register_load_state_dict_pre_hook(_read_adds_squares)
 
     def _statistics(self) -> list[ResidualStatistics]:
         return cast("list[ResidualStatistics]", list(self.scales))
 
     def reset(self) -> None:
-        """Forget what :meth:`update` has added up; what is known from an earlier :meth:`compute` stays."""
+        """Discard the sums of :meth:`update`; statistics of an earlier :meth:`compute` are kept."""
         for scale in self._statistics():
             scale.reset()
 
@@ -198,7 +199,7 @@ class MahalanobisDeviation(nn.Module):
             scale.update(*features)
 
     def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
-        """Compare with what was added up from now on.
+        """Set the statistics of all scales from the sums.
 
         Args:
             reduce: Returns the sum of a tensor over all processes; by default there is one.
@@ -207,18 +208,19 @@ class MahalanobisDeviation(nn.Module):
             scale.compute(reduce)
 
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> list[Tensor]:
-        """Return what each scale adds to the squared distance.
+        """Return the part of each scale in the squared distance.
 
         Args:
             teacher: Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
             student: Features of the same shapes.
 
         Returns:
-            Squared distances of shapes ``(N, H_l, W_l)`` over the number of directions of all scales together: a sum of
-            one is usual. As version 0.1 added: the root of each scale's, over its own number.
+            Squared distances of shapes ``(N, H_l, W_l)``, divided by the number of directions of all scales together:
+            their sum is about 1 on normal images. For models of version 0.1: the root of each scale's, divided by its
+            own number.
 
         Raises:
-            ValueError: If there are no statistics yet, or they are of images of another size.
+            ValueError: If there are no statistics yet, or they were fitted to images of another size.
         """
         squared = [scale(t, s) for scale, t, s in zip(self.scales, teacher, student, strict=True)]
         if not self.adds_squares:
@@ -227,13 +229,13 @@ class MahalanobisDeviation(nn.Module):
         return [part * (count / sum(directions)) for part, count in zip(squared, directions, strict=True)]
 
 
-def _tell_how_to_add(deviation: MahalanobisDeviation, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Let a checkpoint say how its distances are added; those of version 0.1 do not, and added roots."""
+def _read_adds_squares(deviation: MahalanobisDeviation, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Read from a checkpoint how distances are added; version 0.1 did not record it, and added roots."""
     deviation.adds_squares = bool(state.setdefault(f"{prefix}squared", torch.zeros((), dtype=torch.bool)))
 
 
 def build_deviation(kind: DeviationType, channels: Iterable[int]) -> CosineDeviation | MahalanobisDeviation:
-    """Build what compares teacher and student.
+    """Build the module that compares teacher and student.
 
     Args:
         kind: ``"cosine"`` or ``"mahalanobis"``.

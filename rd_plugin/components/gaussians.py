@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Gaussian for each position, as much its own as held-out images support (after PaDiM; Ledoit and Wolf 2004)."""
+"""A Gaussian for each position, shrunk as far as held-out images require (PaDiM; Ledoit and Wolf 2004)."""
 
 from collections.abc import Callable
 from itertools import product, starmap
@@ -15,19 +15,19 @@ from .projection import random_directions
 
 __all__ = ["PositionGaussians"]
 
-# The covariances have to fit into memory, a checkpoint and an export. Wider vectors are projected onto this many
+# The covariances must fit into memory, a checkpoint and an export. Wider vectors are projected onto this many
 # directions.
 _MAX_CHANNELS = 256
-# Of the mean variance, added to each: directions in which normal images hardly differ must not count for everything.
+# Fraction of the mean variance that is added to each variance: directions with little variation must not dominate.
 _RIDGE = 0.01
-# Of the mean square, likewise: about a hundred times the precision of what is added up.
+# Fraction of the mean square that is added, too: about a hundred times the precision of the sums.
 _ROUNDING = 1e-5
-# How much of its own a position's mean and covariance may have.
+# Weights of a position's own mean and covariance that are tried.
 _MEAN_WEIGHTS = (0.0, 0.5, 0.8, 1.0)
 _COVARIANCE_WEIGHTS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
-# Likewise, of what perturbations do there.
+# Likewise, weights of the effect of perturbations at a position.
 _PERTURBATION_WEIGHTS = (0.0, 0.5, 0.9)
-# Covariances that the likelihood is computed of, at most: it is a mean over all of them.
+# Maximum number of covariances that the likelihood is averaged over.
 _PROBES = 64
 
 
@@ -50,7 +50,7 @@ class _Moments(NamedTuple):
 
 
 class _Weights(NamedTuple):
-    """How much of its own a position has: 1 for nothing else, 0 for the statistics of all positions."""
+    """Weights of a position's own statistics: 1 for these alone, 0 for the statistics of all positions."""
 
     mean: float = 0.0
     covariance: float = 0.0
@@ -60,18 +60,18 @@ class _Weights(NamedTuple):
 class PositionGaussians(DynamicBufferMixin):
     r"""Mean and covariance of feature vectors at each position, and the squared Mahalanobis distance from them.
 
-    Where parts are aligned, a position's own statistics are the sharpest; where parts are in arbitrary orientation,
-    those of all positions are right. So both are shrunk towards the statistics of all positions, with :math:`m_p` the
-    mean at position :math:`p` and :math:`m` that of all:
+    Where parts are aligned, a position's own statistics are best; where parts are in arbitrary orientation, those of
+    all positions are. So both are shrunk towards the statistics of all positions, with :math:`m_p` the mean at position
+    :math:`p` and :math:`m` that of all:
 
     .. math::
         \mu_p = m + a (m_p - m), \qquad
         \Sigma_p = c\, E_p[(x - \mu_p)(x - \mu_p)^T] + (1 - c)\, E[(x - \mu)(x - \mu)^T] + \epsilon I,
 
-    where the last expectation runs over all positions. To that is added what perturbations do to the features of an
-    image, which is no defect: :math:`n\, E_p[d d^T] + (1 - n) E[d d^T]`, with :math:`d` the difference that a
-    perturbation makes; a shift does much at an edge, and nothing next to it. ``a`` and ``c``, then ``n``, are the
-    weights under which held-out images are most likely, which is computed from moments alone: ``E[-2 log p] =
+    where the last expectation runs over all positions. Perturbations of an image are not defects, so their effect on
+    features is added: :math:`n\, E_p[d d^T] + (1 - n) E[d d^T]`, with :math:`d` the difference that a perturbation
+    makes; a shift has a large effect at an edge, and none next to it. First ``a`` and ``c``, then ``n``, are chosen as
+    the weights under which held-out images are most likely, which is computed from moments alone: ``E[-2 log p] =
     tr(\Sigma_p^{-1} S_p) + log det(\Sigma_p)`` with ``S_p`` the second moment of the held-out images around
     :math:`\mu_p`.
 
@@ -80,16 +80,16 @@ class PositionGaussians(DynamicBufferMixin):
 
     Args:
         channels: Length of the vectors.
-        max_channels: Directions that longer vectors are projected onto, drawn at random as PaDiM's channels are.
+        max_channels: Number of random directions that longer vectors are projected onto.
         block: Side of the square blocks of positions that share a covariance.
 
     Attributes:
         projection: Orthonormal directions of shape ``(channels, K)``; empty without a projection.
-        scale: Standard deviation, over all directions and positions; what follows is of vectors that are divided by it,
-            which keeps it within the range of half precision.
+        scale: Standard deviation, over all directions and positions. The other statistics are computed on vectors
+            divided by it, which keeps them within the range of half precision.
         mean: Mean of each position, of shape ``(P, 1, K)``, block by block; empty until it is fitted.
         whitening: Transposed inverse of the Cholesky factor of each block's covariance, of shape ``(B, K, K)`` in
-            half precision; likewise.
+            half precision; empty likewise.
         shrinkage: The weights ``a``, ``c`` and ``n``: 1 for a position's own statistics alone, 0 for those of all
             positions.
     """
@@ -99,7 +99,7 @@ class PositionGaussians(DynamicBufferMixin):
     whitening: Tensor
     scale: Tensor
     shrinkage: Tensor
-    # Of torch exports of version 0.2.
+    # Default of torch exports of version 0.2.
     block = 1
 
     def __init__(self, channels: int, max_channels: int = _MAX_CHANNELS, block: int = 1) -> None:
@@ -119,14 +119,14 @@ class PositionGaussians(DynamicBufferMixin):
         return self.whitening.numel() > 0
 
     def reset(self) -> None:
-        """Forget what :meth:`update` has added up; what was computed from it stays."""
+        """Discard the sums of :meth:`update`; computed statistics are kept."""
         self._seen: list[_Moments] = []
         self._perturbed: list[Tensor] = []
 
     def vectors(self, features: Tensor) -> Tensor:
         """Return vectors of shape ``(P, N, K)``, block by block, for features of shape ``(N, C, H, W)``.
 
-        A grid that blocks do not divide is padded with its last row and column.
+        A grid whose size is not a multiple of the block is padded with its last row and column.
         """
         vectors = widened(features)
         if self.block > 1:
@@ -146,10 +146,10 @@ class PositionGaussians(DynamicBufferMixin):
 
         Args:
             features: Features of shape ``(N, C, H, W)``.
-            held_out: Which of them are held out, to choose the shrinkage by: booleans of shape ``(N,)``.
+            held_out: Which of them are held out to choose the shrinkage: booleans of shape ``(N,)``.
 
         Raises:
-            ValueError: If features before were of another size.
+            ValueError: If earlier features had another size.
         """
         with full_precision(features.device):
             self.add(self.vectors(features), held_out)
@@ -159,7 +159,7 @@ class PositionGaussians(DynamicBufferMixin):
         """Add up vectors of normal images as :meth:`update` does, of shape ``(P, N, K)``.
 
         Raises:
-            ValueError: If vectors before were of another number of positions.
+            ValueError: If earlier vectors had another number of positions.
         """
         positions, _, channels = vectors.shape
         blocks = positions // self.block**2
@@ -176,7 +176,7 @@ class PositionGaussians(DynamicBufferMixin):
 
     @torch.no_grad()
     def update_perturbations(self, features: Tensor, perturbed: Tensor) -> None:
-        """Add up what perturbations do to normal images.
+        """Add up the effect of perturbations on normal images.
 
         Args:
             features: Features of shape ``(N, C, H, W)``.
@@ -200,14 +200,14 @@ class PositionGaussians(DynamicBufferMixin):
 
     @torch.no_grad()
     def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> float:
-        """Choose the shrinkage, and set the statistics from all images but those held out.
+        """Choose the shrinkage, and set the statistics from all images except those held out.
 
         Args:
             reduce: Returns the sum of a tensor over all processes; by default there is one.
 
         Returns:
-            Negative log-likelihood of the held-out images for each direction, in nats, up to a constant; NaN if there
-            are none, and the weights are then zero: one Gaussian for all positions.
+            Negative log-likelihood of the held-out images for each direction, in nats, up to a constant; NaN without
+            held-out images. The weights are then zero: one Gaussian for all positions.
         """
         self._seen = [_Moments(*map(reduce, moments)) for moments in self._seen]
         self._perturbed = [reduce(tensor) for tensor in self._perturbed]
@@ -240,7 +240,7 @@ class PositionGaussians(DynamicBufferMixin):
         everywhere = torch.arange(len(moments.products), device=moments.sums.device)
         mean, covariance = self._shrunk(moments, _Weights(*self.shrinkage.tolist()), everywhere)
         identity = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
-        # Without a check, whose error would come before that of the loss, which names the images with NaN.
+        # Without a check, whose error would hide that of the loss, which names the images with NaN.
         factor = torch.linalg.cholesky_ex(covariance).L
         whitening = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False).mT
         self.scale = covariance.diagonal(dim1=-2, dim2=-1).mean().sqrt()
@@ -256,19 +256,21 @@ class PositionGaussians(DynamicBufferMixin):
         return mean, covariance
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return how unusual each vector is.
+        """Return the distance of each vector from those of normal images.
 
         Args:
             features: Features of shape ``(N, C, H, W)``.
 
         Returns:
-            Squared Mahalanobis distances over K, of shape ``(N, H, W)``, at least 0; one is usual.
+            Squared Mahalanobis distances divided by K, of shape ``(N, H, W)``, at least 0; about 1 on normal images.
 
         Raises:
-            ValueError: If there are no statistics yet, or they are of features of another size.
+            ValueError: If there are no statistics yet, or they were fitted to features of another size.
         """
         if not self.is_fitted:
-            msg = "this model compares with normal images, and has seen none: train it, or load a trained checkpoint."
+            msg = (
+                "this model compares with normal images, but has not seen any: train it, or load a trained checkpoint."
+            )
             raise ValueError(msg)
         height, width = features.shape[-2:]
         with full_precision(features.device):
@@ -286,19 +288,19 @@ class PositionGaussians(DynamicBufferMixin):
 
 
 def _rename_shares(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Take on a checkpoint of version 0.2."""
+    """Convert the state of a checkpoint of version 0.2."""
     del gaussians
     if f"{prefix}shares" in state:
-        # It had two of them: perturbations did the same everywhere.
+        # It had two weights: the effect of perturbations was the same at all positions.
         shares = state.pop(f"{prefix}shares")
         state[f"{prefix}shrinkage"] = torch.cat([shares, shares.new_zeros(1)])
 
 
 def _check_size(vectors: Tensor, known: Tensor) -> None:
-    """Check that vectors ``(P, ...)`` have as many positions as known statistics ``(P, ...)``."""
+    """Check that vectors ``(P, ...)`` have as many positions as the fitted statistics ``(P, ...)``."""
     if len(vectors) != len(known):
         msg = (
-            f"images must have one size, that of training: features have {len(vectors)} positions, the model's "
+            f"images must have the training size: features have {len(vectors)} positions, the model's "
             f"statistics {len(known)}. Resize images in the pre-processor."
         )
         raise ValueError(msg)
@@ -309,7 +311,7 @@ def _shrunk(moments: _Moments, mean_weight: float, covariance_weight: float, cho
     own = moments.mean()
     common = own.mean(0)
     offset = own - common
-    # What a position's mean is off by once it is drawn to the common one.
+    # The error of a position's mean after it is shrunk towards the common mean.
     left = (1 - mean_weight) * offset
     second = moments.second()
     within = second.mean(0) - own.mT @ own / len(own)
@@ -319,7 +321,7 @@ def _shrunk(moments: _Moments, mean_weight: float, covariance_weight: float, cho
     there += _outer(left.unflatten(0, (blocks, -1))[chosen])
     covariance = torch.lerp(everywhere, there, covariance_weight)
     variance = everywhere.diagonal().mean().clamp_min(0)
-    # What differences of sums are off by, and more than nothing for features that are zero in all images.
+    # The rounding error of differences of sums; more than zero for features that are zero in all images.
     rounding = _ROUNDING * second.diagonal(dim1=-2, dim2=-1).mean()
     floor = _RIDGE * variance + rounding + torch.finfo(variance.dtype).eps
     covariance.diagonal(dim1=-2, dim2=-1).add_(floor)
@@ -332,7 +334,7 @@ def _outer(vectors: Tensor) -> Tensor:
 
 
 def _deviance(moments: _Moments, mean: Tensor, covariance: Tensor, chosen: Tensor) -> float:
-    """Negative log-likelihood of what was added up in the chosen blocks, in nats a direction, up to a constant."""
+    """Negative log-likelihood of the vectors added up in the chosen blocks, in nats a direction, up to a constant."""
     seen = moments.mean().unflatten(0, (len(moments.products), -1))[chosen]
     second = moments.second()[chosen] - _outer(seen) + _outer(seen - mean)
     factor = torch.linalg.cholesky_ex(covariance).L

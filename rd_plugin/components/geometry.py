@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Grids of one pyramid brought to one size."""
+"""Feature maps of one pyramid brought to the same size."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,15 @@ __all__ = ["fit"]
 
 
 def fit(features: Tensor, size: Sequence[int]) -> Tensor:
-    """Cut off, or repeat, the last rows and columns until the grid has ``size``.
+    """Crop or repeat the last rows and columns until the grid has ``size``.
 
-    Halving rounds an odd grid up or down, depending on the backbone's padding; doubling it again misses by a row or a
-    column. Where the sizes agree already, as for inputs that are a multiple of the coarsest stride, nothing is done.
+    Halving rounds an odd grid up or down, depending on the backbone's padding, so doubling it again may give a row or a
+    column too many or too few. If the sizes agree, as for inputs that are a multiple of the coarsest stride, features
+    stay as they are.
 
     Args:
         features: Features of shape ``(N, C, H, W)``.
-        size: Wanted height and width, in positions.
+        size: Target height and width, in positions.
 
     Returns:
         Features of shape ``(N, C, *size)``.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which normal images statistics are computed from, which are held out, and which are perturbed."""
+"""Which normal images are held out from the statistics, and which are perturbed."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 __all__ = ["held_out", "perturbed_places", "spread"]
 
-# Every so many-th image is held out.
+# One of this many images is held out.
 _HOLD_OUT = 4
-# Images, at most, that show what perturbations do.
+# Maximum number of images that are perturbed.
 _PERTURBED = 32
 
 
 def held_out(places: Sequence[int]) -> Tensor:
-    """Tell which training images are held out, by their places in the data set: booleans of shape ``(N,)``.
+    """Return which training images are held out, by their indices in the data set: booleans of shape ``(N,)``.
 
     Example:
         >>> held_out(range(8)).nonzero().flatten().tolist()
@@ -25,7 +25,7 @@ def held_out(places: Sequence[int]) -> Tensor:
 
 
 def spread(places: Sequence[int], count: int) -> list[int]:
-    """Return at most so many of the places, evenly spread.
+    """Return at most ``count`` of the indices, evenly spread.
 
     Example:
         >>> spread(range(10), 4)
@@ -36,7 +36,7 @@ def spread(places: Sequence[int], count: int) -> list[int]:
 
 
 def perturbed_places(count: int) -> list[int]:
-    """Return which of so many training images show what perturbations do; none of them is held out.
+    """Return which of ``count`` training images are perturbed; none of them is held out.
 
     Example:
         >>> perturbed_places(6)

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""timm's weights on the Hugging Face Hub: taken from the cache, or known to be out of reach without a minute's wait."""
+"""timm's weights on the Hugging Face Hub: taken from the cache, with a quick error if the Hub cannot be reached."""
 
 from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # documented, and not in its __all__
+from huggingface_hub.utils import get_session  # type: ignore[attr-defined]  # documented, but not in its __all__
 from timm.models import get_pretrained_cfg
 
 __all__ = ["hub_source"]
 
-# In the order in which timm looks for them.
+# In the order in which timm searches for them.
 _FILES = ("model.safetensors", "pytorch_model.bin")
-# How long the Hub may take to answer, in seconds.
+# Timeout of the Hub's answer, in seconds.
 _PATIENCE = 10
 
 
 def hub_source(backbone: str) -> dict[str, str]:
-    """Find out where timm is to get a backbone's weights.
+    """Find where timm should read a backbone's weights.
 
-    Asked for weights that it cannot reach, the Hub's client tries for a minute.
+    If the Hub cannot be reached, its own client retries for a minute.
 
     Args:
         backbone: timm's name, with or without a tag.
 
     Returns:
-        What timm's ``pretrained_cfg`` is overlaid with: the file, if the Hub's cache has it, so that no network is
-        needed; nothing, if it is to be downloaded.
+        Entries that override timm's ``pretrained_cfg``: the file, if the Hub's cache has it, so that no network is
+        needed; empty if timm must download it.
 
     Raises:
         OSError: If the weights are on the Hub, not in its cache, and the Hub cannot be reached.
@@ -37,7 +37,7 @@ def hub_source(backbone: str) -> dict[str, str]:
             return {"file": cached}
     try:
         get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
-    except Exception as error:  # of the HTTP library, which is another in each version of the Hub's client
+    except Exception as error:  # of the HTTP library, which differs between versions of the Hub's client
         msg = f"{constants.ENDPOINT} cannot be reached: {error}"
         raise OSError(msg) from error
     return {}

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FINITE_RANGE", "RAW_RANGE", "check_images", "check_range", "in_range", "mask_invalid"]
 
-# Of images as anomalib's readers give them.
+# Range of images as anomalib reads them.
 RAW_RANGE = (0.0, 1.0)
-# Of normalized images: finite in every type that a runtime may compute in.
+# Range of normalized images: finite in every type that a runtime may compute in.
 FINITE_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 
 _CHANNELS = 3
-# A resize may round beyond the range; less than half a step of an 8-bit image is no other image.
+# A resize may round beyond the range; less than half a step of an 8-bit image does not change the image.
 _ROUNDING = 0.5 / 255
 
 
@@ -25,12 +25,12 @@ def check_images(images: Tensor, dtype: torch.dtype) -> None:
     """Check type and shape, except while a graph is traced.
 
     Args:
-        images: What should be images of shape ``(N, 3, H, W)``.
-        dtype: That of the weights that the images will meet; under autocast any floating-point type will do.
+        images: Images of shape ``(N, 3, H, W)``.
+        dtype: Type of the model's weights; under autocast any floating-point type is accepted.
 
     Raises:
-        TypeError: If ``images`` is no tensor, or of another type.
-        ValueError: If the shape is another.
+        TypeError: If ``images`` is not a tensor, or has another type.
+        ValueError: If it has another shape.
     """
     if torch.compiler.is_compiling():
         return
@@ -39,8 +39,8 @@ def check_images(images: Tensor, dtype: torch.dtype) -> None:
         raise TypeError(msg)
     if images.ndim != 4 or images.shape[1] != _CHANNELS or images.numel() == 0:
         msg = (
-            f"images must have shape (N, 3, H, W), each at least 1, got {tuple(images.shape)}: one image needs a batch "
-            "of its own, a grey one three equal channels."
+            f"images must have shape (N, 3, H, W), each at least 1, got {tuple(images.shape)}: a single image needs a "
+            "batch dimension, a grey image three equal channels."
         )
         raise ValueError(msg)
     if not images.is_floating_point():
@@ -52,7 +52,7 @@ def check_images(images: Tensor, dtype: torch.dtype) -> None:
 
 
 def check_range(images: Tensor, bounds: tuple[float, float]) -> None:
-    """Check the values, except while a graph is traced; NaN passes.
+    """Check the values, except while a graph is traced; NaN is accepted.
 
     Args:
         images: Images of any shape.
@@ -72,7 +72,7 @@ def check_range(images: Tensor, bounds: tuple[float, float]) -> None:
 def in_range(images: Tensor, bounds: tuple[float, float]) -> Tensor:
     """Return for each image whether all its values are numbers within ``bounds``.
 
-    Comparisons alone, since runtimes may lose NaN in any other operation.
+    It uses comparisons only, since runtimes may lose NaN in any other operation.
 
     Args:
         images: Images of shape ``(N, 3, H, W)``.
@@ -90,19 +90,19 @@ def in_range(images: Tensor, bounds: tuple[float, float]) -> Tensor:
 
 
 def mask_invalid(predictions: "InferenceBatch", valid: Tensor) -> "InferenceBatch":
-    """Replace the predictions for invalid images by NaN and "anomalous".
+    """Replace the predictions for invalid images with NaN and "anomalous".
 
     Args:
         predictions: Predictions for ``N`` images, each field of shape ``(N, 1)``, ``(N, 1, H, W)`` or ``None``.
         valid: Booleans of shape ``(N, 1)``: which images are valid.
 
     Returns:
-        The predictions; for invalid images scores and maps are NaN, labels and masks are true, which is anomalous.
+        The predictions; for invalid images scores and maps are NaN, and labels and masks are true (anomalous).
     """
     fields, invalid = {}, ~valid
     for name, value in predictions._asdict().items():
         if value is not None:
             where = invalid if value.ndim == invalid.ndim else invalid[..., None, None]
-            # ONNX Runtime has no torch.where for booleans.
+            # ONNX Runtime does not support torch.where for booleans.
             fields[name] = value | where if value.dtype == torch.bool else torch.where(where, torch.nan, value)
     return predictions._replace(**fields)

@@ -8,7 +8,7 @@ __all__ = ["random_directions"]
 
 
 def random_directions(channels: int, most: int) -> Tensor:
-    """Draw orthonormal directions, where PaDiM draws channels (Defard et al., ICPR 2021).
+    """Draw orthonormal directions; PaDiM draws channels instead (Defard et al., ICPR 2021).
 
     Args:
         channels: Length of the vectors.
@@ -16,7 +16,7 @@ def random_directions(channels: int, most: int) -> Tensor:
 
     Returns:
         Directions of shape ``(channels, most)``, the same for all models; an empty tensor if vectors are no longer than
-        that and stay as they are.
+        that and need no projection.
 
     Example:
         >>> random_directions(8, 4).shape, random_directions(4, 4).shape
@@ -24,6 +24,6 @@ def random_directions(channels: int, most: int) -> Tensor:
     """
     if channels <= most:
         return torch.empty(0)
-    # From a generator of its own, so that it is the same for all models.
+    # From a separate generator, so that directions are the same for all models.
     drawn = torch.randn(channels, most, generator=torch.Generator().manual_seed(0))
     return torch.linalg.qr(drawn)[0]

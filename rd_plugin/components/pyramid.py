@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a feature pyramid is made of: drawn up by the teacher, built from by bottleneck and student."""
+"""The stages of a feature pyramid: described by the teacher, used to build bottleneck and student."""
 
 from dataclasses import dataclass
 
@@ -30,8 +30,8 @@ class Stage:
         channels: Channels of its output.
         stride: Input pixels per output position, along each axis.
         residual: Its residual blocks.
-        rectified: Whether its output went through a ReLU last. A student whose last activation is a ReLU can only
-            reconstruct such features; all others need a linear head.
+        rectified: Whether the last operation on its output is a ReLU. A student whose last activation is a ReLU can
+            only reconstruct such features; all others need a linear head.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Stages between the finest and the coarsest that are distilled, and what lies beyond.
+    """The stages from the finest to the coarsest distilled one, and the stage of the embedding.
 
     Args:
         stages: One stage for each stride from the finest to the coarsest, every stride twice the one before.

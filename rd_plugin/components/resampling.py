@@ -16,15 +16,15 @@ _TRUNCATE = 4.0
 
 @lru_cache(maxsize=256)
 def resampling_matrix(sources: tuple[int, ...], target: int, sigma: float, border: BlurBorder) -> np.ndarray:
-    """Matrix that interpolates one or more grids along one axis, corners aligned, blurs and adds them.
+    """Return the matrix that interpolates one or more grids along one axis, blurs and adds them.
 
-    All steps are linear, and along two axes separable, so one matrix for each axis does them exactly.
+    Corners are aligned. All steps are linear and separable, so one matrix for each axis computes them exactly.
 
     Args:
         sources: Length of each grid.
         target: Length of the result, in pixels.
         sigma: Standard deviation of the blur, in pixels; 0 for none.
-        border: What the blur sees beyond the border, in numpy's words.
+        border: How the blur pads the border, in numpy's terms.
 
     Returns:
         Matrix of shape ``(target, sum(sources))`` in float32.
@@ -34,9 +34,9 @@ def resampling_matrix(sources: tuple[int, ...], target: int, sigma: float, borde
         [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
     """
     radius = int(_TRUNCATE * sigma + 0.5)
-    # The pixels, and beyond both ends those that the blur sees there.
+    # The pixels, and those of the padding at both ends.
     pixels = np.pad(np.arange(target, dtype=np.float64), radius, mode=border)
-    # Each column's place on its grid, and the distance between two pixels there.
+    # The position of each column on its grid, and the distance between two pixels there.
     positions = np.concatenate([np.arange(source, dtype=np.float64) for source in sources])
     steps = np.concatenate([np.full(source, (source - 1) / max(target - 1, 1)) for source in sources])
     weights = np.clip(1 - np.abs(pixels[:, None] * steps - positions), 0, None)

@@ -21,7 +21,7 @@ def _resampling_conv(in_channels: int, out_channels: int, resample: Resample, gr
 
 
 def _shortcut(in_channels: int, out_channels: int, resample: Resample) -> nn.Module:
-    """The identity path, projected where the block changes channels or resolution."""
+    """The identity path, with a projection if the block changes channels or resolution."""
     if resample == "keep" and in_channels == out_channels:
         return nn.Identity()
     projection: nn.Module
@@ -98,9 +98,9 @@ def residual_stage(in_channels: int, stage: Stage, resample: Resample) -> nn.Seq
 
 
 def initialize(module: nn.Module) -> None:
-    """Draw the weights of a trained part as the authors do: He's normal distribution for ordinary convolutions.
+    """Initialize a trained part as the authors do: ordinary convolutions from He's normal distribution.
 
-    Batch norms (identity) and transposed convolutions keep torch's defaults, in the authors' program too.
+    Batch norms (identity) and transposed convolutions keep torch's defaults, as in the authors' program.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

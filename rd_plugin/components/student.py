@@ -18,16 +18,15 @@ class Student(nn.Module):
     """Decoder with a residual up-stage for every stage of the teacher, coarse to fine.
 
     Each stage has the channels and blocks of the teacher's stage that it mirrors, and its first block doubles the
-    resolution. The numbers of blocks are the teacher's list read in the student's own order, as in the authors'
-    program: with a ResNet-50, 3 at the coarsest stage, then 4, then 6. A stage whose teacher features are not rectified
-    gets a linear 1x1 head, because the up-stages end in a ReLU and could not give negative values.
+    resolution. The numbers of blocks are the teacher's list in the student's order, as in the authors' program: with a
+    ResNet-50, 3 at the coarsest stage, then 4, then 6. A stage whose teacher features are not rectified gets a linear
+    1x1 head, because the up-stages end in a ReLU and could not give negative values.
 
     Args:
         pyramid: The teacher's stages.
-        build_injection: Builds what lets the teacher's features into the student between one distilled scale and the
-            next finer one, from these two stages: a module that takes the student's features, the teacher's and the
-            teacher's finer ones, and returns what the next up-stage starts from. Without it the student sees the
-            embedding alone (Deng and Li).
+        build_injection: Builds, for one distilled stage and the next finer one, a module that injects the teacher's
+            features into the student: from the student's features, the teacher's and the teacher's finer ones it
+            computes the input of the next up-stage. Without it the student gets only the embedding (Deng and Li).
     """
 
     def __init__(self, pyramid: Pyramid, build_injection: Callable[[Stage, Stage], nn.Module] | None = None) -> None:
@@ -48,7 +47,7 @@ class Student(nn.Module):
         initialize(self)
 
     def forward(self, embedding: Tensor, teacher: Sequence[Tensor]) -> list[Tensor]:
-        """Rebuild the teacher's features.
+        """Reconstruct the teacher's features.
 
         Args:
             embedding: Bottleneck embedding of shape ``(N, C, H, W)``.

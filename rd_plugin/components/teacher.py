@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # The paper distils the first three residual stages of a ResNet.
 PAPER_STRIDES = (4, 8, 16)
-# Half-way, by factors, between ResNets with basic and with bottleneck blocks.
+# The geometric mean of the widths of ResNets with basic and with bottleneck blocks.
 _WIDE_CHANNELS_PER_STRIDE = 32
 
 
@@ -38,7 +38,7 @@ def _create(
         backbone: timm's name.
         pretrained: Whether to read timm's weights.
         out_indices: The stages.
-        **source: Where from, if not from where timm would download them.
+        **source: Where to read them, if not from timm's download.
     """
     architecture = backbone.partition(".")[0]
     if not timm.is_model(architecture):
@@ -63,7 +63,7 @@ def _create(
 
 
 def _drop_unused(net: nn.Module, coarsest: str) -> None:
-    """Drop the stages after the coarsest one asked for, which timm's EfficientNets and MobileNets keep, and run."""
+    """Drop the stages after the coarsest one needed, which timm's EfficientNets and MobileNets keep and run."""
     name, _, index = coarsest.rpartition(".")
     stages = getattr(net, name, None)
     if isinstance(stages, nn.Sequential) and index.isdecimal():
@@ -71,7 +71,7 @@ def _drop_unused(net: nn.Module, coarsest: str) -> None:
 
 
 def _residual_of(module: nn.Module | None, info: dict[str, Any]) -> tuple[Residual, bool]:
-    """Read off a backbone's stage what its student stage is made of, and whether its output is rectified.
+    """Derive the student's blocks from a backbone's stage, and whether the stage's output is rectified.
 
     A ResNet's student repeats its blocks. Any other family's gets basic blocks if its stage is as narrow as those of
     ResNets with basic blocks (16 channels per pixel of stride, where bottleneck ResNets have 64), else bottleneck ones.
@@ -87,7 +87,7 @@ def _residual_of(module: nn.Module | None, info: dict[str, Any]) -> tuple[Residu
 
 
 def _embedding_after(coarsest: Stage, infos: Sequence[dict[str, Any]]) -> Stage:
-    """The stage that the bottleneck ends in: the backbone's next one, with the blocks of its family."""
+    """The stage that the bottleneck ends in: the backbone's next stage, with the blocks of its family."""
     stride = 2 * coarsest.stride
     spec = coarsest.residual
     if coarsest.rectified:
@@ -101,10 +101,10 @@ def _embedding_after(coarsest: Stage, infos: Sequence[dict[str, Any]]) -> Stage:
 
 
 class Teacher(nn.Module):
-    """A timm backbone whose stages are the features to be distilled, in evaluation mode except while it is taught.
+    """A timm backbone whose stages give the features to be distilled, in evaluation mode unless it is trained.
 
-    Weights are read when they are first needed, by :meth:`load_pretrained` or the first forward pass, and not at all
-    if a checkpoint brought its own: a model restored from a checkpoint needs neither network nor weights file.
+    Weights are read when they are first needed, by :meth:`load_pretrained` or the first forward pass. They are not read
+    if a checkpoint has been loaded: a model restored from a checkpoint needs neither network access nor a weights file.
 
     Args:
         backbone: Name of a timm model that supports ``features_only``, with or without a tag for its weights.
@@ -112,11 +112,11 @@ class Teacher(nn.Module):
             4, 8 and 16, the paper's three.
         pre_trained: ``True`` for timm's weights (downloaded), ``False`` for random ones, or a file or an installed
             package with weights.
-        with_embedding: Whether the stage after the coarsest is delivered, too.
+        with_embedding: Whether the stage after the coarsest is returned, too.
         trainable: Whether the weights can be trained; otherwise they are frozen.
 
     Attributes:
-        pyramid: The stages, for the bottleneck and the student to be built from.
+        pyramid: The stages, from which bottleneck and student are built.
 
     Raises:
         ValueError: If the backbone is unknown or has no pyramid, or a layer does not exist.
@@ -150,7 +150,7 @@ class Teacher(nn.Module):
         self.eval()
         if pre_trained is False:
             logger.warning(
-                "The teacher %r has random weights (pre_trained=False): good for tests of shape and speed only.",
+                "The teacher %r has random weights (pre_trained=False): use it only to test shapes and speed.",
                 backbone,
             )
 
@@ -162,7 +162,7 @@ class Teacher(nn.Module):
             if not set(PAPER_STRIDES) <= set(strides):
                 msg = f"layers: backbone {self.backbone!r} has no stages of strides 4, 8 and 16; choose from {offered}."
                 raise ValueError(msg)
-            # Where two stages share a stride, the later one is the finished stage.
+            # If two stages share a stride, the later one is the complete stage.
             return [len(strides) - 1 - strides[::-1].index(stride) for stride in PAPER_STRIDES]
         if isinstance(layers, str) or not layers:
             msg = f"layers must be a non-empty list of stages of {self.backbone!r}, got {layers!r}; it has {offered}."
@@ -184,7 +184,7 @@ class Teacher(nn.Module):
             if infos[index]["reduction"] == 2 * infos[coarsest]["reduction"]:
                 return index
         msg = (
-            f"bottleneck 'none' takes the stage after the coarsest of layers, but {infos[coarsest]['module']!r} is the "
+            f"bottleneck 'none' needs the stage after the coarsest of layers, but {infos[coarsest]['module']!r} is the "
             f"last of {self.backbone!r}; leave it out of layers or choose 'oce' or 'mff_oce'."
         )
         raise ValueError(msg)
@@ -288,18 +288,18 @@ class Teacher(nn.Module):
 
     @staticmethod
     def _before_state_is_loaded(module: "Teacher", state_dict: Mapping[str, Any], prefix: str, *_: object) -> None:
-        """Take note if a checkpoint brings the weights."""
+        """Note that a checkpoint provides the weights."""
         if all(f"{prefix}net.{name}" in state_dict for name in module.net.state_dict()):
             module._weights_pending = False  # noqa: SLF001  # the hook is given its own module
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in evaluation mode: the batch norms' statistics are part of what the student learns from."""
+        """Stay in evaluation mode: the student learns features that depend on the batch norms' statistics."""
         del mode
         return super().train(mode=False)
 
     @contextmanager
     def taught(self) -> Iterator[None]:
-        """Training mode within a ``with`` block: batch norms use the batch's statistics and learn from them."""
+        """Training mode within a ``with`` block: batch norms use the batch's statistics and update their own."""
         super().train(mode=True)
         try:
             yield
@@ -307,9 +307,9 @@ class Teacher(nn.Module):
             super().train(mode=False)
 
     def expert(self) -> "Teacher":
-        """Return a frozen teacher with the weights that ``pre_trained`` names, whatever this one has learned since.
+        """Return a frozen teacher with the weights that ``pre_trained`` names, also if this one has been trained since.
 
-        With random weights (``pre_trained=False``) there are none to return to: it has this teacher's present ones.
+        With random weights (``pre_trained=False``) the expert gets this teacher's present weights.
 
         Raises:
             FileNotFoundError: If ``pre_trained`` is neither a file nor an installed package with one weights file.
@@ -340,7 +340,7 @@ class Teacher(nn.Module):
         if isinstance(height, int) and isinstance(width, int):
             self._check_least(height, width)
         if images.device.type in {"cpu", "cuda"} and not torch.compiler.is_compiling():
-            # Convolutions are faster in this layout, and all that follow inherit it.
+            # Convolutions are faster in this layout, and all later layers inherit it.
             images = images.contiguous(memory_format=torch.channels_last)
         features = self.net(images)
         return [feature.permute(0, 3, 1, 2) for feature in features] if self._channels_last else features

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images cut into tiles that go through a network alone, and the tiles' maps put together again."""
+"""Images cut into tiles that go through a network one by one, and the tiles' maps joined again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ __all__ = ["Tiles", "tiles_of"]
 
 @dataclass(frozen=True)
 class Tiles:
-    """Tiles of one size on a grid, from the upper left corner on.
+    """Tiles of one size on a grid that starts at the upper left corner.
 
-    Where they do not end with the image it is continued by zeros, to the right and below. Maps are averaged where tiles
-    overlap. Both are as in anomalib's ``Tiler``; this one keeps nothing between calls, and can be exported.
+    Images are padded with zeros on the right and at the bottom if tiles do not end with them. Maps are averaged where
+    tiles overlap. Both are as in anomalib's ``Tiler``, but this class keeps no state between calls and can be exported.
 
     Args:
         size: Height and width of a tile, in pixels of the model's input.
-        overlap: How many of its rows and columns a tile shares with the next.
+        overlap: Number of rows and columns that a tile shares with the next one.
 
     Raises:
         ValueError: If a size is less than 1 pixel, or an overlap negative or not smaller than the tile.
@@ -54,13 +54,13 @@ class Tiles:
         """
         if any(tile > side for tile, side in zip(self.size, size, strict=True)):
             msg = (
-                f"tile_size {list(self.size)} is larger than the images, which have {list(size)} pixels when they come "
-                "to the model: take a smaller one, or a larger image_size."
+                f"tile_size {list(self.size)} is larger than the images, which have {list(size)} pixels in "
+                "the model: use a smaller tile_size, or a larger image_size."
             )
             raise ValueError(msg)
 
     def cut(self, images: Tensor) -> Tensor:
-        """Return the tiles, those of an image one after the other, row by row.
+        """Return the tiles, row by row and image by image.
 
         Args:
             images: Images of shape ``(N, C, H, W)``.
@@ -75,12 +75,12 @@ class Tiles:
         self.check((height, width))
         (rows, columns), (down, right) = self._places((height, width))
         padded = functional.pad(images, (0, right, 0, down))
-        # Two look-ups in place of one for each tile: (N, C, R, h, S, w).
+        # Two look-ups instead of one for each tile: (N, C, R, h, S, w).
         tiles = padded[:, :, _windows(rows, self.size[0])][..., _windows(columns, self.size[1])]
         return tiles.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
     def join(self, maps: Tensor, size: Sequence[int]) -> Tensor:
-        """Put the maps of tiles together.
+        """Join the maps of tiles.
 
         Args:
             maps: Maps of shape ``(N T, C, *self.size)``, in the order of :meth:`cut`.
@@ -106,7 +106,7 @@ class Tiles:
         return len(rows) * len(columns)
 
     def _places(self, size: Sequence[int]) -> tuple[tuple[range, range], tuple[int, int]]:
-        """First rows and columns of the tiles, and how far the image is continued."""
+        """First rows and columns of the tiles, and the padding of the image."""
         places, beyond = [], []
         for side, tile, shared in zip(size, self.size, self.overlap, strict=True):
             step = tile - shared
@@ -117,16 +117,16 @@ class Tiles:
 
 
 def _windows(places: range, length: int) -> Tensor:
-    """Indices of what tiles hold along an axis, of shape ``(T, length)``."""
+    """Indices of the pixels in each tile along an axis, of shape ``(T, length)``."""
     return torch.tensor(places)[:, None] + torch.arange(length)
 
 
 def _average(tiles: Sequence[Tensor], places: range) -> Tensor:
-    """Put tiles side by side along the last axis, averaged where they overlap.
+    """Join tiles along the last axis, averaged where they overlap.
 
     Args:
         tiles: The tiles, all of shape ``(..., length)``.
-        places: Where they begin.
+        places: Where each tile begins.
     """
     length = tiles[0].shape[-1]
     whole = places[-1] + length
@@ -139,7 +139,7 @@ def _average(tiles: Sequence[Tensor], places: range) -> Tensor:
 
 
 def tiles_of(size: int | Sequence[int] | None, overlap: int | Sequence[int] = 0) -> Tiles | None:
-    """Return tiles as a user describes them.
+    """Return tiles from a user's arguments.
 
     Args:
         size: Height and width of a tile, or one number for both; ``None`` for no tiles.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Teacher weights from local files: found, read without running code, and mapped onto timm's names."""
+"""Teacher weights from local files: find them, read them without running code, and map them to timm's names."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ __all__ = ["find_weights", "load_matched", "read_state_dict"]
 logger = logging.getLogger(__name__)
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-# Keys under which training programs keep the weights beside other things.
+# Keys under which training programs store the weights among other things.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "module")
 _COUNTER = "num_batches_tracked"
 
@@ -67,7 +67,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         path: A safetensors file or one written by ``torch.save``.
 
     Returns:
-        Tensors by name; wrappers such as ``{"state_dict": ...}`` and the prefix ``module.`` are taken off.
+        Tensors by name; wrappers such as ``{"state_dict": ...}`` and the prefix ``module.`` are removed.
 
     Raises:
         ValueError: If the file cannot be read this way or holds no named tensors.
@@ -90,13 +90,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 def load_matched(path: Path, backbone: str, extractor: nn.Module, indices: Sequence[int]) -> dict[str, Tensor]:
     """Read a backbone's weights from a file and return them under the names of its feature extractor.
 
-    Names are taken as they are if the file has all of timm's; otherwise tensors are matched by their order, which is
-    accepted only if number and shapes agree from first to last.
+    Names are used as they are if the file has all of timm's. Otherwise tensors are matched by their order, which is
+    accepted only if their number and all shapes agree.
 
     Args:
         path: The weights file, of the whole backbone; its classifier may be missing.
         backbone: timm's name.
-        extractor: ``timm.create_model(backbone, features_only=True, out_indices=indices)``, or less.
+        extractor: ``timm.create_model(backbone, features_only=True, out_indices=indices)``, or a part of it.
         indices: ``out_indices`` of the feature extractor.
 
     Returns:
@@ -124,7 +124,7 @@ def load_matched(path: Path, backbone: str, extractor: nn.Module, indices: Seque
     own = extractor.state_dict()
     if all(name in state or name.endswith(_COUNTER) for name in own):
         return {name: state.get(name, tensor) for name, tensor in own.items()}
-    # The extractor renames nested stages; timm does so itself if it loads the weights before it extracts.
+    # The extractor renames nested stages; timm does this itself if it loads the weights before it extracts.
     loaded = timm.create_model(
         backbone,
         pretrained=True,
@@ -142,7 +142,7 @@ def _match_by_order(
     path: Path,
     backbone: str,
 ) -> dict[str, Tensor]:
-    """Give tensors timm's names in order; refuse unless every shape agrees."""
+    """Assign timm's names to tensors in order; raise an error unless every shape agrees."""
     tensors = [(name, tensor) for name, tensor in state.items() if not name.endswith(_COUNTER)]
     for (theirs, tensor), (ours, shape) in zip(tensors, wanted.items(), strict=False):
         if tensor.shape != shape:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of other reverse-distillation programs turned into this package's.
+"""Conversion of checkpoints of other reverse-distillation programs to this package's.
 
-On the command line: ``rd-plugin convert --help``. Each program has a file with one function of its own; files
-are read and written in ``files``, tensors carried over in ``transfer``, by the names in ``names``.
+On the command line: ``rd-plugin convert --help``. Each program has a file with one function. ``files`` reads and writes
+files, ``transfer`` copies tensors, and ``names`` maps their names.
 """
 
 from .anomalib import convert_anomalib

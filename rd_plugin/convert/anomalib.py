@@ -47,11 +47,11 @@ def _missing(hyper_parameters: object, state: Mapping[str, Tensor]) -> list[str]
 
 
 def _widened(tensors: Mapping[str, Tensor], bottleneck: nn.Module) -> dict[str, Tensor]:
-    """Fill the embedding up with silent channels where anomalib's is narrower than ours.
+    """Pad the embedding with zero channels where anomalib's is narrower than ours.
 
     anomalib builds the embedding of a wide ResNet as narrow as a plain one's; the authors', and so ours, is twice as
-    wide inside its blocks. A channel whose weights, and batch norm's weight and bias, are all 0 is 0 after the
-    batch norm, gives nothing to the next convolution and gets no gradient through the ReLU: the model computes, and
+    wide inside its blocks. A channel is 0 after the batch norm if its weights and the batch norm's weight and bias are
+    all 0. It adds nothing to the next convolution and gets no gradient through the ReLU, so the model computes, and
     learns, exactly as before.
     """
     places = bottleneck.state_dict()
@@ -69,13 +69,13 @@ def _widened(tensors: Mapping[str, Tensor], bottleneck: nn.Module) -> dict[str, 
 
 
 def convert_anomalib(source: str | Path, output: str | Path) -> None:
-    """Turn a checkpoint of anomalib's own model into a checkpoint of :class:`~rd_plugin.ReverseDistillation`.
+    """Convert a checkpoint of anomalib's own model to a checkpoint of :class:`~rd_plugin.ReverseDistillation`.
 
-    All weights come from the file, the teacher's too. Thresholds, normalization and the configuration of pre- and
-    post-processor are kept, as is what differs in anomalib's model: the blur's border and Adam's decay rates. A new
-    training would go on with the weights but not with the optimizer's state.
+    All weights come from the file, also the teacher's. Thresholds, normalization and the configuration of pre- and
+    post-processor are kept, and so are the settings in which anomalib's model differs: the blur's border and Adam's
+    decay rates. A new training would continue with the weights but not with the optimizer's state.
 
-    A ResNeXt is refused: anomalib's bottleneck does not group its convolutions as the teacher's family does.
+    A ResNeXt is not supported: anomalib's bottleneck does not group its convolutions as the teacher's family does.
 
     Args:
         source: Lightning checkpoint of ``anomalib.models.ReverseDistillation``.
@@ -85,14 +85,16 @@ def convert_anomalib(source: str | Path, output: str | Path) -> None:
         FileNotFoundError: If ``source`` or the folder of ``output`` does not exist.
         OSError: If ``output`` cannot be written.
         TypeError: If the configuration of the pre-processor in the file is malformed.
-        ValueError: If ``source`` is no such checkpoint, would run code or does not fit the backbone that it names.
+        ValueError: If ``source`` is not such a checkpoint, would run code or does not fit the backbone that it names.
     """
     check_output(output, source)
     content = read_checkpoint(source, Theirs.checkpoint_safe_globals())
     state = named_tensors(content.get("state_dict"))
     hyper_parameters: Any = content.get("hyper_parameters")
     if missing := _missing(hyper_parameters, state):
-        msg = f"{str(source)!r} is no checkpoint of anomalib's ReverseDistillation: it has no {', no '.join(missing)}."
+        msg = (
+            f"{str(source)!r} is not a checkpoint of anomalib's ReverseDistillation: it has no {', no '.join(missing)}."
+        )
         raise ValueError(msg)
     backbone = str(hyper_parameters["backbone"])
     model = ReverseDistillation(
@@ -105,11 +107,11 @@ def convert_anomalib(source: str | Path, output: str | Path) -> None:
     )
     ours = model.model
     misfit = f"{str(source)!r} does not fit its backbone {backbone!r}"
-    # Loaded into the teacher as a whole, so that it knows that its weights are there.
+    # Loaded through the teacher, which then notes that it has its weights.
     load_renamed(ours.teacher, _under(_TEACHER, state), "net.{}".format, _TEACHER, misfit)
     load_bottleneck(ours.bottleneck, _widened(_under(_BOTTLENECK, state), ours.bottleneck), _BOTTLENECK, misfit)
     load_student(ours.student, _under(_STUDENT, state), _STUDENT, misfit)
-    # anomalib's own hook restores which components are on and how they are set.
+    # anomalib's own hook restores which components are used, and their settings.
     model.on_load_checkpoint(content)
     if model.post_processor is not None:
         misfit = f"the post-processor in {str(source)!r} is not anomalib's default one"

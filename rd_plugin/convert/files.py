@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Foreign checkpoints read without running code from them, and ours written whole or not at all."""
+"""Read other programs' checkpoints without running code from them, and write ours atomically."""
 
 import os
 from collections.abc import Sequence
@@ -46,10 +46,10 @@ def read_checkpoint(source: str | Path, safe_globals: Sequence[Any] = ()) -> dic
 
     Args:
         source: Path of the file.
-        safe_globals: Classes, beside tensors and plain values, that the file may hold.
+        safe_globals: Classes that the file may hold in addition to tensors and plain values.
 
     Returns:
-        The file's content; empty if that is no dictionary, so that whoever looks for a part finds it missing.
+        The file's content; empty if that is not a dictionary, so that a caller finds every part missing.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -84,9 +84,9 @@ def named_tensors(part: object) -> dict[str, Tensor]:
 
 
 def write_checkpoint(model: RecordedModule, output: str | Path, converted_from: str) -> None:
-    """Write a model as a full Lightning checkpoint, with its record beside it.
+    """Write a model as a full Lightning checkpoint, with its record next to it.
 
-    If anything fails, a file that was there before is left as it was.
+    If anything fails, an existing file is kept.
 
     Args:
         model: The model, with all its weights.

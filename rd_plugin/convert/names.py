@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a tensor of the authors' bottleneck (``bn``), student (``decoder``) or injections stands in ours.
+"""Our names for the tensors of the authors' bottleneck (``bn``), student (``decoder``) and injections.
 
-anomalib's own model kept the names of RD4AD's authors, and so did RD with Expert, so one table serves all.
+anomalib's own model and RD with Expert kept the names of RD4AD's authors, so one table serves all.
 """
 
 import re
@@ -18,9 +18,9 @@ __all__ = [
 
 _BLOCK = re.compile(r"^(conv|bn)(\d)\.(.+)$")
 _SHORTCUT = re.compile(r"^(?:down|up)sample\.(.+)$")
-# Our name of a convolution with its batch norm, and where the two stand in the authors' list.
+# Our name of a convolution with its batch norm, and the positions of both in the authors' list.
 _INJECTED = {
-    "conv1x1_downsample_dim": ("lateral", "12"),  # behind the layer that halves the finer scale
+    "conv1x1_downsample_dim": ("lateral", "12"),  # after the layer that halves the finer scale
     "fuse_encoder": ("fusion", "01"),
     "conv3x3_simattn": ("guidance", "01"),
     "fuse_skip": ("output", "01"),
@@ -29,7 +29,7 @@ _INJECTION = re.compile(rf"^({'|'.join(_INJECTED)})\.([01])\.(\d)\.(.+)$")
 
 
 def unused_by_authors(names: Iterable[str]) -> set[str]:
-    """Names among ``names`` that belong to the two bottleneck layers that the authors' forward pass never calls."""
+    """Return the names that belong to the two bottleneck layers that the authors' forward pass never calls."""
     return {name for name in names if name.startswith(("conv4.", "bn4."))}
 
 
@@ -38,10 +38,10 @@ def _block_name(name: str) -> str:
     if match := _SHORTCUT.match(name):
         return f"shortcut.{match[1]}"
     if match := _BLOCK.match(name):
-        # Convolution, batch norm and activation alternate, so every numbered pair starts three layers further on.
+        # Convolution, batch norm and activation alternate, so each numbered pair starts three layers after the last.
         position = 3 * (int(match[2]) - 1) + (match[1] == "bn")
         return f"residual.{position}.{match[3]}"
-    msg = f"{name!r} is no tensor of a residual block."
+    msg = f"{name!r} is not a tensor of a residual block."
     raise ValueError(msg)
 
 
@@ -62,7 +62,7 @@ def bottleneck_name(name: str) -> str:
         # The finest scale is halved by the first two pairs, the middle one by the third.
         branch, first = (0, 3 * (int(match[2]) - 1)) if match[2] != "3" else (1, 0)
         return f"fusion.branches.{branch}.{first + (match[1] == 'bn')}.{match[3]}"
-    msg = f"{name!r} is no tensor of the authors' bottleneck."
+    msg = f"{name!r} is not a tensor of the authors' bottleneck."
     raise ValueError(msg)
 
 
@@ -78,7 +78,7 @@ def student_name(name: str) -> str:
     """
     match = re.match(r"^layer([1-3])\.(\d+)\.(.+)$", name)
     if match is None:
-        msg = f"{name!r} is no tensor of the authors' student."
+        msg = f"{name!r} is not a tensor of the authors' student."
         raise ValueError(msg)
     return f"stages.{int(match[1]) - 1}.{match[2]}.{_block_name(match[3])}"
 
@@ -96,14 +96,14 @@ def injection_name(name: str) -> str:
     match = _INJECTION.match(name)
     part, positions = _INJECTED[match[1]] if match else ("", "")
     if match is None or match[3] not in positions:
-        msg = f"{name!r} is no tensor of the authors' injections."
+        msg = f"{name!r} is not a tensor of the authors' injections."
         raise ValueError(msg)
-    # The authors count the two injections from the finer scale on, the student from the coarser.
+    # The authors number the two injections from fine to coarse, our student from coarse to fine.
     return f"injections.{1 - int(match[2])}.{part}.{positions.index(match[3])}.{match[4]}"
 
 
 def expert_student_name(name: str) -> str:
-    """Our name of a tensor of the student of RD with Expert's authors, its bottleneck (``bn``) apart.
+    """Our name of a tensor of the student of RD with Expert's authors, without its bottleneck (``bn``).
 
     Raises:
         ValueError: If it is none.
@@ -128,6 +128,6 @@ def expert_teacher_name(name: str) -> str:
     """
     part, _, rest = name.partition(".")
     if part != "encoder":
-        msg = f"{name!r} is no tensor of the authors' teacher."
+        msg = f"{name!r} is not a tensor of the authors' teacher."
         raise ValueError(msg)
     return f"net.{rest}"

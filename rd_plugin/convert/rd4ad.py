@@ -17,31 +17,31 @@ def convert_rd4ad(
     backbone: str = "wide_resnet50_2.tv_in1k",
     pre_trained: bool | str | Path = True,
 ) -> None:
-    """Turn a checkpoint of the authors' program into a checkpoint of :class:`~rd_plugin.ReverseDistillation`.
+    """Convert a checkpoint of the authors' program to a checkpoint of :class:`~rd_plugin.ReverseDistillation`.
 
-    Their file holds the bottleneck (``bn``) and the student (``decoder``). The teacher is not in it and is read as for
-    training, so its weights must be those that the student was trained on: torchvision's first-generation ones for
-    the published models, which timm tags ``tv_in1k``. Our file holds all three.
+    Their file holds the bottleneck (``bn``) and the student (``decoder``). It does not hold the teacher, which is read
+    as for training. So the teacher's weights must be those that the student was trained on: for the published models
+    torchvision's first-generation weights, which timm tags ``tv_in1k``. Our file holds all three.
 
     Args:
         source: The authors' checkpoint, ``{"bn": state_dict, "decoder": state_dict}``.
         output: Checkpoint to write; one that exists is replaced.
         backbone: timm's name of the teacher.
-        pre_trained: The teacher's weights: ``True`` downloads timm's, ``False`` leaves them random, a path or the name
+        pre_trained: The teacher's weights: ``True`` downloads timm's, ``False`` keeps random ones; a path or the name
             of an installed package reads a local file.
 
     Raises:
         FileNotFoundError: If ``source``, the weights or the folder of ``output`` do not exist.
         OSError: If ``output`` cannot be written.
         RuntimeError: If the teacher's weights cannot be downloaded.
-        ValueError: If ``source`` is no such checkpoint, would run code or does not fit ``backbone``.
+        ValueError: If ``source`` is not such a checkpoint, would run code or does not fit ``backbone``.
     """
     check_output(output, source)
     content = read_checkpoint(source)
     parts = {key: named_tensors(content.get(key)) for key in ("bn", "decoder")}
     if missing := [key for key, tensors in parts.items() if not tensors]:
         msg = (
-            f"{str(source)!r} is no checkpoint of the RD4AD authors' program: it has no tensors under "
+            f"{str(source)!r} is not a checkpoint of the RD4AD authors' program: it has no tensors under "
             f"{' or '.join(repr(key) for key in missing)}."
         )
         raise ValueError(msg)
@@ -50,6 +50,6 @@ def convert_rd4ad(
     misfit = f"{str(source)!r} does not fit backbone {backbone!r}"
     load_bottleneck(ours.bottleneck, parts["bn"], "bn.", misfit)
     load_student(ours.student, parts["decoder"], "decoder.", misfit)
-    # Last, since it may have to be downloaded: a file that does not fit is refused before.
+    # Last, since it may need a download: a file that does not fit raises an error before.
     ours.teacher.load_pretrained()
     write_checkpoint(model, output, "RD4AD")

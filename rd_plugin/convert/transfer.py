@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors of another program's modules put into ours."""
+"""Copy tensors of another program's modules into ours."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,14 +17,14 @@ def load_renamed(
     prefix: str,
     misfit: str,
 ) -> None:
-    """Load a state dict under our names; every tensor must find its place, and every place its tensor.
+    """Load a state dict under our names; the tensors must match those of the module one to one.
 
     Args:
         module: Our module.
         tensors: State dict of the other program's module.
-        rename: Turns a name of theirs into ours, with a ``ValueError`` for a name that it does not know.
-        prefix: What stands before these names in the file, for messages.
-        misfit: How a message begins if the two do not fit, such as ``"a.pth does not fit backbone 'resnet18'"``.
+        rename: Converts one of their names to ours, with a ``ValueError`` for an unknown name.
+        prefix: Prefix of these names in the file, for messages.
+        misfit: Beginning of the message if the two do not fit, such as ``"a.pth does not fit backbone 'resnet18'"``.
 
     Raises:
         ValueError: At the first tensor that is unknown, has another shape or is missing.
@@ -36,7 +36,7 @@ def load_renamed(
         try:
             ours = rename(theirs)
         except ValueError as error:
-            msg = f"{misfit}: {prefix}{theirs} is not known ({error})"
+            msg = f"{misfit}: {prefix}{theirs} is unknown ({error})"
             raise ValueError(msg) from error
         if ours not in places:
             msg = f"{misfit}: {prefix}{theirs} of shape {shape} has no place in the model."
@@ -53,7 +53,7 @@ def load_renamed(
 
 
 def load_bottleneck(bottleneck: nn.Module, tensors: Mapping[str, Tensor], prefix: str, misfit: str) -> None:
-    """Load a bottleneck with the authors' names, less the layers that their forward pass never calls.
+    """Load a bottleneck with the authors' names, without the layers that their forward pass never calls.
 
     Args and errors are those of :func:`load_renamed`.
     """

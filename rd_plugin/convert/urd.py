@@ -16,7 +16,7 @@ from .transfer import load_bottleneck, load_renamed
 __all__ = ["convert_urd"]
 
 _BOTTLENECK = "bn."
-# Their teacher is a whole ResNet, of which they distil the first three stages.
+# Their teacher is a whole ResNet; they distil its first three stages.
 _BEYOND_THE_PYRAMID = ("encoder.layer4.", "encoder.fc.")
 _GUIDANCE = "conv3x3_simattn."
 _FUSION = "fuse_encoder."
@@ -39,25 +39,26 @@ def convert_urd(
     backbone: str = "wide_resnet50_2.tv_in1k",
     injection: Literal["guided", "unguided"] = "unguided",
 ) -> None:
-    """Turn a checkpoint of the authors' program into a checkpoint of :class:`~rd_plugin.ExpertReverseDistillation`.
+    """Convert a checkpoint of the authors' program to a checkpoint of :class:`~rd_plugin.ExpertReverseDistillation`.
 
-    All weights come from the file, the teacher's too, since it was trained. Left out is what is not used: the teacher's
-    fourth stage and classifier, and the guidance's layers if ``injection`` is ``"unguided"``. The file has those either
-    way: a flag in the authors' released script is inverted, and what it trains and evaluates is ``"unguided"``. Where
-    the batches that the file's batch norms have counted say otherwise than ``injection``, it is refused.
+    All weights come from the file, also the teacher's, since it was trained. Unused parts are left out: the teacher's
+    fourth stage and classifier, and the guidance's layers if ``injection`` is ``"unguided"``. Every file has these
+    layers: a flag in the authors' released script is inverted, so it trains and evaluates ``"unguided"``. The batch
+    counters of the file's batch norms show how it was trained; an ``injection`` that contradicts them is an error.
 
-    The expert is not in the file. A new training would read it as the paper does: timm's weights for ``backbone``.
+    The file does not hold the expert. A new training would read it as the paper does: timm's weights for ``backbone``.
 
     Args:
         source: The authors' checkpoint, ``{"teacher": state_dict, "student": state_dict}``.
         output: Checkpoint to write; one that exists is replaced.
         backbone: timm's name of the teacher, with the tag of the weights that it started from.
-        injection: ``"unguided"``, or ``"guided"`` for a file that was trained with the flag set right.
+        injection: ``"unguided"``, or ``"guided"`` for a file that was trained with the corrected flag.
 
     Raises:
         FileNotFoundError: If ``source`` or the folder of ``output`` does not exist.
         OSError: If ``output`` cannot be written.
-        ValueError: If ``source`` is no such checkpoint, would run code or does not fit ``backbone`` or ``injection``.
+        ValueError: If ``source`` is not such a checkpoint, would run code or does not fit ``backbone`` or
+            ``injection``.
     """
     if injection not in {"guided", "unguided"}:
         msg = f"injection must be 'guided' or 'unguided', as the authors' students are, got {injection!r}."
@@ -67,7 +68,7 @@ def convert_urd(
     parts = {key: named_tensors(content.get(key)) for key in ("teacher", "student")}
     if missing := [key for key, tensors in parts.items() if not tensors]:
         msg = (
-            f"{str(source)!r} is no checkpoint of the RD with Expert authors' program: it has no tensors under "
+            f"{str(source)!r} is not a checkpoint of the RD with Expert authors' program: it has no tensors under "
             f"{' or '.join(repr(key) for key in missing)}."
         )
         raise ValueError(msg)
@@ -75,14 +76,14 @@ def convert_urd(
     guided = _batches_seen(student, _GUIDANCE) > 0
     if _batches_seen(student, _FUSION) > 0 and guided != (injection == "guided"):
         msg = (
-            f"injection {injection!r} does not fit {str(source)!r}: by what its batch norms have counted, its student "
+            f"injection {injection!r} does not fit {str(source)!r}: its batch norms have counted that the student "
             f"was trained {'guided' if guided else 'unguided'}."
         )
         raise ValueError(msg)
     model = ExpertReverseDistillation(backbone=backbone, injection=injection)
     ours = model.model
     misfit = f"{str(source)!r} does not fit backbone {backbone!r}"
-    # Loaded into the teacher as a whole, so that it knows that its weights are there.
+    # Loaded through the teacher, which then notes that it has its weights.
     teacher = _less(parts["teacher"], *_BEYOND_THE_PYRAMID)
     load_renamed(ours.teacher, teacher, expert_teacher_name, "teacher.", misfit)
     bottleneck = {

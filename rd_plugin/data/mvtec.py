@@ -13,25 +13,26 @@ from .check.pairs import NORMAL, check_pairs, find_images, find_masks
 
 __all__ = ["MVTec", "MVTecDataset"]
 
-# Those of anomalib's data set.
+# The extensions that anomalib's data set reads.
 _COLUMNS = ["path", "split", "label", "image_path", "label_index", "mask_path"]
 
 
 class MVTecDataset(AnomalibDataset):
     """One split of a category in MVTec AD's layout: ``train/good``, ``test/<defect>``, ``ground_truth/<defect>``.
 
-    Read is every image that torchvision knows by its extension, small or capital, links included; anomalib's own reads
-    ``.png`` and leaves all else out without a word. An image of a defect belongs to the mask of its name, whatever the
-    extensions: ``007.jpg`` to ``007_mask.png`` or ``007.png``. Without a folder ``ground_truth`` there are no masks.
+    It reads all images whose extension torchvision knows, in lower or upper case, and follows links; anomalib's own
+    data set reads ``.png`` and silently ignores all other files. The mask of a defective image has the same name, with
+    any extension: ``007_mask.png`` or ``007.png`` for ``007.jpg``. Without a folder ``ground_truth`` there are no
+    masks.
 
     Args:
         root: Folder with the categories.
-        category: Name of one.
+        category: Name of a category.
         split: Training or test.
         augmentations: Augmentations of the images.
 
     Raises:
-        FileNotFoundError: If there is no such category, or a link leads nowhere.
+        FileNotFoundError: If there is no such category, or a link is broken.
         ValueError: If images and masks do not pair up.
     """
 
@@ -60,11 +61,11 @@ class MVTecDataset(AnomalibDataset):
                 )
                 for image in find_images(label)
             ]
-        # Without test images anomalib takes some from the training set, as it does with its own.
+        # Without test images anomalib takes some from the training set, as its own data module does.
         samples = DataFrame(rows, columns=_COLUMNS).astype({"label_index": int})
         for path in (*samples["image_path"], *samples["mask_path"]):
             if not Path(path).exists():
-                msg = f"{path!r} is a link that leads nowhere."
+                msg = f"{path!r} is a broken link."
                 raise FileNotFoundError(msg)
         samples.attrs["task"] = "segmentation" if masked else "classification"
         self.samples = samples
@@ -72,9 +73,9 @@ class MVTecDataset(AnomalibDataset):
 
 
 class MVTec(MVTecAD):
-    """anomalib's MVTec AD data module, called ``MVTec``, with batches of 16 images to train on.
+    """anomalib's MVTec AD data module, called ``MVTec``, with training batches of 16 images.
 
-    With it ``--data MVTec`` names a data module again, and the paper's recipe needs no configuration. Without data at
+    It makes ``--data MVTec`` a data module again, so the paper's recipe needs no configuration. Without data in
     ``root`` it downloads the data set, as anomalib's module does. Images may be of any kind; see :class:`MVTecDataset`.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One class of a classification data set as the normal one, all others as anomalous."""
+"""One-class data: one class of a classification data set is normal, all others are anomalous."""
 
 import re
 from pathlib import Path
@@ -36,25 +36,25 @@ def _classes(folder: Path) -> list[str]:
 
 
 def _read(source: str, root: Path, split: Split) -> CIFAR10 | MNIST:
-    """Read a split of one of torchvision's data sets, which downloads it first if need be."""
+    """Read a split of one of torchvision's data sets, which torchvision downloads if necessary."""
     kind = _SOURCES[source]
     try:
         return kind(root, train=split is Split.TRAIN, download=True)
-    # torchvision lets through what the network, the archives' readers and its own assertions raise.
+    # torchvision passes on the errors of the network, the archive readers and its own assertions.
     except Exception as error:
         if issubclass(kind, MNIST):
             archives = [root / source / "raw" / name for name, _ in kind.resources]
         else:
             archives = [root / kind.filename]
         msg = (
-            f"{source} could be neither read from root {str(root)!r} nor downloaded to it ({error!r}). Put the "
-            f"publisher's files there: {', '.join(map(str, archives))}; delete what is damaged."
+            f"{source} could neither be read from root {str(root)!r} nor downloaded to it ({error!r}). Put the "
+            f"publisher's files there: {', '.join(map(str, archives))}; delete damaged files."
         )
         raise RuntimeError(msg) from error
 
 
 def _write_images(source: str, root: Path, folder: Path) -> None:
-    """Write one of torchvision's data sets as ``folder/{train,test}/<class>/<number>.png``, whole or not at all."""
+    """Write one of torchvision's data sets as ``folder/{train,test}/<class>/<number>.png``, atomically."""
     datasets = {split: _read(source, root, split) for split in _SPLITS}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".images.", suffix=".partial", dir=folder.parent) as partial:
@@ -69,7 +69,7 @@ def _write_images(source: str, root: Path, folder: Path) -> None:
         try:
             written.rename(folder)
         except OSError:
-            # Another run may have been faster.
+            # Another run may have written them first.
             if not folder.is_dir():
                 raise
 
@@ -114,18 +114,18 @@ class OneClassDataset(AnomalibDataset):
 class OneClass(AnomalibDataModule):
     """One-class novelty detection: one class of a classification data set is normal, all others are anomalous.
 
-    Trained on is the normal class of the training split; tested on is the whole test split. There are no masks. Grey
-    images become three channels. Their size is the business of the model's pre-processor.
+    The training set is the normal class of the training split; the test set is the whole test split. There are no
+    masks. Grey images get three channels. The model's pre-processor resizes the images.
 
     anomalib's checks, pictures and exports read image files. So the images of a torchvision data set are written once,
     after its download, as PNG files to ``<root>/<source>/images/{train,test}/<class>/``: 60,000 or 70,000 small files.
-    torchvision reads CIFAR-10 from pickles, whose checksums it compares first.
+    torchvision reads CIFAR-10 from pickles after it has checked their checksums.
 
     Args:
         source: ``"CIFAR10"``, ``"MNIST"`` or ``"FashionMNIST"``, which torchvision downloads, or a folder with images
             in ``{train,test}/<class>/``.
-        normal_class: Name of the normal class, or its index: the label in torchvision's data sets, otherwise the place
-            among the names in alphabetical order.
+        normal_class: Name of the normal class, or its index: the label in torchvision's data sets, otherwise the index
+            in the alphabetical list of names.
         root: Folder for downloads.
         train_batch_size: Images in a training batch.
         eval_batch_size: Images in an evaluation batch.
@@ -134,18 +134,18 @@ class OneClass(AnomalibDataModule):
         val_augmentations: Augmentations of validation images.
         test_augmentations: Augmentations of test images.
         augmentations: Augmentations of all images for which no others are given.
-        val_split_mode: Where validation images, which thresholds are set on, come from: ``"from_train"`` holds a share
-            of the normal class back, ``"synthetic"`` adds synthetic anomalies to these, ``"from_test"`` takes a share
-            of the test images away, ``"same_as_test"`` is all of them; with ``"none"`` there are no thresholds, and
-            AUROC is the only metric that means anything.
-        val_split_ratio: The share.
+        val_split_mode: Source of the validation images, on which thresholds are set: ``"from_train"`` holds out a share
+            of the normal class, ``"synthetic"`` adds synthetic anomalies to it, ``"from_test"`` moves a share of the
+            test images, ``"same_as_test"`` uses all test images. With ``"none"`` there are no thresholds, and only
+            AUROC is meaningful.
+        val_split_ratio: Share of the images that are used for validation.
         seed: Seed of the validation split.
 
     Raises:
-        ValueError: If ``val_split_mode`` is none of these; on set-up, if ``source`` is no such folder, ``normal_class``
-            is unknown or a class has no image.
-        RuntimeError: On preparation, if a data set of torchvision can be neither read nor downloaded.
-        FileNotFoundError: On set-up, if such a data set has not been prepared.
+        ValueError: If ``val_split_mode`` is none of these; during setup, if ``source`` is not such a folder,
+            ``normal_class`` is unknown or a class has no image.
+        RuntimeError: During preparation, if a torchvision data set can neither be read nor downloaded.
+        FileNotFoundError: During setup, if such a data set has not been prepared.
 
     Example:
         >>> OneClass("MNIST", normal_class=3).category
@@ -191,7 +191,7 @@ class OneClass(AnomalibDataModule):
         self.category = f"{Path(source).resolve().name}_{_folder_name(str(normal_class))}"
 
     def prepare_data(self) -> None:
-        """Download a data set of torchvision and write its images, unless that has been done."""
+        """Download a torchvision data set and write its images, unless this has been done before."""
         if self.source in _SOURCES and not self.folder.is_dir():
             _write_images(self.source, self.root, self.folder)
 
@@ -232,7 +232,7 @@ class OneClass(AnomalibDataModule):
 
     def _class_name(self) -> str:
         """Name of the normal class's folder."""
-        # CIFAR-10's class names stand in its files alone; they are in alphabetical order.
+        # CIFAR-10's class names are only in its files; they are in alphabetical order.
         labels = getattr(_SOURCES.get(self.source), "classes", None)
         classes = _classes(self.folder / Split.TEST.value) if labels is None else list(map(_folder_name, labels))
         for name in (str(self.normal_class), _folder_name(str(self.normal_class))):

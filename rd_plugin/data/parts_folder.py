@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of one's own images: good ones, and defects and masks if there are any."""
+"""A folder of your own images: good parts, and optionally defects and masks."""
 
 import logging
 from collections import Counter
@@ -22,11 +22,11 @@ Directory = str | Path | Sequence[str | Path]
 
 _DEFECT = "defect"
 _MASK = "mask"
-# A false-alarm rate of 1 %, the post-processor's default, needs so many good images that thresholds are set on.
+# Good validation images that a false-alarm rate of 1 %, the post-processor's default, requires.
 _FOR_RATE = 99
 # By default a fifth of the good images, more if the rate needs more, but never more than half.
 _USUAL, _MOST = 0.2, 0.5
-# One to train on, one to test on, and two whose scores make a range.
+# One for training, one for testing, and two whose scores define a range.
 _FEWEST = 4
 
 
@@ -50,7 +50,7 @@ class PartsFolderDataset(AnomalibDataset):
 
 
 class PartsFolder(Folder):
-    """anomalib's ``Folder``, which looks at what is there: good images alone are enough.
+    """anomalib's ``Folder`` with automatic splits and optional subfolders: good images alone are enough.
 
     .. code-block:: text
 
@@ -58,23 +58,24 @@ class PartsFolder(Folder):
         root/defect/   images of defects, if there are any, at any depth: defect/scratch/1.png
         root/mask/     their masks, if there are any, at the same places: mask/scratch/1.png or mask/scratch/1_mask.png
 
-    Good images are split with a fixed seed: some are trained on, a share is held out to set thresholds on (the
-    validation set, which has no defects, so that none decides the threshold that it is tested by), and a share to test
-    on, for the false-alarm rate. All defects are tested on. A table in the log says how many went where.
+    Good images are split with a fixed seed: most are for training, a share is held out to set thresholds (the
+    validation set), and a share for the test, to measure the false-alarm rate. All defects are in the test set; the
+    validation set has none, so that no defect influences the threshold that it is tested with. A table in the log shows
+    the splits.
 
-    anomalib's ``Folder`` refuses paths with other than ASCII characters and a folder of defects that is not there; this
-    one takes any path.
+    anomalib's ``Folder`` does not accept paths with non-ASCII characters, or a missing folder of defects; this class
+    does.
 
     Args:
         root: The folder.
-        name: Name of the results' folder; by default that of ``root``.
+        name: Name of the results folder; by default that of ``root``.
         normal_dir: Folder of good images within ``root``, or several.
-        abnormal_dir: Folder of defects, or several; by default ``defect`` if it is there.
-        mask_dir: Folder of masks, or one for each of ``abnormal_dir``; by default ``mask`` if it is there. Either all
+        abnormal_dir: Folder of defects, or several; by default ``defect`` if it exists.
+        mask_dir: Folder of masks, or one for each of ``abnormal_dir``; by default ``mask`` if it exists. Either all
             defects have a mask or none has.
-        val_split_ratio: Share of the good images that thresholds are set on. ``"auto"``: a fifth, or the 99 images that
-            a false-alarm rate of 1 % needs, if they are more, but at most half of the good images.
-        test_split_ratio: Share of the good images that are tested on.
+        val_split_ratio: Share of the good images on which thresholds are set. ``"auto"``: a fifth, or the 99 images
+            that a false-alarm rate of 1 % needs, if they are more, but at most half of the good images.
+        test_split_ratio: Share of the good images in the test set.
         train_batch_size: Images in a training batch.
         eval_batch_size: Images in an evaluation batch.
         num_workers: Processes that read images.
@@ -85,9 +86,9 @@ class PartsFolder(Folder):
         seed: Seed of the split.
 
     Raises:
-        ValueError: If a share is not between 0 and 1 or both leave nothing to train on; on set-up, if there are too few
-            images, or defects without a mask.
-        FileNotFoundError: On set-up, if a folder is not there.
+        ValueError: If a share is not between 0 and 1 or both leave no training images; during setup, if there are too
+            few images, or defects without a mask.
+        FileNotFoundError: During setup, if a folder does not exist.
 
     Example:
         >>> PartsFolder("datasets/Prüfteile 2024").name
@@ -133,7 +134,7 @@ class PartsFolder(Folder):
             val_augmentations=val_augmentations,
             test_augmentations=test_augmentations,
             augmentations=augmentations,
-            # All three splits are made here, none by anomalib.
+            # All three splits are made here, not by anomalib.
             test_split_mode=TestSplitMode.FROM_DIR,
             test_split_ratio=test_split_ratio,
             val_split_mode=ValSplitMode.FROM_DIR,
@@ -150,7 +151,7 @@ class PartsFolder(Folder):
             raise FileNotFoundError(msg)
         good = [image for folder in self._folders(self.normal_dir, "normal_dir") for image in _images(folder)]
         share = self._validation_share(len(good))
-        # Two scores make a range.
+        # A range needs two scores.
         held_out = [max(round(share * len(good)), 2), max(round(self.test_split_ratio * len(good)), 1)]
         if len(good) <= sum(held_out):
             msg = f"data.root {str(root)!r} has {len(good)} good images; at least {_FEWEST} are needed."
@@ -167,16 +168,16 @@ class PartsFolder(Folder):
             self._told = True
 
     def _create_test_split(self) -> None:
-        """Leave the splits as they are; anomalib would take good images from the training set for a set without any."""
+        """Keep the splits; anomalib would move good images from the training set to a test set without any."""
 
     def _validation_share(self, count: int) -> float:
-        """Share of so many good images that thresholds are set on."""
+        """Share of ``count`` good images on which thresholds are set."""
         if not self._automatic:
             return self.val_split_ratio
         return min(max(_USUAL, _FOR_RATE / max(count, 1)), _MOST)
 
     def _folders(self, given: Directory, argument: str) -> list[Path]:
-        """Folders within the root, which have to be there."""
+        """Folders within the root, which must exist."""
         root = Path(str(self.root))
         folders = [root / entry for entry in ([given] if isinstance(given, str | Path) else given)]
         for folder in folders:
@@ -187,17 +188,17 @@ class PartsFolder(Folder):
         return folders
 
     def _given_or_there(self, given: Directory | None, usual: str) -> Directory:
-        """Folders that were asked for, or the usual one if it is there."""
+        """Folders that were given, or the usual one if it exists."""
         if given is not None:
             return given
         return [usual] if (Path(str(self.root)) / usual).is_dir() else []
 
     def _defects(self) -> pd.DataFrame:
-        """The defects with their masks, all to be tested on."""
+        """The defects with their masks, all for the test."""
         folders = self._folders(self._given_or_there(self.abnormal_dir, _DEFECT), "abnormal_dir")
         masks = self._folders(self._given_or_there(self.mask_dir, _MASK), "mask_dir")
         if len(masks) == 1 and len(folders) > 1:
-            # One folder of masks for several of defects has one for each, or all in one.
+            # One folder of masks may hold a subfolder for each folder of defects, or the masks of all.
             masks = [masks[0] / folder.name if (masks[0] / folder.name).is_dir() else masks[0] for folder in folders]
         if masks and folders and len(masks) != len(folders):
             msg = (
@@ -213,14 +214,15 @@ class PartsFolder(Folder):
         without = [image for image, mask in rows if not mask]
         if without and any(_images(folder) for folder in masks):
             msg = (
-                f"data.mask_dir: {len(without)} of {len(rows)} defects have no mask, such as {without[0]!r}; give each "
-                "one at the same place under the same name, or move the masks out of data.root."
+                f"data.mask_dir: {len(without)} of {len(rows)} defects have no mask, such as {without[0]!r}; put each "
+                "mask at the same place under the same name, or move the masks out of data.root."
             )
             raise ValueError(msg)
         taken = [mask for _, mask in rows if mask]
         if twice := sorted({mask for mask in taken if taken.count(mask) > 1}):
             msg = (
-                f"data.mask_dir: {twice[0]!r} would be the mask of several defects; give each of abnormal_dir its own."
+                f"data.mask_dir: {twice[0]!r} would be the mask of several defects; give each folder of abnormal_dir "
+                "its own masks."
             )
             raise ValueError(msg)
         defects = pd.DataFrame(rows, columns=["image_path", "mask_path"])
@@ -234,7 +236,7 @@ class PartsFolder(Folder):
             setattr(self, f"{split.value}_data", PartsFolderDataset(self.name, samples))
 
     def _table(self, table: pd.DataFrame) -> str:
-        """Say what was found and what becomes of it."""
+        """The table of the images found and their splits."""
         counts = table.groupby(["split", "label_index"]).size()
         masks = sum(table["mask_path"] != "")
         lines = [
@@ -248,7 +250,7 @@ class PartsFolder(Folder):
         if left_out := self._left_out():
             lines.append(f"  left out: {left_out}")
         if unused := self._unused(table):
-            lines.append(f"  not used: {', '.join(unused)}; folders of defects can be named in data.abnormal_dir")
+            lines.append(f"  not used: {', '.join(unused)}; to use folders of defects, name them in data.abnormal_dir")
         return "\n".join(lines)
 
     def _left_out(self) -> str:
@@ -262,7 +264,7 @@ class PartsFolder(Folder):
         return FoundImages(left_out=sum((find_image_files(f).left_out for f in folders), Counter[str]())).left_out_text
 
     def _unused(self, table: pd.DataFrame) -> list[str]:
-        """Folders in the root that hold images, none of which is used."""
+        """Folders in the root whose images are not used."""
         root = Path(str(self.root))
         used = {
             Path(path).relative_to(root).parts[0]
@@ -280,6 +282,6 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _masks(folder: Path) -> dict[str, str]:
-    """Masks by the place of their image within its folder, without endings."""
+    """Masks by the relative path of their image, without extensions."""
     places = ((path.relative_to(folder).with_suffix("").as_posix(), str(path)) for path in _images(folder))
     return {place.removesuffix("_mask"): path for place, path in places}

@@ -15,9 +15,9 @@ __all__ = ["SolarCells", "SolarCellsDataset"]
 CellType = Literal["mono", "poly"]
 
 _TRAIN_SHARE = 0.8
-# What a false-alarm rate of 1 % needs: one of 100, of which the next image is one.
+# Normal images that a false-alarm rate of 1 % requires: 99 and the next image make 100.
 _HELD_OUT = 99
-# Half of the fewer monocrystalline ones.
+# Half of the monocrystalline training cells, which are fewer.
 _MOST_HELD_OUT = 235
 
 
@@ -36,13 +36,13 @@ def _read_labels(cell_type: CellType) -> pd.DataFrame:
 def _make_samples(cell_type: CellType, seed: int, held_out: int) -> pd.DataFrame:
     """Assign every cell to a split."""
     labels = _read_labels(cell_type)
-    # The doubtful cells are left out if there are others to validate on.
+    # The doubtful cells are not used if there are held-out cells for validation.
     labels["split"] = "" if held_out else Split.VAL.value
     labels.loc[labels["probability"].isin([0, 1]), "split"] = Split.TEST.value
     functional = labels[labels["probability"] == 0]
     train = functional.sample(frac=_TRAIN_SHARE, random_state=seed).index
     labels.loc[train, "split"] = Split.TRAIN.value
-    # They come in random order.
+    # The cells are in random order.
     labels.loc[train[:held_out], "split"] = Split.VAL.value
     labels["label_index"] = (labels["probability"] > 0.5).map({False: LabelName.NORMAL, True: LabelName.ABNORMAL})
     labels["label_index"] = labels["label_index"].astype(int)
@@ -58,7 +58,7 @@ class SolarCellsDataset(AnomalibDataset):
         cell_type: ``"mono"`` or ``"poly"`` crystalline.
         split: Training, validation or test.
         seed: Seed of the split.
-        held_out: Normal cells of the validation set; with 0 it has the doubtful ones.
+        held_out: Number of normal cells in the validation set; with 0 it holds the doubtful cells.
         augmentations: Augmentations of the images.
     """
 
@@ -77,12 +77,12 @@ class SolarCellsDataset(AnomalibDataset):
 
 
 class SolarCells(AnomalibDataModule):
-    """Solar cells as an anomaly detection task: real images that come with a package, 300 x 300 pixels, no masks.
+    """Solar cells as an anomaly detection task: real images from a package, 300 x 300 pixels, without masks.
 
     Experts gave each cell a probability of being defective: 0, 1/3, 2/3 or 1. Of the cells with probability 0, 80 % are
-    for training; the others and all with probability 1 are the test set. Some of those for training are held out as the
-    validation set, which sets the threshold by a false-alarm rate; 99 are the fewest for a rate of 1 %. The doubtful
-    cells are not used. With ``held_out=0``, they are the validation set, 1/3 as normal and 2/3 as anomalous.
+    for training; the others and all with probability 1 are the test set. Some training cells are held out as the
+    validation set, which sets the threshold for a false-alarm rate; a rate of 1 % needs at least 99. The doubtful cells
+    are not used. With ``held_out=0``, they are the validation set, 1/3 as normal and 2/3 as anomalous.
 
     Source: Buerhop-Lutz et al., "A benchmark for visual identification of defective solar cells in electroluminescence
     imagery", EU PVSEC 2018; licence CC BY-NC-SA 4.0.
@@ -97,11 +97,11 @@ class SolarCells(AnomalibDataModule):
         test_augmentations: Augmentations of test images.
         augmentations: Augmentations of all images for which no others are given.
         seed: Seed of the split.
-        held_out: How many of the normal cells for training are held out for validation; 0 for none.
+        held_out: Number of normal training cells that are held out for validation; 0 for none.
 
     Raises:
         ValueError: If ``cell_type`` is neither, or ``held_out`` is negative or leaves less than half to train on.
-        ModuleNotFoundError: On set-up, if ``elpv-dataset`` is not installed.
+        ModuleNotFoundError: During setup, if ``elpv-dataset`` is not installed.
     """
 
     def __init__(

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do new images differ from the training images?
+"""Drift detection: do new images differ from the training images?
 
-``appearance`` describes an image in a few numbers, ``reference`` is a sample of them and of scores that a model's
-record keeps, ``comparison`` tests whether two samples differ, ``monitor`` does so while images come in, at a
-false-alarm rate for the run as a whole.
-:class:`~rd_plugin.callbacks.ReferenceWriter` makes the reference in a training.
+``appearance`` describes an image by a few statistics. ``reference`` holds a sample of statistics and scores in a
+model's record. ``comparison`` tests whether two samples differ, and ``monitor`` tests a run while images come in, with
+a false-alarm rate for the whole run. :class:`~rd_plugin.callbacks.ReferenceWriter` makes the reference in a training.
 """
 
 from .appearance import STATISTICS, image_statistics

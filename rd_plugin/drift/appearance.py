@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image in a few numbers that light, focus, cameras and materials change."""
+"""A few statistics of an image that change with lighting, focus, camera and material."""
 
 import cv2
 import numpy as np
@@ -24,32 +24,32 @@ STATISTICS = (
     "share of white",
 )
 
-# Pixels that are looked at, at most: in bands from edge to edge, so that they are as sharp as the file's.
+# Maximum number of pixels that are used: bands from edge to edge, which keep the file's sharpness.
 _PIXELS, _BANDS = 2**18, 8
-# Rows and columns, at most, that tell light, colour and place.
+# Maximum number of rows and columns for brightness, colour and position.
 _SMALL = 128
-# Grey values from which on a pixel counts as black or white.
+# Grey values up to which a pixel counts as black, and from which as white.
 _BLACK, _WHITE = 2, 253
 _DECIMALS = 4
 _QUANTILES = (0.05, 0.5, 0.95)
 # Differences of neighbours that leave out edges along rows and columns (Immerkaer 1996, with half its mask).
 _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-# Grey values, so that nothing has a logarithm.
+# Added to grey values, so that the logarithm of zero is defined.
 _FLOOR = 0.1
 
 
 def image_statistics(image: np.ndarray) -> np.ndarray:
-    """Describe an image as it is read.
+    """Compute the statistics of an image.
 
-    Amounts that multiply, such as contrast and sharpness, are logarithms. What sharpness and noise are measured on is
-    at most a quarter of a million pixels in the file's own size, so that large images take no longer.
+    Multiplicative quantities, such as contrast and sharpness, are logarithms. Sharpness and noise are measured on at
+    most a quarter of a million pixels in the file's own size, so that large images take no longer.
 
     Args:
         image: 8-bit RGB pixels of shape ``(H, W, 3)``.
 
     Returns:
-        Numbers of shape ``(15,)``, as named in ``STATISTICS``: grey values from 0 to 255, shares from 0 to 1, or
-        logarithms; rounded to four decimals, as they are kept.
+        Statistics of shape ``(15,)``, named in ``STATISTICS``: grey values from 0 to 255, shares from 0 to 1, or
+        logarithms, rounded to four decimals.
 
     Example:
         >>> dark, bright = (image_statistics(np.full((8, 8, 3), level, np.uint8)) for level in (50, 100))

@@ -6,16 +6,16 @@ from scipy.stats import mannwhitneyu, norm, permutation_test, rankdata
 
 __all__ = ["energy_test", "higher_scores_test", "normal_scores"]
 
-# Random divisions of two samples, and how many are compared at a time. Few are enough where the p-value is above this.
+# Number of random permutations, and how many are compared at a time. Few suffice if the p-value is above this.
 _FEW, _MANY, _BATCH, _CLEAR = 200, 2000, 250, 0.1
-# Largest distances of random divisions, as a share of all, that say how rare larger ones are.
+# Share of the largest permuted distances to which the tail is fitted.
 _TAIL = 0.1
-# Directions that vary less than this share of the one that varies most are rounding.
+# Directions with less than this share of the largest variance are rounding errors.
 _SMALLEST_SHARE = 1e-6
 
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
-    """Replace each column by what a normal distribution has at its ranks, so that units and outliers do not count.
+    """Replace each column by the normal quantiles of its ranks, which removes the effect of units and outliers.
 
     Args:
         values: Numbers of shape ``(N, D)``.
@@ -31,19 +31,19 @@ def normal_scores(values: np.ndarray) -> np.ndarray:
 
 
 def energy_test(reference: np.ndarray, others: np.ndarray, seed: int = 0) -> float:
-    """Test whether others come from the reference's distribution, by the energy distance.
+    """Permutation test of the energy distance: do others come from the reference's distribution?
 
-    Both samples are pooled, ranked and whitened together, so that no image counts as another one of its kind, and
-    the distance (Szekely and Rizzo 2013) is compared with those of random divisions of the pool. Whatever the
-    distribution and however small the reference, the probability of a p-value of at most p is at most p if all images
-    come from one distribution. Where no random division is as far apart, an exponential distribution fitted to the
-    largest distances says how much rarer it is than can be counted (Knijnenburg et al. 2009, a generalized Pareto
-    distribution with shape 0). The distances' own tail is lighter, so this p-value is rather too large.
+    Both samples are pooled, ranked and whitened together, so that all images are treated alike. Their distance (Szekely
+    and Rizzo 2013) is compared with those of random permutations of the pool. For every distribution and any size of
+    the reference, the probability of a p-value of at most p is at most p if all images come from one distribution. If
+    no permutation has as large a distance, the p-value is estimated by an exponential distribution fitted to the
+    largest distances (Knijnenburg et al. 2009, a generalized Pareto distribution with shape 0). The tail of the
+    distances is lighter, so this p-value is conservative.
 
     Args:
         reference: Statistics of shape ``(N, D)``.
         others: Statistics of shape ``(M, D)``.
-        seed: Of the divisions.
+        seed: Seed of the permutations.
 
     Returns:
         The p-value.
@@ -54,7 +54,7 @@ def energy_test(reference: np.ndarray, others: np.ndarray, seed: int = 0) -> flo
     sums, total = distances.sum(1), float(distances.sum())
 
     def energy(_: np.ndarray, chosen: np.ndarray, axis: int) -> np.ndarray:
-        """Distance of rows with these numbers, of shape ``(..., M)``, from the rest; its other terms are constant."""
+        """Distance of the rows with these indices, of shape ``(..., M)``, from the others, up to constant terms."""
         ones = np.zeros((*chosen.shape[:-1], size), np.float32)
         np.put_along_axis(ones, chosen, 1, axis=axis)
         within = ((ones @ distances) * ones).sum(axis)
@@ -95,7 +95,7 @@ def higher_scores_test(reference: np.ndarray, others: np.ndarray) -> float:
 
 
 def _whiten(values: np.ndarray) -> np.ndarray:
-    """Numbers of shape ``(N, D)`` in directions that vary alike, and do not vary together."""
+    """Values of shape ``(N, D)`` in uncorrelated directions of equal variance."""
     centred = values - values.mean(0)
     variances, directions = np.linalg.eigh(centred.T @ centred / len(values))
     kept = variances > _SMALLEST_SHARE * max(float(variances[-1]), _SMALLEST_SHARE)

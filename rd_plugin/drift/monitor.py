@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run of images compared with a reference while they come in."""
+"""Compare a run of images with a reference while they come in."""
 
 import logging
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ __all__ = ["FALSE_ALARM_RATE", "FEWEST", "DriftMonitor", "Look"]
 
 logger = logging.getLogger(__name__)
 
-# Share of runs, at most, that detect drift although their images come from the reference's distribution.
+# Maximum share of runs that detect drift although their images come from the reference's distribution.
 FALSE_ALARM_RATE = 0.05
-# Images that a comparison takes at least, and in a window that slides, until the next.
+# Minimum number of images in a comparison, and with a sliding window, the interval between comparisons.
 FEWEST = 25
-# Images of a reference that are enough to compare with.
+# Minimum number of images in a reference.
 _FEWEST_KNOWN = 10
 
 
@@ -28,10 +28,10 @@ class Look:
 
     Args:
         drifted: Whether the images differ from the reference's.
-        inspected: How many images the run had inspected by then.
-        level: Probability of a false alarm that this comparison was allowed.
+        inspected: Number of images inspected up to this comparison.
+        level: Allowed probability of a false alarm in this comparison.
         p_statistics: p-value of the images' statistics; ``None`` if they were not compared.
-        p_scores: p-value of their scores being higher; ``None`` likewise.
+        p_scores: p-value of the test for higher scores; ``None`` likewise.
         reason: What differs most; empty if no drift was detected.
     """
 
@@ -44,16 +44,16 @@ class Look:
 
 
 class DriftMonitor:
-    """Compares images with a reference: all of a run, or the last ones.
+    """Compare images with a reference: all images of a run, or the last ones.
 
-    A run is compared after 25, 50, 100, 200, ... images and at its end; from 256 on by a random sample of so many.
-    A window is compared after every 25 images and at the end. The j-th comparison may alarm falsely with a probability
-    of 0.05 / (j (j + 1)), half of it for the statistics and half for the scores: however long a run lasts, these
-    add up to 0.05.
+    A run is compared after 25, 50, 100, 200, ... images and at its end; from 256 images on, a random sample of 256 is
+    used. A window is compared after every 25 images and at the end. The j-th comparison has a false-alarm probability
+    of at most 0.05 / (j (j + 1)), half of it for the statistics and half for the scores: for a run of any length, these
+    add up to at most 0.05.
 
     Args:
-        reference: Good images.
-        window: How many of the last images are compared, at least 25; ``None`` for all of the run.
+        reference: Sample of normal images.
+        window: Number of last images that are compared, at least 25; ``None`` for all images of the run.
 
     Attributes:
         looks: All comparisons.
@@ -76,7 +76,7 @@ class DriftMonitor:
 
     @property
     def drifted(self) -> bool | None:
-        """What the last comparison said; ``None`` if there was none yet."""
+        """Result of the last comparison; ``None`` if there was none yet."""
         return self.looks[-1].drifted if self.looks else None
 
     @property
@@ -85,34 +85,34 @@ class DriftMonitor:
         return any(look.drifted for look in self.looks)
 
     def go_on(self, inspected: int) -> None:
-        """Go on with a run that was stopped: its comparisons have used up their share of false alarms.
+        """Continue a run that was stopped: its comparisons have used their part of the false-alarm rate.
 
         Args:
-            inspected: How many images it had inspected, which are not known any more and are not compared again.
+            inspected: Number of images that it had inspected, which are not compared again.
         """
         self._inspected = self._compared = inspected
-        # One more for its end.
+        # One more comparison for its end.
         self._spent = self._planned(inspected) + (inspected >= FEWEST)
 
     def add(self, statistics: np.ndarray, score: float) -> bool | None:
-        """Take an image, and compare if it is time to.
+        """Add an image, and compare if a comparison is due.
 
         Args:
-            statistics: What :func:`~rd_plugin.drift.image_statistics` says of it.
+            statistics: Its :func:`~rd_plugin.drift.image_statistics`.
             score: Its anomaly score.
 
         Returns:
-            Whether drift is detected by now; ``None`` as long as there are too few images.
+            Whether drift is currently detected; ``None`` while there are too few images.
         """
         self._inspected += 1
         self._keep((statistics, score))
-        # After a resumption there may be too few at first.
+        # After a run is resumed there may be too few images at first.
         if self._planned(self._inspected) > self._planned(self._compared) and len(self._kept) >= FEWEST:
             self._look()
         return self.drifted
 
     def finish(self) -> bool | None:
-        """Compare once more if images have come since the last time.
+        """Compare once more if images were added since the last comparison.
 
         Returns:
             Whether drift is detected; ``None`` if there were too few images.
@@ -122,7 +122,7 @@ class DriftMonitor:
         return self.drifted
 
     def summary(self) -> str:
-        """Say in a sentence what was found."""
+        """Return the result of the run as a sentence."""
         if not self.looks:
             return f"Drift: unknown, since it takes {FEWEST} images and there were {len(self._kept)}."
         alarms = [look for look in self.looks if look.drifted]
@@ -134,13 +134,13 @@ class DriftMonitor:
         )
 
     def _planned(self, inspected: int) -> int:
-        """How many comparisons there are in a run until so many images were inspected, without that at its end."""
+        """Number of comparisons in a run of ``inspected`` images, without the one at its end."""
         if self.window is not None:
             return inspected // FEWEST
         return (inspected // FEWEST).bit_length()
 
     def _keep(self, image: tuple[np.ndarray, float]) -> None:
-        """Keep the last images, or a sample in which each image of the run is as likely as any other."""
+        """Keep the last images, or a random sample in which each image of the run is equally likely."""
         self._taken += 1
         if self.window is not None:
             self._kept = [*self._kept[-self.window + 1 :], image]
@@ -150,7 +150,7 @@ class DriftMonitor:
             self._kept[place] = image
 
     def _look(self) -> None:
-        """Compare, and log it if drift begins or ends."""
+        """Compare, and log if drift begins or ends."""
         self._compared = self._inspected
         self._spent += 1
         level = FALSE_ALARM_RATE / (self._spent * (self._spent + 1))
@@ -161,7 +161,7 @@ class DriftMonitor:
             p_statistics = energy_test(self.reference.statistics, statistics, seed=self._spent)
         if len(self.reference.scores) >= _FEWEST_KNOWN:
             p_scores = higher_scores_test(self.reference.scores, scores)
-        # Each of the two may use half, so that together they keep to the level.
+        # Each of the two tests may use half of the level.
         reasons = []
         if p_statistics is not None and p_statistics <= level / 2:
             reasons.append(self._largest_difference(statistics))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What normal images look like to a model: the sample that others are compared with."""
+"""A sample of normal images that other images are compared with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from .appearance import STATISTICS
 
 __all__ = ["LARGEST", "Reference", "sample"]
 
-# Images, at most, in a sample: enough to tell others apart by, and few enough for a record.
+# Maximum number of images in a sample: enough to detect differences, and few enough for a record.
 LARGEST = 256
 
 
@@ -20,15 +20,15 @@ class Reference:
     """A sample of normal images.
 
     Args:
-        statistics: Of images that the model was trained on, of shape ``(N, 15)``.
-        scores: Of normal images that it was not trained on, of shape ``(M,)``; none if there were no such images.
+        statistics: Statistics of training images, of shape ``(N, 15)``.
+        scores: Scores of normal images that were not used for training, of shape ``(M,)``; empty if there were none.
     """
 
     statistics: np.ndarray
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def plain(self) -> dict[str, Any]:
-        """Return the sample as plain data for a record: a line of text for each image, so that people can read on."""
+        """Return the sample as plain data for a record: a readable line of text for each image."""
         return {
             "statistics": list(STATISTICS),
             "images": [" ".join(f"{value:.8g}" for value in row) for row in self.statistics.round(4)],
@@ -43,7 +43,7 @@ class Reference:
             content: What :meth:`plain` returned.
 
         Returns:
-            The sample; ``None`` if there is none, or one of statistics that this version does not know.
+            The sample; ``None`` if there is none, or if its statistics are unknown to this version.
         """
         if not isinstance(content, Mapping) or content.get("statistics") != list(STATISTICS):
             return None
@@ -56,11 +56,11 @@ class Reference:
 
 
 def sample(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return at most ``LARGEST`` rows, drawn by a seed.
+    """Return at most ``LARGEST`` rows, drawn at random.
 
     Args:
         values: Rows, of shape ``(N, ...)``.
-        seed: Decides which.
+        seed: Seed of the draw.
     """
     if len(values) <= LARGEST:
         return values

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways out of a model: the export step, what is done to images and to an OpenVINO graph, and int8."""
+"""Export of models: the export step, exact transforms, changes to an OpenVINO graph, and int8."""
 
 from .graph import decide_branches
 from .mixin import ExportedModule

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The graph of an OpenVINO export without what no image can reach."""
+"""Remove branches of an OpenVINO graph that no image can take."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ __all__ = ["decide_branches"]
 
 
 def decide_branches(path: Path) -> None:
-    """Write an exported model anew, without branches that no image can take.
+    """Rewrite an exported model without branches that no image can take.
 
-    anomalib's post-processor keeps some for a model without a range, and they would be computed for every image.
+    anomalib's post-processor keeps branches for a model without a range, which would be computed for every image.
 
     Args:
-        path: The ``.xml`` file, which has its ``.bin`` beside it.
+        path: The ``.xml`` file, with its ``.bin`` next to it.
     """
     import openvino as ov  # part of the extra `openvino`
 
     core = ov.Core()
-    # Mapped files cannot be written while they are read.
+    # Memory-mapped files cannot be written while they are read.
     core.set_property({"ENABLE_MMAP": False})
     model = core.read_model(path)
     for operation in model.get_ordered_ops():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every way out of a model: to torch, ONNX and OpenVINO, whole or not at all, with the record beside it."""
+"""Export to torch, ONNX and OpenVINO: written atomically, with the record next to the export."""
 
 import logging
 from collections.abc import Callable
@@ -39,19 +39,19 @@ __all__ = ["ExportedModule"]
 
 logger = logging.getLogger(__name__)
 
-# The lowest that torch's exporter writes; anomalib asks for an older one, and torch logs how it fails to convert.
+# The lowest opset of torch's exporter; anomalib asks for an older one, and torch logs a failed conversion.
 _ONNX_OPSET = 18
 
 
 class ExportedModule(RecordedModule):
-    """A recorded module whose exports are there whole or not at all, each with its record.
+    """A recorded module whose exports are written atomically, each with its record.
 
-    Takes the arguments of :class:`~rd_plugin.provenance.RecordedModule`.
+    Its arguments are those of :class:`~rd_plugin.provenance.RecordedModule`.
 
     Attributes:
-        on_bad_data: What to do about images that would spoil a calibration, as in
+        on_bad_data: What to do about images that would distort a calibration, as in
             :class:`~rd_plugin.callbacks.DataCheck`.
-        max_pixels: Greatest number of pixels in one of them.
+        max_pixels: Greatest number of pixels in such an image.
     """
 
     on_bad_data: OnBadData = "error"
@@ -87,7 +87,7 @@ class ExportedModule(RecordedModule):
         """
         return self._export(lambda folder: super(ExportedModule, self).to_torch(folder, model_file_name), export_root)
 
-    def to_onnx(  # type: ignore[override]  # anomalib's has nothing in common with Lightning's, either
+    def to_onnx(  # type: ignore[override]  # anomalib's method does not match Lightning's, either
         self,
         export_root: Path | str,
         model_file_name: str = "model",
@@ -107,7 +107,7 @@ class ExportedModule(RecordedModule):
                 *size,
             )
         kwargs.setdefault("opset_version", _ONNX_OPSET)
-        # torch prints each of its steps otherwise.
+        # Otherwise torch prints each of its steps.
         kwargs.setdefault("verbose", False)
 
         def write(folder: Path | str) -> Path:
@@ -132,7 +132,7 @@ class ExportedModule(RecordedModule):
 
         Raises:
             OSError: If the folder cannot be written to or has less space than the weights take.
-            ValueError: If images that are to calibrate int8 would spoil it, and ``on_bad_data`` says so.
+            ValueError: If images would distort the calibration of int8, and ``on_bad_data`` is ``"error"``.
         """
         if datamodule is not None and compression_type in {CompressionType.INT8_PTQ, CompressionType.INT8_ACQ}:
             self._check_calibration(datamodule)
@@ -151,27 +151,27 @@ class ExportedModule(RecordedModule):
         return self._export(write, export_root, input_size=input_size, compression_type=compression_type)
 
     def _check_calibration(self, datamodule: AnomalibDataModule) -> None:
-        """Look at the images that are going to calibrate int8, as a training does."""
+        """Check the images for the calibration of int8, as a training does."""
         if self.on_bad_data == "off":
             return
         set_up(datamodule)
-        # As the trainer does: later calls leave the splits as they are, without what is left out here.
+        # As the trainer does: later calls keep the splits, without the images that are left out here.
         datamodule.setup(TrainerFn.FITTING)
         splits = ("train", "val")
         problems = check_datamodule(datamodule, splits=splits, max_pixels=self.max_pixels)
         act_on(problems, self.on_bad_data, datasets(datamodule, splits))
 
     def _export(self, write: Callable[[Path | str], Path], export_root: Path | str, **arguments: object) -> Path:
-        """Let one of anomalib's exports write into a hidden folder, add the record, and move both to their place.
+        """Run one of anomalib's exports in a hidden folder, add the record, and move both to their place.
 
         Args:
-            write: Takes the folder to write into and returns the file that is to be opened.
+            write: Takes the folder to write into and returns the main file.
             export_root: The folder that the export belongs to.
             **arguments: Those of the export, for the record.
         """
         check_folder(export_root, state_size(self), "export_root")
         record = self.describe()
-        # anomalib takes all arguments from the checkpoint, whichever are given.
+        # anomalib takes all arguments from the checkpoint, even if others are given.
         logger.info(
             "Exporting %s with backbone %s and layers %s, %s, trained for %d steps.",
             record.method,
@@ -182,7 +182,7 @@ class ExportedModule(RecordedModule):
         )
         if record.input_size and not isinstance(self.pre_processor, ExactPreProcessor):
             logger.warning(
-                "pre_processor is a %s: the export resizes as its export_transform does, by anomalib's default without "
+                "pre_processor is a %s: the export resizes with its export_transform, by anomalib's default without "
                 "antialiasing, so scores may differ from the engine's. Derive it from rd_plugin.ExactPreProcessor.",
                 type(self.pre_processor).__name__,
             )
@@ -215,18 +215,18 @@ class ExportedModule(RecordedModule):
         task: TaskType | None = None,
         max_drop: float = 0.01,
     ) -> "ov.Model":
-        """Quantize an OpenVINO model as far as its accuracy on the validation images allows; called by anomalib.
+        """Quantize an OpenVINO model as far as its accuracy on validation images allows; called by anomalib.
 
         Raises:
-            ValueError: If there is no data module, ``max_drop`` is out of range or the validation images do not do.
+            ValueError: If there is no data module, ``max_drop`` is out of range or validation images are missing.
         """
-        del task  # the metric says what it measures
+        del task  # the metric defines what is measured
         return quantize_with_control(model, _calibrating(datamodule, "INT8_ACQ"), metric, max_drop)
 
 
 def _calibrating(datamodule: AnomalibDataModule | None, compression: str) -> AnomalibDataModule:
-    """The data module, which has to be there."""
+    """The data module, which is required."""
     if datamodule is None:
-        msg = f"compression_type {compression} needs images to calibrate with: give --data, or datamodule in Python."
+        msg = f"compression_type {compression} needs calibration images: give --data, or datamodule in Python."
         raise ValueError(msg)
     return datamodule

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pre-processor that exports apply as the engine does."""
+"""A pre-processor whose exports give the same result as the engine."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ __all__ = ["ExactPreProcessor"]
 class ExactPreProcessor(PreProcessor):
     """anomalib's pre-processor, whose exports resize with antialiasing where the engine does; anomalib's own drop it.
 
-    It works with any of anomalib's models, and its checkpoints are those of anomalib's pre-processor.
+    It works with all anomalib models, and its checkpoints are compatible with anomalib's pre-processor.
 
     Args:
-        transform: Transform of images and masks. See :func:`~rd_plugin.export.exportable` for those that are
-            the same in exports.
+        transform: Transform of images and masks. See :func:`~rd_plugin.export.exportable` for those that are exact in
+            exports.
 
     Example:
         >>> import torch

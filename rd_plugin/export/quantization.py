@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Int8 for OpenVINO without loss in the anomaly map."""
+"""Int8 quantization for OpenVINO that keeps the anomaly map in floating point."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 __all__ = ["quantize", "quantize_with_control"]
 
-# The anomaly map is a small difference, one minus a cosine near one. In 8 bits it drowns, so the networks are quantized
-# and what follows them is not; in the exported graph it consists of these operations.
+# The anomaly map is a small difference, one minus a cosine near one, which is lost in 8 bits. So only the networks are
+# quantized, not the operations after them; in the exported graph these are:
 _MAP_OPERATIONS = ["Divide", "MatMul", "Multiply", "Power", "ReduceL2", "ReduceSum", "Sqrt", "Subtract"]
-# A quantizer would bring NaN, infinity and whatever is out of range into range before it is compared.
+# A quantizer would clip NaN, infinity and values out of range before they are compared.
 _COMPARISONS = ["GreaterEqual", "LessEqual"]
 
 _CALIBRATION_IMAGES = 300
 
 
 def _images(model: "ov.Model", dataset: AnomalibDataset) -> Callable[[int], np.ndarray]:
-    """Return what reads an image of a data set as the model's input, of shape ``(1, 3, H, W)``."""
+    """Return a function that reads an image of a data set as the model's input, of shape ``(1, 3, H, W)``."""
     shape = model.input(0).partial_shape
     size = [side.get_length() for side in list(shape)[-2:] if side.is_static]
 
     def read(index: int) -> np.ndarray:
         image = dataset[index].image
-        # An export of one size cannot resize images to it by itself.
+        # An export with a fixed input size does not resize images.
         return np.asarray(resize(image, size) if len(size) == 2 else image)[None]
 
     return read
 
 
 def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any]:
-    """What is quantized, and the images of a data module that is set up, which calibrate it."""
+    """Options of the quantization, with the images of a data module for the calibration; the module must be set up."""
     import nncf  # part of the extra `openvino`
 
     images = datamodule.train_data
@@ -65,8 +65,8 @@ def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any
 def _ranges() -> "nncf.AdvancedQuantizationParameters":
     """Ranges of activations from the extremes of all images.
 
-    nncf's default is the mean of each image's extremes. A defect is the very thing that lies beyond that, and what is
-    cut there looks like a good part.
+    nncf's default is the mean of each image's extremes. Activations of defects exceed that range, and clipped ones look
+    like those of a good part.
     """
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
@@ -79,8 +79,8 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
 
     Args:
         model: Model as read or converted by OpenVINO.
-        datamodule: Data module whose training images, up to 300 spread evenly over the set, calibrate the ranges. A
-            model with a Mahalanobis distance compares with all of them anew.
+        datamodule: Data module whose training images, up to 300 spread evenly over the set, calibrate the ranges. For a
+            model with a Mahalanobis distance, the statistics are fitted to all of them again.
 
     Returns:
         The quantized model.
@@ -100,15 +100,16 @@ def quantize(model: "ov.Model", datamodule: AnomalibDataModule) -> "ov.Model":
 def quantize_with_control(
     model: "ov.Model", datamodule: AnomalibDataModule, metric: Metric | None, max_drop: float
 ) -> "ov.Model":
-    """Quantize as :func:`quantize` does, and bring layers back to floating point until accuracy is kept.
+    """Quantize like :func:`quantize`, and return layers to floating point until accuracy is kept.
 
-    anomalib's own calibrates on validation images and measures on test images, which then choose.
+    anomalib's own function calibrates on validation images and measures on test images, so test images choose the
+    layers.
 
     Args:
         model: Model as read or converted by OpenVINO.
         datamodule: Data module whose training images calibrate the ranges and whose validation images measure accuracy.
-        metric: anomalib's metric of what is measured; by default image AUROC, which hangs on no threshold.
-        max_drop: How much of it may be lost, in [0, 1].
+        metric: anomalib's metric of accuracy; by default image AUROC, which does not depend on a threshold.
+        max_drop: Largest accepted loss of accuracy, in [0, 1].
 
     Returns:
         The quantized model.
@@ -127,8 +128,8 @@ def quantize_with_control(
     labels = set() if images is None else set(images.samples["label_index"].astype(bool))
     if images is None or labels != {False, True}:
         msg = (
-            "INT8_ACQ measures accuracy on validation images, and the data has no "
-            f"{'good' if True in labels else 'defective'} ones to validate on: set val_split_mode, or take INT8_PTQ."
+            "INT8_ACQ measures accuracy on validation images, but the data has no "
+            f"{'good' if True in labels else 'defective'} ones for validation: set val_split_mode, or use INT8_PTQ."
         )
         raise ValueError(msg)
     metric = AUROC(fields=["pred_score", "gt_label"]) if metric is None else metric
@@ -146,8 +147,8 @@ def quantize_with_control(
         return float(metric.compute())
 
     if distances(model):
-        # Before its statistics are learned anew such a model loses more than it has to, and layers would be brought
-        # back for nothing.
+        # Until its statistics are fitted again, such a model loses more accuracy than necessary, and layers would be
+        # returned to floating point without need.
         quantized, all_images = quantize(model, datamodule), range(len(images))
         kept, before = (measure(ov.compile_model(version, "CPU"), all_images) for version in (quantized, model))
         if before - kept <= max_drop:

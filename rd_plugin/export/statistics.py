@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What quantized networks make of training images, for a model that compares with them."""
+"""Statistics of training images, fitted again for quantized networks."""
 
 import math
 from collections.abc import Collection, Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compute_statistics", "distances"]
 
-# What the mean of training images is multiplied by in the operation that subtracts it; OpenVINO makes a sum of that.
+# Factor of the mean in the operation that subtracts it; OpenVINO converts the subtraction to a sum.
 _SIGNS = {"Add": -1, "Subtract": 1}
 
 
@@ -27,8 +27,8 @@ def distances(model: "ov.Model") -> list[tuple["ov.Node", "ov.Node"]]:
         model: Model as read or converted by OpenVINO.
 
     Returns:
-        For each scale the operation that subtracts the mean from the residuals, and the product with the matrix of each
-        position that follows it; empty for a model with another deviation.
+        For each scale the operation that subtracts the mean from the residuals, and the following product with the
+        matrix of each position; empty for a model with another deviation.
     """
     products = [
         operation
@@ -41,7 +41,7 @@ def distances(model: "ov.Model") -> list[tuple["ov.Node", "ov.Node"]]:
 
 
 def _centring(product: "ov.Node") -> "ov.Node":
-    """The operation that subtracts the mean; between it and the product vectors are put into blocks."""
+    """The operation that subtracts the mean; between it and the product, vectors are grouped into blocks."""
     node = product.input_value(0).get_node()
     while node.get_type_name() not in _SIGNS:
         node = node.input_value(0).get_node()
@@ -49,7 +49,7 @@ def _centring(product: "ov.Node") -> "ov.Node":
 
 
 def _is_constant(node: "ov.Node") -> bool:
-    """Whether this is a constant, or one that is kept in half precision and converted."""
+    """Whether this is a constant, or a half-precision constant that is converted."""
     source = node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
     return source.get_type_name() == "Constant"
 
@@ -57,16 +57,16 @@ def _is_constant(node: "ov.Node") -> bool:
 def compute_statistics(
     model: "ov.Model", images: Iterable[np.ndarray], held_out: torch.Tensor, perturbed: Collection[int]
 ) -> None:
-    """Compare with training images as a quantized model sees them, in place of how it saw them before.
+    """Fit the statistics of training images again with a quantized model.
 
-    In 8 bits the networks round, also in directions in which normal images hardly differed before: there each rounding
-    would count as a defect. A model with another deviation is left as it is.
+    Networks in 8 bits round, also in directions in which normal images hardly varied before; there a rounding error
+    would look like a defect. A model with another deviation is not changed.
 
     Args:
         model: Quantized model; its statistics are replaced.
         images: All training images, of shape ``(1, 3, H, W)`` in [0, 1], as a training reads them.
-        held_out: Which of them shrinkage is chosen on, booleans of shape ``(N,)``, as in the training.
-        perturbed: Places of those that show how features move under perturbations, as in the training.
+        held_out: Which of them are held out to choose the shrinkage, booleans of shape ``(N,)``, as in the training.
+        perturbed: Indices of the images that are perturbed, as in the training.
     """
     import openvino as ov  # part of the extra `openvino`
 
@@ -94,7 +94,7 @@ def compute_statistics(
     for (centring, product), scale in zip(found, scales, strict=True):
         mean, whitening = scale.compute()
         _replace(centring, _SIGNS[centring.get_type_name()] * mean)
-        # As OpenVINO holds a matrix that is the same for all positions.
+        # OpenVINO holds a matrix that is the same for all positions in this shape.
         _replace(product, whitening.mT if product.get_attributes()["transpose_b"] else whitening)
 
 
@@ -133,17 +133,17 @@ class _Vectors:
         """Mean and whitening matrices, as the graph holds them."""
         self._statistics.compute()
         self._statistics.include_held_out()
-        # The graph has divided the vectors by a scale already; theirs is folded into the matrices.
+        # The graph has already divided the vectors by a scale; the new scale is folded into the matrices.
         scale = self._statistics.scale
         return self._statistics.mean * scale, self._statistics.whitening.float() / scale
 
 
-# By the number of dimensions of their matrices.
+# By the number of dimensions of the matrices.
 _STATISTICS: dict[int, type[_Residuals] | type[_Vectors]] = {4: _Residuals, 3: _Vectors}
 
 
 def _replace(operation: "ov.Node", constant: torch.Tensor) -> None:
-    """Give an operation another constant as its second input."""
+    """Replace the constant that is an operation's second input."""
     import openvino as ov
 
     operation.input(1).replace_source_output(ov.op.Constant(constant.contiguous().numpy()).output(0))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""torchvision's resize and centre crop in a form that every runtime computes alike, at any image size.
+"""torchvision's resize and centre crop in a form that every runtime computes equally, at any image size.
 
-ONNX has a resize with antialiasing, but OpenVINO reads it without, and sizes that are known only when a graph runs stop
-torchvision's crop from being traced. So a traced graph states a resize as one matrix for each axis, computed in the
-graph from the size of the image, and a crop as a choice of rows and columns. Outside of a trace torchvision does both.
+ONNX has a resize with antialiasing, but OpenVINO ignores the antialiasing, and torchvision's crop cannot be traced for
+sizes that are known only when the graph runs. So a traced graph holds a resize as one matrix for each axis, computed in
+the graph from the size of the image, and a crop as a selection of rows and columns. Outside of a trace torchvision does
+both.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def _keys(distances: Tensor) -> Tensor:
     return torch.where(distances < 1, near, torch.where(distances < 2, far, 0.0))
 
 
-# By the names of torchvision and the numbers of Pillow; torchvision takes either.
+# By torchvision's names and Pillow's numbers; torchvision accepts both.
 _KERNELS: dict[object, Callable[[Tensor], Tensor]] = {
     "bilinear": _triangle,
     2: _triangle,
@@ -39,7 +40,7 @@ _KERNELS: dict[object, Callable[[Tensor], Tensor]] = {
 
 
 def _kernel(resize: Resize) -> Callable[[Tensor], Tensor] | None:
-    """The kernel of a resize with antialiasing; ``None`` if it does without or has another one."""
+    """The kernel of a resize with antialiasing; ``None`` if it has no antialiasing or another kernel."""
     interpolation = resize.interpolation
     return _KERNELS.get(getattr(interpolation, "value", interpolation)) if resize.antialias else None
 
@@ -52,7 +53,7 @@ def _weights(source: int, target: int, kernel: Callable[[Tensor], Tensor], devic
     """
     rows = 2 * torch.arange(target, device=device) + 1
     columns = 2 * torch.arange(source, device=device) + 1
-    # In integers up to the division: a runtime that computes in 16 bits would not tell neighbouring positions apart.
+    # In integers up to the division: in 16 bits, a runtime could not distinguish neighbouring positions.
     width: Any = 2 * torch.sym_max(source, target)
     weights = kernel((rows[:, None] * source - columns * target).abs() / width)
     return weights / weights.sum(dim=1, keepdim=True)
@@ -76,7 +77,7 @@ class ExportableResize(Resize):
             return super().transform(inpt, params)
         height, width = inpt.shape[-2:]
         to_height, to_width = self._target(height, width)
-        # On the right: OpenVINO cannot join a constant matrix on the left with the normalization that follows.
+        # On the right: OpenVINO cannot fuse a constant matrix on the left with the normalization that follows.
         if not _is(width, to_width):
             inpt = F.linear(inpt, _weights(width, to_width, kernel, inpt.device))
         if not _is(height, to_height):
@@ -84,7 +85,7 @@ class ExportableResize(Resize):
         return inpt
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size that an image of this size gets.
+        """Return the size of the resized image.
 
         Raises:
             ValueError: If the size is limited by ``max_size``.
@@ -105,7 +106,7 @@ class ExportableCenterCrop(CenterCrop):
     """
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Crop images of shape ``(..., H, W)``, or surround those that are smaller by zeros; called by torchvision."""
+        """Crop images of shape ``(..., H, W)``, or pad smaller ones with zeros; called by torchvision."""
         if not torch.compiler.is_compiling():
             return super().transform(inpt, params)
         for axis, target in zip((-2, -1), self.size, strict=True):
@@ -117,7 +118,7 @@ class ExportableCenterCrop(CenterCrop):
     @staticmethod
     def _crop(images: Tensor, axis: int, side: int, target: int) -> Tensor:
         more, less = torch.sym_max(side - target, 0), torch.sym_max(target - side, 0)
-        # torchvision rounds half of what is cut off to the next even number, and half of what is added down.
+        # torchvision rounds half of a crop to the next even number, and half of a padding down.
         first = more // 2 + (more % 2) * (more // 2 % 2) - less // 2
         places = torch.arange(target, device=images.device) + first
         inside = (places >= 0) & (places < side)
@@ -126,14 +127,14 @@ class ExportableCenterCrop(CenterCrop):
 
 
 def exportable(transform: Transform | None) -> Transform | None:
-    """Return a transform that does what ``transform`` does, in exports, too.
+    """Return an equivalent transform that is exact in exports, too.
 
     Args:
         transform: A transform of images, or a :class:`torchvision.transforms.v2.Compose` of such.
 
     Returns:
-        The transform with its resizes with antialiasing and its centre crops replaced, wherever they stand; others are
-        the same objects.
+        The transform, in which resizes with antialiasing and centre crops are replaced at any depth; all others are the
+        same objects.
     """
     if isinstance(transform, Compose):
         return Compose([exportable(part) for part in transform.transforms])

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inspection of image files and camera frames by a trained model.
+"""Inspection of image files and camera frames with a trained model.
 
-``inspector`` is the room's face: it reads (``rd_plugin.data.check``), predicts and finds regions (``regions``), many at
-a time and in order (``pipeline``). ``loading`` finds what runs a model: ``openvino_inferencer``, ``onnx_inferencer`` or
+``inspector`` is the entry point: it reads images (``rd_plugin.data.check``), predicts, and finds regions (``regions``),
+many at a time and in order (``pipeline``). ``loading`` loads a model: ``openvino_inferencer``, ``onnx_inferencer`` or
 ``torch_inferencer``, each an ``inferencer``. Images come from ``sources`` or, as they appear in a folder, from
-``watch``. Results (``rd_plugin.results``) are shown by ``sinks`` and drawn by ``drawing``. ``resume`` reads what an
-earlier run has written.
+``watch``. ``sinks`` show the results (``rd_plugin.results``), ``drawing`` draws them, and ``resume`` reads those of an
+earlier run.
 """
 
 from .drawing import PictureFolder, draw

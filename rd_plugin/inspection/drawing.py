@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model sees in an image, drawn over it at the image's own size."""
+"""Draw a model's result over the image, at the image's own size."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from rd_plugin.storage import atomic_file
 __all__ = ["PictureFolder", "draw"]
 
 _RED, _GREEN, _WHITE = (200, 0, 0), (0, 120, 0), (255, 255, 255)
-# Of an image's shorter side.
+# Fractions of an image's shorter side.
 _TEXT, _LINE = 1 / 22, 1 / 250
 
 
@@ -23,13 +23,13 @@ def draw(result: InspectionResult) -> Image.Image:
     """Draw an image with its anomaly map, the boxes of its regions, verdict, score and threshold.
 
     Args:
-        result: One with a picture.
+        result: A result with a picture.
 
     Returns:
-        RGB, of the size of the image file.
+        RGB image of the size of the file.
 
     Raises:
-        ValueError: If the result has none.
+        ValueError: If the result has no picture.
     """
     if result.picture is None:
         msg = f"{result.path!r} has no picture."
@@ -39,7 +39,7 @@ def draw(result: InspectionResult) -> Image.Image:
     if result.picture.anomaly_map is not None:
         strength = (255 * np.clip(result.picture.anomaly_map, 0, 1)).astype(np.uint8)
         heat = visualize_anomaly_map(Image.fromarray(strength), colormap=True)
-        # What is far below the threshold stays as it is.
+        # Pixels far below the threshold are not changed.
         heat.putalpha(Image.fromarray(strength).point(lambda level: max(0, 2 * level - 128)))
         heat = heat.resize(drawn.size, Image.Resampling.BILINEAR)
         drawn = overlay_image(drawn, heat, alpha=0.7).convert("RGB")
@@ -49,7 +49,7 @@ def draw(result: InspectionResult) -> Image.Image:
         pen.rectangle(corners, outline=_RED, width=max(1, round(side * _LINE)))
     text = f"{result.verdict}  {result.score:.3f}  (threshold {result.threshold:g})"
     font = ImageFont.load_default(max(8, round(side * _TEXT)))
-    # Narrow images get smaller letters.
+    # Narrow images get a smaller font.
     if (width := pen.textlength(text, font)) > 0.96 * drawn.width:
         font = ImageFont.load_default(max(6, int(font.size * 0.96 * drawn.width / width)))  # type: ignore[union-attr]
     left, top, right, bottom = pen.textbbox((0, 0), text, font)
@@ -64,9 +64,9 @@ class PictureFolder:
     """A folder of drawn images, in the same subfolders as their files.
 
     Args:
-        folder: Where pictures are written; made when the first is.
-        source: Folder that the files come from; one from elsewhere gets its whole path.
-        which: ``"all"`` that have a prediction, or only the ``"anomalous"`` ones.
+        folder: Where pictures are written; it is made with the first picture.
+        source: Folder that the files come from; a file from elsewhere keeps its whole path.
+        which: ``"all"`` images with a prediction, or only ``"anomalous"`` ones.
     """
 
     def __init__(self, folder: Path, source: Path, which: Literal["all", "anomalous"] = "anomalous") -> None:
@@ -75,7 +75,7 @@ class PictureFolder:
         self._which = which
 
     def write(self, result: InspectionResult) -> None:
-        """Draw a result, unless it has no picture or is not asked for; may be called from several threads.
+        """Draw a result if it has a picture and is selected; may be called from several threads.
 
         Raises:
             OSError: If the picture cannot be written.
@@ -91,7 +91,7 @@ class PictureFolder:
                 draw(result).save(partial, "JPEG", quality=92)
 
     def place(self, path: str) -> Path:
-        """Return where the picture of a file is: under its own name, as PNG if that is neither PNG nor JPEG."""
+        """Return the path of a file's picture: under its own name, as PNG unless it is PNG or JPEG."""
         file = Path(os.path.abspath(path))  # noqa: PTH100  # follows no links
         inner = file.relative_to(self._source) if file.is_relative_to(self._source) else file.relative_to(file.anchor)
         name = inner.name if inner.suffix.lower() in {".png", ".jpg", ".jpeg"} else f"{inner.name}.png"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained model that predicts images, whatever runs it."""
+"""The common interface of all runtimes of a trained model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ class Prediction:
     Args:
         anomalous: The model's label.
         score: Anomaly score.
-        anomaly_map: Anomaly map of shape ``(h, w)``, in the model's own size; ``None`` if it gives none.
-        mask: Where the map exceeds the model's pixel threshold, of shape ``(h, w)``; ``None`` if it gives none.
+        anomaly_map: Anomaly map of shape ``(h, w)``, in the model's own size; ``None`` if the model has no such output.
+        mask: Where the map exceeds the model's pixel threshold, of shape ``(h, w)``; ``None`` likewise.
         milliseconds: How long it took.
     """
 

@@ -34,24 +34,24 @@ class Inspector:
 
     Args:
         model: An OpenVINO model (``.xml``), ONNX model (``.onnx``), torch export (``.pt``) or checkpoint (``.ckpt``);
-            or what :func:`~rd_plugin.inspection.load_inferencer` returned.
+            or the result of :func:`~rd_plugin.inspection.load_inferencer`.
         max_pixels: Greatest number of pixels in an image file.
         multi_frame: What to do about a file with several images: inspect the ``"first"``, or ``"refuse"`` it.
-        threads: How many threads the model computes with; all cores by default.
-        workers: How many threads read images; as many as there are cores by default.
-        mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time an image (OpenVINO).
-        precision: ``"float32"``, as the engine, or ``"bfloat16"``: a quarter faster where the processor has
-            instructions for it, and less exact (OpenVINO).
-        window: How many of the last images are compared with the training images; ``None`` for all.
+        threads: Number of threads of the model; all cores by default.
+        workers: Number of threads that read images; one for each core by default.
+        mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image (OpenVINO).
+        precision: ``"float32"``, as in the engine, or ``"bfloat16"``: a quarter faster if the processor supports it,
+            but less exact (OpenVINO).
+        window: Number of last images that are compared with the training images; ``None`` for all.
 
     Attributes:
-        inferencer: What runs the model.
-        drift: What compares images with the training images; ``None`` if the model's record has nothing to compare
-            with.
+        inferencer: The runtime of the model.
+        drift: The monitor that compares images with the training images; ``None`` if the model's record has no
+            reference.
 
     Raises:
-        FileNotFoundError: If there is no such model.
-        ImportError: If what runs it is not installed.
+        FileNotFoundError: If the model does not exist.
+        ImportError: If its runtime is not installed.
         ValueError: If the model cannot be used, or an argument is out of range.
 
     Example:
@@ -98,7 +98,7 @@ class Inspector:
 
         Args:
             paths: Files, folders (searched at any depth) or patterns.
-            pictures: Whether results hold image, map and mask, which takes memory as long as a result is kept.
+            pictures: Whether results hold image, map and mask, which take memory as long as a result is kept.
 
         Returns:
             Results in the order of the files, each as soon as it is known.
@@ -118,8 +118,8 @@ class Inspector:
         Args:
             sources: The files.
             pictures: Whether results hold image, map and mask.
-            each: Called with each result and its picture before it is yielded, in the thread that has made it: for what
-                takes long and need not be in order.
+            each: Called with each result and its picture before it is yielded, in the thread that has computed it: for
+                slow work that need not be in order.
             stop: When it is set, no more sources are taken.
 
         Returns:
@@ -145,8 +145,8 @@ class Inspector:
             The result, with its picture.
 
         Raises:
-            TypeError: If the image is no array of 8-bit pixels.
-            ValueError: If it has another shape, or the model does not take its size.
+            TypeError: If the image is not an array of 8-bit pixels.
+            ValueError: If it has another shape, or the model does not accept its size.
         """
         pixels = _rgb(image)
         if reason := self._misfit(pixels.shape[0], pixels.shape[1]):
@@ -154,12 +154,12 @@ class Inspector:
         return self._compared(*self._inspect_pixels(path, pixels))
 
     def judge(self, image: np.ndarray, path: str = "") -> InspectionResult:
-        """Inspect an image in memory: the name of :meth:`predict` in version 0.2."""
+        """Inspect an image in memory: alias of :meth:`predict`, its name in version 0.2."""
         warnings.warn("Inspector.judge is now called Inspector.predict.", DeprecationWarning, stacklevel=2)
         return self.predict(image, path)
 
     def _inspect_file(self, source: Source) -> tuple[InspectionResult, np.ndarray | None]:
-        """Inspect a file, and describe it for drift; an error does not stop the others."""
+        """Inspect a file, and compute its statistics for drift; an error does not stop the run."""
         if source.missing:
             return self._error(source.path, source.missing)
         start = perf_counter()
@@ -168,26 +168,26 @@ class Inspector:
             if problem.severity == "error":
                 return self._error(source.path, problem.message)
         if facts.frames > 1 and self._multi_frame == "refuse":
-            return self._error(source.path, f"the file holds {facts.frames} images, and multi_frame is 'refuse'.")
+            return self._error(source.path, f"the file holds {facts.frames} images, but multi_frame is 'refuse'.")
         if reason := self._misfit(facts.height, facts.width):
             return self._error(source.path, reason)
         reading = 1e3 * (perf_counter() - start)
         try:
             return self._inspect_pixels(source.path, np.asarray(pixels), reading)
-        except Exception as error:  # of torch, ONNX Runtime or OpenVINO, each of which raises its own kinds
+        except Exception as error:  # torch, ONNX Runtime and OpenVINO raise errors of their own types
             return self._error(source.path, f"the image cannot be inspected ({' '.join(str(error).split())}).")
 
     def _inspect_pixels(
         self, path: str, pixels: np.ndarray, reading: float = 0.0
     ) -> tuple[InspectionResult, np.ndarray | None]:
-        """Inspect pixels that the model takes, and describe them for drift."""
+        """Inspect pixels that the model accepts, and compute their statistics for drift."""
         inferencer = self.inferencer
         start = perf_counter()
         statistics = None if self.drift is None else image_statistics(pixels)
         reading += 1e3 * (perf_counter() - start)
         found = inferencer.predict(pixels)
         if not math.isfinite(found.score):
-            return self._error(path, "the model gives no score that is a number.")
+            return self._error(path, "the model's score is not a number.")
         size = (pixels.shape[0], pixels.shape[1])
         anomaly_map, mask = (
             None if plane is None else on_whole_image(plane, size, inferencer.record.get("crop", ()))
@@ -223,12 +223,12 @@ class Inspector:
         )
 
     def _misfit(self, height: int, width: int) -> str | None:
-        """Why an image is of no size that the model takes."""
+        """The reason why the model does not accept an image's size."""
         size = self.inferencer.image_size
         if size is None or size == (height, width):
             return None
         return (
-            f"the image has {width} x {height} pixels, the model takes {size[1]} x {size[0]} only; resize it, or "
+            f"the image has {width} x {height} pixels, the model accepts only {size[1]} x {size[0]}; resize it, or "
             "export the model without --input_size."
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained model found by its file, with what the record beside it says."""
+"""Load a trained model from its file, with its record."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -24,14 +24,15 @@ def load_inferencer(
 
     Args:
         path: An OpenVINO model (``.xml``), ONNX model (``.onnx``), torch export (``.pt``) or checkpoint (``.ckpt``).
-        threads: How many threads it computes with; all cores by default.
-        mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time an image (OpenVINO).
-        precision: What it computes in; ``"bfloat16"`` is OpenVINO's, quicker and less exact.
+        threads: Number of threads of the model; all cores by default.
+        mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image (OpenVINO).
+        precision: Type of its computations; ``"bfloat16"`` is for OpenVINO models, faster and less exact.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ImportError: If what runs it is not installed.
-        ValueError: If it cannot be read, gives no scores or labels, has not been trained, or knows no such precision.
+        FileNotFoundError: If the file does not exist.
+        ImportError: If its runtime is not installed.
+        ValueError: If it cannot be read, has no scores or labels, has not been trained, or does not support the
+            precision.
     """
     if not path.is_file():
         msg = f"model {str(path)!r} is not a file."
@@ -66,7 +67,7 @@ def load_inferencer(
     if record and (known := Provenance.of({RECORD_KEY: record})):
         inferencer.record, inferencer.record_id = record, known.id
         inferencer.reference = Reference.of(known.reference)
-        # An export in 8 bits gives other scores than the model that the reference's come from.
+        # An int8 export gives other scores than the model that the reference was made with.
         if inferencer.reference and "int8" in str(record.get("export", {}).get("compression_type")).lower():
             inferencer.reference = Reference(inferencer.reference.statistics)
     threshold = record.get("export", {}).get("threshold")

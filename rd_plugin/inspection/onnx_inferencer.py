@@ -17,11 +17,11 @@ class ONNXInferencer(Inferencer):
 
     Args:
         path: The ``.onnx`` file.
-        threads: How many threads it computes with; all cores by default.
+        threads: Number of threads of the model; all cores by default.
 
     Raises:
         ImportError: If ONNX Runtime is not installed.
-        ValueError: If it cannot read the file, or that gives no scores or labels.
+        ValueError: If the file cannot be read, or the model has no scores or labels.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -36,12 +36,12 @@ class ONNXInferencer(Inferencer):
             options.intra_op_num_threads = threads
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its own kinds, which share no base but this
+        except Exception as error:  # its error types share no other base class
             msg = f"model {str(path)!r} cannot be read by ONNX Runtime: {error}"
             raise ValueError(msg) from error
         self._names = [output.name for output in self._session.get_outputs()]
         if missing := {"pred_label", "pred_score"} - set(self._names):
-            msg = f"model {str(path)!r} gives no {' and no '.join(sorted(missing))}; export it with a post-processor."
+            msg = f"model {str(path)!r} has no {' and no '.join(sorted(missing))}; export it with a post-processor."
             raise ValueError(msg)
         (images,) = self._session.get_inputs()
         self._input = images.name

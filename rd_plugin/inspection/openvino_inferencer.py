@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO exports, run by as many asynchronous requests as OpenVINO thinks best."""
+"""OpenVINO exports, run with the number of asynchronous requests that OpenVINO recommends."""
 
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,17 +18,17 @@ _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 class OpenVINOInferencer(Inferencer):
     """An OpenVINO export on the CPU.
 
-    It computes in float32 unless asked for bfloat16, which OpenVINO takes by itself where a processor has instructions
-    for it: then labels near the threshold differ from the engine's. Bytes become numbers within the graph.
+    It computes in float32 unless ``precision`` is bfloat16. OpenVINO's own default is bfloat16 if the processor
+    supports it, which changes labels near the threshold. Bytes are converted to floats within the graph.
 
     Args:
-        path: The ``.xml`` file, with its ``.bin`` beside it.
-        threads: How many threads it computes with; all cores by default.
-        mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time an image.
-        precision: What floating-point layers compute in; a processor without bfloat16 takes float32.
+        path: The ``.xml`` file, with its ``.bin`` next to it.
+        threads: Number of threads of the model; all cores by default.
+        mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image.
+        precision: Type of floating-point layers; a processor without bfloat16 computes in float32.
 
     Raises:
-        ValueError: If OpenVINO cannot read it, or it gives no scores or labels.
+        ValueError: If OpenVINO cannot read it, or it has no scores or labels.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class OpenVINOInferencer(Inferencer):
             raise ValueError(msg) from error
         given = {name for output in model.outputs for name in output.names}
         if missing := {"pred_label", "pred_score"} - given:
-            msg = f"model {str(path)!r} gives no {' and no '.join(sorted(missing))}; export it with a post-processor."
+            msg = f"model {str(path)!r} has no {' and no '.join(sorted(missing))}; export it with a post-processor."
             raise ValueError(msg)
         sides = [side.get_length() for side in list(model.input(0).partial_shape)[-2:] if side.is_static]
         if len(sides) == 2:
@@ -60,25 +60,25 @@ class OpenVINOInferencer(Inferencer):
         if threads is not None:
             hints["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = core.compile_model(steps.build(), "CPU", hints)
-        # OpenVINO looks numpy up at the first array; two threads that do so at once wait for each other for ever.
+        # OpenVINO imports numpy at the first array; two threads that do so at once cause a deadlock.
         ov.Tensor(np.zeros(1, np.uint8))
         self._names = [output.get_any_name() for output in compiled.outputs]
         self.parallel = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-        # Not OpenVINO's AsyncInferQueue: a request that fails there calls nobody back, and blocks all others.
+        # Not OpenVINO's AsyncInferQueue: a failed request there never calls back, and blocks all others.
         self._idle: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.parallel):
             self._idle.put(compiled.create_infer_request())
 
     def predict(self, image: np.ndarray) -> Prediction:
-        """Predict an image, beside those of other threads."""
+        """Predict an image, in parallel with other threads."""
         batch = np.empty((1, image.shape[2], *image.shape[:2]), np.uint8)
-        # OpenVINO would take a quarter of its time for this, at 1,024 pixels.
+        # OpenVINO would need a quarter of its time for this, at 1,024 pixels.
         cv2.split(np.ascontiguousarray(image), list(batch[0]))
         request = self._idle.get()
         try:
             request.start_async(batch, share_inputs=True)
             request.wait()
-            # Taken over before the request is used again.
+            # Copied before the request is used again.
             outputs = {name: request.get_output_tensor(index).data.copy() for index, name in enumerate(self._names)}
             return to_prediction(outputs, request.latency)
         finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work on many things at a time, in order and with bounded memory."""
+"""Process many items in parallel, in order and with bounded memory."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +13,7 @@ __all__ = ["in_order"]
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
-# How often a thread that waits looks whether it is to stop, in seconds.
+# How often a waiting thread checks whether it must stop, in seconds.
 _GLANCE = 0.1
 
 
@@ -22,17 +22,17 @@ def in_order(
 ) -> Iterator[Made]:
     """Apply a function to items in several threads; yield results in the items' order, each as soon as it is due.
 
-    Items are taken from their source in a thread of its own, so that one who waits for the next holds up no result. At
-    most twice as many as there are workers are taken and not yet yielded.
+    Items are read from their source in a separate thread, so that waiting for the next item delays no result. At most
+    twice as many items as workers are in progress.
 
     Args:
         work: The function.
-        items: What it is applied to.
+        items: Items to apply it to.
         workers: Number of threads.
-        stop: When it is set, no more items are taken; what has been taken is still worked on and yielded.
+        stop: When it is set, no more items are taken; items in progress are finished and yielded.
 
     Raises:
-        Exception: What the source or the function raises, in its place.
+        Exception: Any error of the source or the function, at its place in the order.
 
     Example:
         >>> list(in_order(abs, [-1, -2, 3], workers=2))
@@ -54,13 +54,13 @@ def in_order(
                 if asked.is_set() or left.is_set():
                     break
                 put(executor.submit(work, item))
-        except BaseException as error:  # raised where the results are taken
+        except BaseException as error:  # raised again where the results are consumed
             failed: Future[Made] = Future()
             failed.set_exception(error)
             put(failed)
         put(None)
 
-    # One that waits for a line of standard input cannot be told to stop.
+    # A thread that waits for a line of standard input cannot be stopped.
     feeder = Thread(target=feed, name="inspect-feeder", daemon=True)
     feeder.start()
     try:
@@ -72,7 +72,7 @@ def in_order(
 
 
 def _next(waiting: "Queue[Future[Made] | None]", asked: Event) -> "Future[Made] | None":
-    """The next result to wait for; ``None`` at the end, or when none comes any more."""
+    """The next result to wait for; ``None`` at the end, or when no more will come."""
     while not asked.is_set():
         with suppress(Empty):
             return waiting.get(timeout=_GLANCE)

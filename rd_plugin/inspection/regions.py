@@ -12,9 +12,9 @@ __all__ = ["find_regions"]
 
 
 def find_regions(mask: np.ndarray, anomaly_map: np.ndarray | None, size: tuple[int, int]) -> tuple[Region, ...]:
-    """Find the regions that a mask marks, the one with the highest peak first.
+    """Find the connected regions of a mask, the one with the highest peak first.
 
-    They are found in the mask's own size and then enlarged: boxes are rounded outwards.
+    They are found in the mask's own size and then enlarged; boxes are rounded outwards.
 
     Args:
         mask: Booleans of shape ``(h, w)``, of the whole image.
@@ -27,7 +27,7 @@ def find_regions(mask: np.ndarray, anomaly_map: np.ndarray | None, size: tuple[i
         >>> find_regions(mask, mask * 0.75, (40, 80))
         (Region(x=40, y=10, width=40, height=20, area=800, peak=0.75),)
     """
-    # Pixels that touch at a corner belong together. The first label is what no region covers.
+    # Pixels that touch at a corner belong together. The first label is the background.
     count, labels, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count == 1:
         return ()
@@ -43,7 +43,7 @@ def find_regions(mask: np.ndarray, anomaly_map: np.ndarray | None, size: tuple[i
         bottom, right = math.ceil((y + height) * down), math.ceil((x + width) * across)
         area = max(1, round(pixels * down * across))
         regions.append(Region(left, top, right - left, bottom - top, area, peak))
-    # Either all have a peak or none has.
+    # Either all regions have a peak or none has.
     return tuple(
         sorted(regions, key=lambda region: (region.peak is not None and region.peak, region.area), reverse=True)
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an earlier run has written, so that another run can continue it."""
+"""Results of an earlier run, so that another run can continue it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ class Earlier:
 
     def __init__(self, results: list[InspectionResult]) -> None:
         self.results = results
-        # CSV holds paths escaped.
+        # Paths are escaped in CSV.
         self._done = {printable(result.path) for result in results}
 
     def __contains__(self, path: object) -> bool:
@@ -34,10 +34,10 @@ class Earlier:
 
 
 def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) -> Earlier:
-    """Read the results of an earlier run, and make its files end alike, with a complete line.
+    """Read the results of an earlier run, and cut its files to the same complete results.
 
-    A run that is killed may leave half a line, or have written its last result to the first file alone: both are cut
-    off, and that image is inspected again.
+    A killed run may leave half a line, or may have written its last result only to the first file. Both are removed,
+    and that image is inspected again.
 
     Args:
         csv_file: Its file of CSV, or ``None``.
@@ -46,7 +46,7 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) 
 
     Raises:
         OSError: If a file cannot be read or written.
-        ValueError: If a file is not such a run's, was made by another model, or does not go with the other.
+        ValueError: If a file is not from such a run, was made with another model, or does not match the other file.
     """
     paths = {"csv": csv_file, "jsonl": jsonl_file}
     given = {kind: path for kind, path in paths.items() if path is not None}
@@ -60,23 +60,23 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) 
     if max(lengths) > count + 1 or any(others != names[0] for others in names):
         msg = (
             f"csv {str(csv_file)!r} and jsonl {str(jsonl_file)!r} hold {' and '.join(map(str, lengths))} results, not "
-            "those of one run; give the one to be resumed."
+            "those of one run; give only the file to resume."
         )
         raise ValueError(msg)
     for kind, path in given.items():
         if other := next((result.model for result in found[kind][0] if result.model != model), None):
-            msg = f"{kind} {str(path)!r} was made by model {other!r}, this one is {model!r}."
+            msg = f"{kind} {str(path)!r} was made with model {other!r}, but this model is {model!r}."
             raise ValueError(msg)
     for kind, path in given.items():
         if path.exists() and path.stat().st_size > (end := found[kind][1][count]):
             with path.open("rb+") as file:
                 file.truncate(end)
-    # JSON tells paths exactly.
+    # JSON holds paths exactly.
     return Earlier(list(found.values())[-1][0][:count])
 
 
 def _read(path: Path, kind: str) -> tuple[list[InspectionResult], list[int]]:
-    """The results with a complete line, and where the header and each of them ends."""
+    """The results with a complete line, and the ends of the header and of each result."""
     if not path.exists():
         return [], [0]
     try:
@@ -84,9 +84,9 @@ def _read(path: Path, kind: str) -> tuple[list[InspectionResult], list[int]]:
     except ValueError as error:
         msg = f"{kind} cannot be resumed: {error}"
         raise ValueError(msg) from error
-    # A header may be cut off, too.
+    # The header may be incomplete, too.
     columns, header = ",".join(found.columns), ",".join(COLUMNS)
     if columns != header and (found.results or found.ends[0] or not header.startswith(columns)):
-        msg = f"{kind} {str(path)!r} cannot be resumed: its columns are others."
+        msg = f"{kind} {str(path)!r} cannot be resumed: it has other columns."
         raise ValueError(msg)
     return found.results[: len(found.ends) - 1], found.ends

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees of results, one after the other: standard output, a progress bar."""
+"""Results shown on a terminal: standard output and a progress bar."""
 
 import sys
 from typing import Protocol
@@ -12,13 +12,13 @@ __all__ = ["Progress", "Sink", "Text"]
 
 
 class Sink(Protocol):
-    """What takes results in the order of the images."""
+    """An object that receives results in the order of the images."""
 
     def write(self, result: InspectionResult) -> None:
-        """Take a result."""
+        """Receive a result."""
 
     def close(self) -> None:
-        """Take note that there are no more."""
+        """Finish after the last result."""
 
 
 class Text:
@@ -27,7 +27,7 @@ class Text:
     def write(self, result: InspectionResult) -> None:
         """Write a result."""
         stream = sys.stdout if result.score is not None else sys.stderr
-        # A progress bar on the same terminal steps aside.
+        # A progress bar on the same terminal is redrawn below the line.
         with tqdm.external_write_mode(stream):
             stream.write(f"{result.text()}\n")
             stream.flush()

@@ -20,24 +20,24 @@ from .inferencer import Inferencer, Prediction, to_prediction
 
 __all__ = ["CheckpointInferencer", "TorchExportInferencer"]
 
-# anomalib's own switch for the same thing.
+# anomalib's own environment variable for the same purpose.
 _TRUST = "TRUST_REMOTE_CODE"
 _OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
 
 
 class _TorchInferencer(Inferencer):
-    """A module of anomalib's on the CPU.
+    """An anomalib module on the CPU.
 
     Args:
         model: Takes images of shape ``(N, 3, H, W)`` in [0, 1].
-        threads: How many threads it computes with; all cores by default.
+        threads: Number of threads of the model; all cores by default.
     """
 
     def __init__(self, model: nn.Module, threads: int | None) -> None:
         self._model = model.eval()
         threshold: float | None = getattr(model, "score_threshold", None)
         self.threshold = self.threshold if threshold is None else threshold
-        # One thread, since torch keeps cores' threads for each that calls it.
+        # One thread, since torch keeps a pool of threads for each thread that calls it.
         self._executor = ThreadPoolExecutor(1, initializer=_begin, initargs=(threads,))
 
     def predict(self, image: np.ndarray) -> Prediction:
@@ -55,7 +55,7 @@ class _TorchInferencer(Inferencer):
 
 
 def _begin(threads: int | None) -> None:
-    """Prepare the thread that torch is called from."""
+    """Prepare the thread that calls torch."""
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -65,10 +65,10 @@ class CheckpointInferencer(_TorchInferencer):
 
     Args:
         path: The ``.ckpt`` file.
-        threads: How many threads it computes with; all cores by default.
+        threads: Number of threads of the model; all cores by default.
 
     Raises:
-        ValueError: If it is none, or has never been trained.
+        ValueError: If it is not such a checkpoint, or has never been trained.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -78,14 +78,14 @@ class CheckpointInferencer(_TorchInferencer):
             msg = f"model {error}"
             raise ValueError(msg) from error
         if found is None:
-            msg = f"model {str(path)!r} is no checkpoint of one of the package's models."
+            msg = f"model {str(path)!r} is not a checkpoint of one of the package's models."
             raise ValueError(msg)
         if is_untrained(found.plain):
             msg = f"model {str(path)!r} has not been trained (0 steps in its record)."
             raise ValueError(msg)
         model = cast("Distillation", found.method.load_from_checkpoint(path, map_location="cpu"))
         super().__init__(model, threads)
-        # Records of before do not say how the pre-processor crops.
+        # Older records do not say how the pre-processor crops.
         self.record, self.record_id = {**found.record.plain(), "crop": model.describe().crop}, found.record.id
         self.reference = Reference.of(found.record.reference)
 
@@ -95,22 +95,22 @@ class TorchExportInferencer(_TorchInferencer):
 
     Args:
         path: The ``.pt`` file.
-        threads: How many threads it computes with; all cores by default.
+        threads: Number of threads of the model; all cores by default.
 
     Raises:
-        ValueError: If it is not trusted, or no export of a model.
+        ValueError: If it is not trusted, or is not an export of a model.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         if os.environ.get(_TRUST, "0").lower() not in {"1", "true"}:
             msg = (
-                f"model {str(path)!r} can run code when it is loaded, as every torch export; give its checkpoint "
-                f"(.ckpt) or another export, or set {_TRUST}=1 if you trust where it comes from."
+                f"model {str(path)!r} can run code when it is loaded, like every torch export; give its checkpoint "
+                f"(.ckpt) or another export, or set {_TRUST}=1 if you trust its source."
             )
             raise ValueError(msg)
         try:
             model = torch.load(path, map_location="cpu", weights_only=False)["model"]
-        except Exception as error:  # the unpickler raises whatever it meets
-            msg = f"model {str(path)!r} is no torch export that can be read ({type(error).__name__}: {error})."
+        except Exception as error:  # the unpickler passes on any error
+            msg = f"model {str(path)!r} cannot be read as a torch export ({type(error).__name__}: {error})."
             raise ValueError(msg) from error
         super().__init__(model, threads)

@@ -16,7 +16,7 @@ __all__ = [
     "ReverseDistillationModel",
 ]
 
-# All methods: checkpoints of these are read and inspected, and the tests of every method run for them.
+# All methods. Their checkpoints can be read and inspected, and the common tests run for each of them.
 METHODS: tuple[type[Distillation], ...] = (
     ReverseDistillation,
     ExpertReverseDistillation,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the package's models a checkpoint is of, by the record that it holds."""
+"""The model of a checkpoint, from the record that it holds."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +14,12 @@ __all__ = ["Recorded", "read_recorded"]
 
 
 class Recorded(NamedTuple):
-    """What a checkpoint says of its model.
+    """The model that a checkpoint holds.
 
     Args:
         method: The model's class.
         record: Its record.
-        plain: The record as the checkpoint holds it, which may be that of an earlier version.
+        plain: The record as the checkpoint holds it, which may be from an earlier version.
     """
 
     method: type[Distillation]
@@ -28,13 +28,13 @@ class Recorded(NamedTuple):
 
 
 def read_recorded(checkpoint: str | Path) -> Recorded | None:
-    """Read a checkpoint's record, and not its weights.
+    """Read a checkpoint's record, without its weights.
 
     Args:
         checkpoint: The file.
 
     Returns:
-        What it says; ``None`` if it is not of one of the package's models.
+        The model and its record; ``None`` if it is not one of the package's models.
 
     Raises:
         OSError: If the file cannot be read.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a model comes from: its record, and the module that keeps it."""
+"""The origin of a model: its record, and the module that keeps it."""
 
 from .module import RecordedModule, resizing
 from .record import (

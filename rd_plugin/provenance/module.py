@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model that knows where it comes from, and says so in its checkpoints."""
+"""A model with a record of its origin, which its checkpoints hold."""
 
 import logging
 from dataclasses import replace
@@ -22,17 +22,17 @@ __all__ = ["RecordedModule", "resizing"]
 
 logger = logging.getLogger(__name__)
 
-# Under this key anomalib keeps the pre-processor in a checkpoint.
+# anomalib's key for the pre-processor in a checkpoint.
 _PRE_PROCESSOR = "anomalib_pre_processor_config"
 
 
 def resizing(size: list[int] | None) -> str:
-    """Say what a pre-processor does to an image's size, given as height and width."""
+    """Describe how a pre-processor changes an image's size, given as height and width."""
     return "no resizing" if size is None else f"resizing to {size[0]} x {size[1]} pixels"
 
 
 class RecordedModule(AnomalibModule):
-    """anomalib's module with a record of its training, which it checks checkpoints by.
+    """anomalib's module with a record of its training, which is used to check checkpoints.
 
     Args:
         pre_processor: anomalib's pre-processor, or whether to use the default.
@@ -66,27 +66,27 @@ class RecordedModule(AnomalibModule):
         """Height and width that the pre-processor resizes to; ``None`` if it does not resize."""
         try:
             return None if self.input_size is None else list(self.input_size)
-        except Exception:  # a user's own may lack what anomalib looks at, or refuse its single pixel
+        except Exception:  # a user's own may lack attributes that anomalib reads, or reject its test image
             return None
 
     def described_arguments(self) -> dict[str, Any]:
-        """Return what the model was built with, as the record states it."""
+        """Return the model's arguments, as in the record."""
         return dict(self.hparams)
 
     def learned_settings(self) -> dict[str, Any]:
-        """Return what the model has set by itself from normal images, beside its weights, as the record states it."""
+        """Return what the model has fitted to normal images besides its weights, as in the record."""
         return {}
 
     @property
     def score_threshold(self) -> float | None:
-        """Score beyond which an image is called anomalous; ``None`` if the model calls none so."""
+        """Score above which an image is called anomalous; ``None`` if the model has no threshold."""
         if self.post_processor is None or not self.post_processor.enable_thresholding:
             return None
         return round(float(cast("Tensor", self.post_processor.normalized_image_threshold)), 6)
 
     @property
     def frozen_network(self) -> nn.Module:
-        """The pre-trained network whose weights never change while the model is trained."""
+        """The pre-trained network, whose weights do not change in training."""
         raise NotImplementedError
 
     def describe(self) -> Provenance:
@@ -99,7 +99,7 @@ class RecordedModule(AnomalibModule):
             input_size=self.resized_to,
             crop=crop_steps(getattr(self.pre_processor, "transform", None)),
             learned=self.learned_settings(),
-            # A trainer that only tests has taken no step.
+            # A trainer that only tests has made no step.
             steps=self.global_step if self.global_step > 0 else known.steps,
             versions=known.versions or installed_versions(),
         )
@@ -112,11 +112,11 @@ class RecordedModule(AnomalibModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint fits the model, and take over its record and the configuration of its components.
 
-        A checkpoint without a record is one of an earlier version or converted by hand; it is taken as it is.
+        A checkpoint without a record is from an earlier version or was converted by hand; it is not checked.
 
         Raises:
-            ValueError: If the checkpoint is of another method, backbone, layers, bottleneck or injection, or belongs to
-                a pre-processor that it does not hold and the model does not have.
+            ValueError: If the checkpoint has another method, backbone, layers, bottleneck or injection, or belongs to a
+                pre-processor that neither the checkpoint nor the model holds.
         """
         record = Provenance.of(checkpoint) or Provenance()
         record.check_fits(self.describe(), {kind.__name__ for kind in type(self).__mro__})
@@ -137,10 +137,10 @@ class RecordedModule(AnomalibModule):
         self.provenance = record
 
     def _keep_unsaved_pre_processor(self, checkpoint: dict[str, Any], record: Provenance) -> None:
-        """Keep the model's pre-processor where anomalib could not save the checkpoint's and would leave the model none.
+        """Keep the model's pre-processor if anomalib could not save that of the checkpoint.
 
         Raises:
-            ValueError: If the model's is not the user's own, or resizes to another size.
+            ValueError: If the model's pre-processor is not the user's own, or resizes to another size.
         """
         saved = bool(checkpoint.get(_PRE_PROCESSOR, {}).get("transform"))
         if saved or record.input_size is None or self.pre_processor is None:
@@ -165,18 +165,19 @@ class RecordedModule(AnomalibModule):
 
         Args:
             checkpoint_path: The checkpoint.
-            *args: Those of anomalib's method.
-            **kwargs: Those, and arguments of the model in place of the checkpoint's.
+            *args: Arguments of anomalib's method.
+            **kwargs: Arguments of anomalib's method, and of the model, which override those of the checkpoint.
 
         Raises:
-            ValueError: If the file is no checkpoint, holds more than plain data, or does not fit the arguments given.
+            ValueError: If the file is not a checkpoint, holds more than plain data, or does not fit the given
+                arguments.
         """
         try:
             return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         except Exception:
             if "://" in str(checkpoint_path) or kwargs.get("weights_only") is False:
                 raise
-            # The file or its record may say better what is wrong: it is no checkpoint, or one of another method.
+            # The file or its record may explain the error better: it is not a checkpoint, or has another method.
             content = read_plain(checkpoint_path, cls.checkpoint_safe_globals())
             check_checkpoint(checkpoint_path, content)
             record = Provenance.of(content) or Provenance()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a model comes from: the record that stands in and beside its checkpoints and exports."""
+"""The record of a model's origin, kept in and next to its checkpoints and exports."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# Under this key a checkpoint holds its record.
+# A checkpoint's key for its record.
 RECORD_KEY = "rd_plugin_provenance"
 
 _SUFFIXES = (".ckpt", ".pt", ".onnx", ".xml")
@@ -48,21 +48,21 @@ class Provenance:
 
     Args:
         method: Name of the model's class.
-        arguments: What the model was built with; ``layers`` by name, also where they were left to the default.
+        arguments: The model's arguments; ``layers`` by name, also if the default was used.
         input_size: Height and width in pixels that its pre-processor resizes to; ``None`` if it does not resize.
         crop: Resizes and centre crops of a pre-processor that crops, see :func:`~rd_plugin.data.crop.crop_steps`; empty
             for one that does not.
         steps: Optimizer steps taken.
         seed: Lightning's global seed; ``None`` if the run was not seeded.
-        teacher: Hash of the teacher's pre-trained weights, of those stages that are used.
+        teacher: Hash of the teacher's pre-trained weights, of the stages that are used.
         data: Data module of the training, and a fingerprint of the images; ``None`` if there was no data module.
-        learned: What the model has set by itself from normal images, beside its weights; empty for most methods.
-        reference: What normal images look like and how they score, as plain data; see
-            :class:`~rd_plugin.drift.Reference`. Empty if that is not known.
-        versions: Of Python, the platform and the packages that the training ran on.
-        date: When the checkpoint was written, ISO 8601 in UTC.
-        converted_from: Program whose checkpoint this was converted from, which does not tell how it was trained;
-            ``None`` if it was not.
+        learned: What the model has fitted to normal images besides its weights; empty for most methods.
+        reference: Statistics and scores of normal images, as plain data; see :class:`~rd_plugin.drift.Reference`. Empty
+            if they are unknown.
+        versions: Versions of Python, the platform and the packages of the training.
+        date: Time when the checkpoint was written, ISO 8601 in UTC.
+        converted_from: Program whose checkpoint this was converted from, which does not record its training; ``None``
+            if it was not converted.
     """
 
     method: str = ""
@@ -81,7 +81,7 @@ class Provenance:
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any]) -> "Provenance | None":
-        """Return a checkpoint's record, or ``None`` if it has none, as older and foreign ones."""
+        """Return a checkpoint's record; ``None`` if it has none, as in older and other programs' checkpoints."""
         content = checkpoint.get(RECORD_KEY)
         if not isinstance(content, dict):
             return None
@@ -90,8 +90,8 @@ class Provenance:
 
     @property
     def id(self) -> str:
-        """Name of the model in twelve hexadecimal digits: a checkpoint and its exports have the same."""
-        # What another version adds to the record does not rename a model that has none of it.
+        """Identifier of the model, twelve hexadecimal digits; a checkpoint and its exports share it."""
+        # Empty fields that a later version adds do not change the identifier of a model.
         text = json.dumps({name: value for name, value in self.plain().items() if value}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -101,33 +101,33 @@ class Provenance:
         return (self.data or {}).get("fingerprint")
 
     def plain(self) -> dict[str, Any]:
-        """Return the record as JSON knows it: lists for tuples, text for paths."""
+        """Return the record as JSON types: lists for tuples, text for paths."""
         return json.loads(json.dumps(asdict(self), default=str))
 
     def check_fits(self, model: "Provenance", methods: Collection[str]) -> None:
-        """Check a model against this record, its checkpoint's; warn if it computes other maps and scores.
+        """Check a model against this record of its checkpoint; warn if it computes other maps and scores.
 
         Args:
             model: Record of the model.
             methods: Names of the classes that the model is an instance of.
 
         Raises:
-            ValueError: If the weights do not fit; names what differs.
+            ValueError: If the weights do not fit; the message names the differences.
         """
         misfit = self._differences(model, _STRUCTURE)
         if self.method and self.method not in methods:
             misfit.insert(0, f"method {self.method!r} in the checkpoint, {model.method!r} in the model")
         if misfit:
             msg = (
-                f"The checkpoint does not fit the model: {'; '.join(misfit)}. Give the model what the checkpoint has; "
-                "load_from_checkpoint does so for each argument that is left out."
+                f"The checkpoint does not fit the model: {'; '.join(misfit)}. Build the model with the checkpoint's "
+                "arguments; load_from_checkpoint takes those that are not given from the checkpoint."
             )
             raise ValueError(msg)
         if others := self._differences(model, _ANOMALY_MAP):
             logger.warning("The checkpoint's thresholds do not fit the model: %s. Validate again.", "; ".join(others))
 
     def _differences(self, model: "Provenance", names: Collection[str]) -> list[str]:
-        """Say how arguments differ that both have."""
+        """Describe differences in arguments that both have."""
         ours, theirs = model.plain()["arguments"], self.plain()["arguments"]
         return [
             f"{name} {theirs[name]!r} in the checkpoint, {ours[name]!r} in the model"
@@ -137,7 +137,7 @@ class Provenance:
 
 
 def _core(name: str, value: Any) -> Any:
-    """What counts of an argument: the tag of a backbone names weights, and a checkpoint brings its own."""
+    """The part of an argument that is compared: the tag of a backbone names weights, which a checkpoint replaces."""
     return str(value).partition(".")[0] if name == "backbone" else value
 
 
@@ -145,7 +145,7 @@ def is_untrained(content: Mapping[str, Any]) -> bool:
     """Whether a record says that its model has never been trained.
 
     Args:
-        content: The record as plain data, of this version or an earlier one, which did not know converted checkpoints.
+        content: The record as plain data, of this version or an earlier one without converted checkpoints.
     """
     if content.get("steps") != 0:
         return False
@@ -168,7 +168,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def hash_weights(state: Mapping[str, Tensor]) -> str:
-    """Hash tensors by name, with their shapes and types; counters and other integers are left out.
+    """Hash tensors with their names, shapes and types, without counters and other integers.
 
     Args:
         state: Tensors by name, on any device and in any memory format.
@@ -189,14 +189,14 @@ def hash_weights(state: Mapping[str, Tensor]) -> str:
 
 
 def hash_export(path: str | Path) -> dict[str, str]:
-    """Return SHA-256 of an export's files by name: of the file that is opened, and of OpenVINO's weights beside it."""
+    """Return the SHA-256 of an export's files by name: the main file, and OpenVINO's weights."""
     path = Path(path)
     files = [file for file in dict.fromkeys([path, path.with_suffix(".bin")]) if file.is_file()]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def record_file(path: str | Path) -> Path:
-    """Return the place of the record beside a checkpoint or an export.
+    """Return the path of the record next to a checkpoint or an export.
 
     Example:
         >>> [record_file(name).name for name in ("model.ckpt", "loss=0.5")]
@@ -207,7 +207,7 @@ def record_file(path: str | Path) -> Path:
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Return the record beside a checkpoint or an export; empty if there is none, or it belongs to another export.
+    """Return the record next to a checkpoint or an export; empty without one, or if it belongs to another export.
 
     Args:
         path: The checkpoint or the export.
@@ -228,10 +228,10 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 
 def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Write a record, whole or not at all.
+    """Write a record atomically.
 
     Args:
-        path: The JSON file, in a folder that exists; one that is there is replaced.
+        path: The JSON file, in a folder that exists; an existing file is replaced.
         record: Plain data.
 
     Raises:

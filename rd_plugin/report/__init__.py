@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report on one page: what a model says of images, how well, and where it is wrong.
+"""A report on one HTML page: a model's results, their quality and the mistakes.
 
-``thumbnails`` makes images small, ``figures`` draws, ``page`` says what a report is made of, and writes it;
-``inspected`` makes one of an inspection, :class:`~rd_plugin.callbacks.ReportWriter` after a test.
+``thumbnails`` makes small images, ``figures`` draws, and ``page`` defines a report's content and writes it.
+``inspected`` makes the report of an inspection, :class:`~rd_plugin.callbacks.ReportWriter` that of a test.
 """
 
 from .inspected import illustrate, report_results

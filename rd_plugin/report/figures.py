@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report's drawings: the histogram of scores, and what every threshold would do.
+"""A report's drawings: the histogram of scores, the ROC and the precision-recall curve.
 
-They are drawn once, as SVG; what moves with the threshold has an ``id`` and is moved by the page.
+They are drawn once, as SVG; elements that depend on the threshold have an ``id``, and the page moves them.
 """
 
 import re
@@ -29,7 +29,7 @@ __all__ = ["Drawing", "draw_curves", "draw_histogram"]
 GOOD, DEFECT, UNKNOWN = "#1f6fb4", "#d95f02", "#4b5563"
 _INK = "#111827"
 _BINS = 50
-# As many vertices as the eye can tell.
+# As many vertices as the eye can distinguish.
 _VERTICES = 500
 
 _STYLE: Any = {
@@ -53,11 +53,11 @@ class Drawing:
     Args:
         svg: The ``svg`` element.
         width: Its width in its own units.
-        left: Where its axes begin, in those units.
-        right: Where they end.
-        top: Where they begin, from above.
-        bottom: Where they end.
-        figure: What the drawing comes to, such as the area under its curve.
+        left: Left end of its axes, in those units.
+        right: Right end of its axes.
+        top: Upper end of its axes.
+        bottom: Lower end of its axes.
+        figure: The number that the drawing shows, such as the area under its curve.
     """
 
     svg: str
@@ -70,18 +70,18 @@ class Drawing:
 
     @property
     def place(self) -> dict[str, float]:
-        """Where the axes lie, for the page."""
+        """The position of the axes, for the page."""
         return {name: round(getattr(self, name), 3) for name in ("left", "right", "top", "bottom")}
 
 
 def draw_histogram(scores: Sequence[float], defective: Sequence[bool | None], low: float, high: float) -> Drawing:
-    """Draw how often each score is, good images and defects above one another where the truth is known.
+    """Draw the histogram of scores, with good images and defects stacked if the truth is known.
 
     Args:
         scores: Scores, all finite.
-        defective: For each whether it is a defect's; ``None`` if that is not known.
-        low: Where the axis begins.
-        high: Where it ends.
+        defective: For each, whether its image has a defect; ``None`` if that is unknown.
+        low: Lower end of the axis.
+        high: Upper end of the axis.
     """
     kinds = {None: ("images", UNKNOWN), False: ("good images", GOOD), True: ("defects", DEFECT)}
     values = np.asarray(scores)
@@ -110,13 +110,13 @@ def draw_curves(scores: Sequence[float], defective: Sequence[bool]) -> dict[str,
 
     Args:
         scores: Scores, all finite.
-        defective: For each whether it is a defect's; both have to occur.
+        defective: For each, whether its image has a defect; both values must occur.
 
     Returns:
         ``"roc"`` with the area under the curve, ``"precision"`` with the average precision.
     """
     found, truth = torch.tensor(scores, dtype=torch.float64), torch.tensor(defective, dtype=torch.int64)
-    # Ranks are all that counts, and torchmetrics would take what is beyond [0, 1] for logits.
+    # Only ranks matter, and torchmetrics would treat values outside of [0, 1] as logits.
     ranks = torch.unique(found, return_inverse=True)[1].double()
     ranks /= max(float(ranks.max()), 1.0)
     false, true, _ = binary_roc(ranks, truth)
@@ -142,13 +142,13 @@ def _curve(name: str, x: torch.Tensor, y: torch.Tensor, labels: tuple[str, str],
 
 
 def _drawing(figure: Figure, axes: Sequence[Axes], value: float | None = None) -> Drawing:
-    """A figure as an ``svg`` element that takes the width it is given."""
+    """A figure as an ``svg`` element of flexible width."""
     text = StringIO()
     metadata: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(text, format="svg", metadata=metadata, transparent=True)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
-    # What matplotlib numbers would be there twice in a page with two drawings; nothing refers to it.
+    # matplotlib's numbered ids would be duplicated in a page with two drawings; nothing refers to them.
     svg = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", svg)
     svg = re.sub(r'^<svg ([^>]*?)\s*width="[\d.]+pt" height="[\d.]+pt"', r"<svg \1", re.sub(r"\s+", " ", svg))
     width, height = (72 * inches for inches in figure.get_size_inches())

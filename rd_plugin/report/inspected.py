@@ -30,13 +30,13 @@ def report_results(
     """Make a report of inspected images.
 
     Args:
-        results: Their results; of an image that has several, the last counts.
+        results: Their results; for an image with several results, the last one is used.
         output: The HTML file.
-        normal: Name of folders whose images are known to be normal; all others then count as defects. ``None`` if
-            nothing is known.
-        folder: Where relative paths begin.
-        record: Where the model comes from, as plain data; ``None`` if that is not known.
-        drift: What is known of drift, in words; by default what the results say.
+        normal: Name of folders whose images are normal; all others then count as defects. ``None`` if the truth is
+            unknown.
+        folder: Folder that relative paths refer to.
+        record: Record of the model, as plain data; ``None`` if it is unknown.
+        drift: Description of drift; by default from the results.
 
     Returns:
         The number of images.
@@ -47,7 +47,7 @@ def report_results(
     shown = list({result.path: result for result in results}.values())
     if normal is not None:
         shown = [replace(result, defective=normal not in Path(result.path).parts[:-1]) for result in shown]
-    # What inspection's scores are normalized to, where a file does not say.
+    # The normalized threshold of inspection, if a file has none.
     threshold = next((result.threshold for result in reversed(results) if result.threshold is not None), 0.5)
     content = ReportContent(
         title=Path(output).stem,
@@ -63,25 +63,25 @@ def report_results(
 
 
 def _describe_drift(results: Sequence[InspectionResult]) -> str:
-    """Say what results say of drift; nothing if none knows."""
+    """Describe drift from the results; empty if none has the information."""
     known = [result for result in results if result.drift]
     drifted = [result for result in known if result.drift == "yes"]
     if not known:
         return ""
     if not drifted:
-        return f"The images do not differ from the training images, as far as {len(known)} of the results say."
+        return f"The images do not differ from the training images, according to {len(known)} of the results."
     return (
-        f"The images differ from the training images: {len(drifted)} of {len(results)} results say so, the first is "
+        f"The images differ from the training images: {len(drifted)} of {len(results)} results show it, first "
         f"{drifted[0].path}."
     )
 
 
 def illustrate(results: Sequence[InspectionResult], folder: str | Path = ".") -> dict[str, Thumbnail]:
-    """Make thumbnails where the files are still there, with a progress bar on a terminal.
+    """Make thumbnails of the files that still exist, with a progress bar on a terminal.
 
     Args:
         results: The images' results.
-        folder: Where relative paths begin.
+        folder: Folder that relative paths refer to.
 
     Returns:
         Thumbnails by path.

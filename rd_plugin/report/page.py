@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report as one HTML file that needs nothing else."""
+"""The report as one self-contained HTML file."""
 
 import base64
 import hashlib
@@ -22,25 +22,25 @@ from .thumbnails import Thumbnail, fitting
 
 __all__ = ["ReportContent", "write_report"]
 
-# Scores lie between these unless a model does not normalize them.
+# Range of scores, unless a model does not normalize them.
 _USUAL = (0.0, 1.0)
-# Findings and versions that a page has room for.
+# Maximum number of findings and versions on a page.
 _LISTED = 500
 
 
 @dataclass(frozen=True)
 class ReportContent:
-    """What a report is made of.
+    """The content of a report.
 
     Args:
         title: The model and the images.
         results: The results of all images, in any order.
-        thumbnails: Small images by the results' paths; images without one are listed without.
-        threshold: The model's threshold: a higher score is anomalous; ``None`` if it is not known.
-        findings: What the data check has found; ``None`` if it has not looked.
-        record: Where the model comes from, as plain data; ``None`` if that is not known.
-        metrics: Figures of the run by name, such as ``{"image_AUROC": 0.94}``.
-        drift: Whether the images differ from the training images, in words; empty to say nothing of it.
+        thumbnails: Small images by the results' paths; images without a thumbnail are listed without it.
+        threshold: The model's threshold: a higher score is anomalous; ``None`` if it is unknown.
+        findings: Findings of the data check; ``None`` if the data were not checked.
+        record: Record of the model, as plain data; ``None`` if it is unknown.
+        metrics: Metrics of the run by name, such as ``{"image_AUROC": 0.94}``.
+        drift: Whether the images differ from the training images, in words; empty to leave it out.
     """
 
     title: str
@@ -54,11 +54,11 @@ class ReportContent:
 
 
 def write_report(path: str | Path, content: ReportContent) -> None:
-    """Write a report, whole or not at all.
+    """Write a report atomically.
 
     Args:
-        path: The HTML file; its folder is made if it is not there, and a file that is there is replaced.
-        content: What it is made of.
+        path: The HTML file; its folder is made if necessary, and an existing file is replaced.
+        content: The content.
 
     Raises:
         OSError: If the file cannot be written.
@@ -94,18 +94,18 @@ def write_report(path: str | Path, content: ReportContent) -> None:
 
 
 def _rank(result: InspectionResult) -> tuple[bool, float, str]:
-    """Highest scores first; before them those that are no number, and last the errors."""
+    """Sorting key: first scores that are NaN, then the highest scores, and errors last."""
     return result.verdict == "error", -math.inf if result.score is None else -result.score, result.path
 
 
 def _source(environment: Environment, name: str) -> str:
-    """A template's text as it is."""
+    """A template's text, unchanged."""
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
 
 
 def _texts(thumbnails: Sequence[Thumbnail | None]) -> Iterator[tuple[int, str, str]]:
-    """Place, image and overlay of each thumbnail, as base64."""
+    """Index, image and overlay of each thumbnail, as base64."""
     for place, thumbnail in enumerate(thumbnails):
         if thumbnail is not None:
             yield place, base64.b64encode(thumbnail.image).decode(), base64.b64encode(thumbnail.overlay).decode()
@@ -114,7 +114,7 @@ def _texts(thumbnails: Sequence[Thumbnail | None]) -> Iterator[tuple[int, str, s
 def _drawn(
     results: Sequence[InspectionResult], thumbnails: Sequence[Thumbnail | None], threshold: float | None
 ) -> dict[str, Any]:
-    """Rows, counts and drawings, and what the page counts with."""
+    """Rows, counts and drawings, and the numbers that the page computes with."""
     scored = [(result.score, result.defective) for result in results if result.score is not None]
     scores = [score for score, _ in scored]
     known = [(score, defective) for score, defective in scored if defective is not None]
@@ -141,7 +141,7 @@ def _drawn(
 
 
 def _points(results: Sequence[InspectionResult], threshold: float | None) -> list[OperatingPoint]:
-    """False alarms and defects found, where the truth is known."""
+    """False alarms and defects found, if the truth is known."""
     known = [result for result in results if result.defective is not None and result.verdict != "error"]
     return operating_points(
         [math.nan if result.score is None else result.score for result in known],
@@ -152,7 +152,7 @@ def _points(results: Sequence[InspectionResult], threshold: float | None) -> lis
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Where an axis of scores begins and ends."""
+    """Both ends of an axis of scores."""
     low, high = min(values, default=_USUAL[0]), max(values, default=_USUAL[1])
     if low >= _USUAL[0] and high <= _USUAL[1]:
         return _USUAL
@@ -161,7 +161,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _row(result: InspectionResult, thumbnail: Thumbnail | None) -> list[Any]:
-    """What the page knows of an image: boxes are left, top, width and height, in shares of width and height."""
+    """The page's data of an image: boxes are left, top, width and height, as fractions of width and height."""
     width, height = (1, 1) if thumbnail is None else thumbnail.size
     boxes = [
         [round(share, 4) for share in (box.x / width, box.y / height, box.width / width, box.height / height)]
@@ -178,7 +178,7 @@ def _row(result: InspectionResult, thumbnail: Thumbnail | None) -> list[Any]:
 
 
 def _summary(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What most readers want to know of a model."""
+    """The summary of a model's record."""
     arguments, data, versions = (record.get(name) or {} for name in ("arguments", "data", "versions"))
     size = record.get("input_size")
     entries = {

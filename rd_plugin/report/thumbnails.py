@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images made small for a report."""
+"""Small images for a report."""
 
 from collections.abc import Iterable
 from io import BytesIO
@@ -10,28 +10,28 @@ from PIL import Image
 
 __all__ = ["Thumbnail", "fitting", "make_thumbnail"]
 
-# What all pictures of a report may take as text in bytes; base64 makes four of three.
+# Maximum size of all pictures of a report as text, in bytes; base64 needs four bytes for three.
 _ALL = 56 * 10**6
 _TEXT = 4 / 3
-# How many images a report has room for in any case.
+# Minimum number of images that a report must have room for.
 _IMAGES = 10_000
-# The longer side in pixels, and how far it may go down for an image that does not compress.
+# The longer side in pixels, and its minimum for an image that compresses badly.
 _LARGEST, _SMALLEST, _STEP = 384, 48, 0.8
-# Bytes that a pixel of a textured image takes at this quality.
+# Bytes per pixel of a textured image at this quality.
 _QUALITY, _PER_PIXEL = 60, 0.2
 # An anomaly map is smooth.
 _MAP_SIDE = 48
-# How much of the image an overlay hides at most.
+# Maximum opacity of an overlay.
 _STRONGEST = 0.75
 
 
 class Thumbnail(NamedTuple):
-    """An image made small.
+    """A small image.
 
     Args:
         image: A WebP file.
         overlay: Its anomaly map, a transparent WebP file; empty if there is none.
-        size: Width and height of the image before, in pixels.
+        size: Width and height of the original image, in pixels.
     """
 
     image: bytes
@@ -47,18 +47,17 @@ def make_thumbnail(
     Args:
         image: The image at any size.
         anomaly_map: Its anomaly map of shape ``(H, W)``.
-        threshold: The map's value from which on a pixel is anomalous.
-        expected: How many images the report is going to have: the fewer, the larger they are; ``None`` if that is not
-            known.
+        threshold: Value of the map above which a pixel is anomalous.
+        expected: Expected number of images in the report: with fewer images, they are larger; ``None`` if unknown.
     """
-    # Two texts and a row of figures each take a little beside the pictures.
+    # Besides the pictures, each image needs some bytes for two texts and a row of numbers.
     limit = int(_ALL / _TEXT / (_IMAGES if expected is None else min(max(expected, 1), _IMAGES))) - 100
     overlay = b"" if anomaly_map is None else _overlay(anomaly_map, threshold)
     return Thumbnail(_shrunk(image.convert("RGB"), max(limit - len(overlay), 0)), overlay, image.size)
 
 
 def fitting(thumbnails: Iterable[Thumbnail | None]) -> list[Thumbnail | None]:
-    """Leave out the thumbnails for which a report has no room, the last first."""
+    """Drop the thumbnails that exceed a report's size, beginning with the last."""
     room, kept = _ALL / _TEXT, []
     for thumbnail in thumbnails:
         room -= len(thumbnail.image) + len(thumbnail.overlay) + 100 if thumbnail is not None else 0
@@ -80,7 +79,7 @@ def _shrunk(image: Image.Image, limit: int) -> bytes:
 
 def _overlay(anomaly_map: np.ndarray, threshold: float) -> bytes:
     """An anomaly map as a transparent picture: nothing where it is low, yellow at the threshold, red beyond."""
-    # What is not a number is as wrong as can be.
+    # NaN counts as the highest value.
     values = np.nan_to_num(np.asarray(anomaly_map, dtype=np.float32) / max(threshold, 1e-12), nan=2.0, posinf=2.0)
     small = Image.fromarray(np.clip(values / 2, 0, 1))
     small.thumbnail((_MAP_SIDE, _MAP_SIDE), Image.Resampling.BILINEAR)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of inspected images, whether they come from a file, from memory or from a test run.
+"""Results of inspected images, from files, memory or a test run.
 
-``result`` holds one image's result, ``result_file`` writes and reads files of them, ``operating_points`` counts false
-alarms and defects found.
+``result`` holds the result of one image, ``result_file`` writes and reads files of results, and ``operating_points``
+counts false alarms and defects found.
 """
 
 from .operating_points import RATES, OperatingPoint, Share, operating_points

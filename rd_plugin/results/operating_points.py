@@ -10,17 +10,17 @@ from scipy.stats import binomtest
 
 __all__ = ["RATES", "OperatingPoint", "Share", "operating_points"]
 
-#: False-alarm rates that a person plans with.
+#: False-alarm rates at which results are reported by default.
 RATES = (0.001, 0.01, 0.05, 0.1)
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of a number of images, with the rate's Clopper-Pearson interval.
+    """A count among a number of images, with the rate's Clopper-Pearson interval.
 
     Args:
-        count: Images that count.
-        total: All images; at least 1.
+        count: Number of images counted.
+        total: Number of all images, at least 1.
 
     Example:
         >>> share = Share(3, 120)
@@ -54,11 +54,12 @@ class Share:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold does to the images that it was computed on. An image is anomalous if its score exceeds it.
+    """False alarms and defects found at a threshold. An image is anomalous if its score exceeds it.
 
     Args:
-        rate: False-alarm rate in [0, 1) that the threshold keeps to on these images; ``None`` for the model's own.
-        threshold: The threshold, in units of the scores; infinite if no finite one keeps to the rate.
+        rate: False-alarm rate in [0, 1) that the threshold does not exceed on these images; ``None`` for the model's
+            own.
+        threshold: The threshold, in units of the scores; infinite if no finite threshold satisfies the rate.
         false_alarms: Normal images above it; ``None`` if there is no normal image.
         defects_found: Defective images above it; ``None`` if there is no defect.
     """
@@ -78,19 +79,19 @@ def operating_points(
 ) -> list[OperatingPoint]:
     """Count false alarms and defects found at a threshold and at false-alarm rates.
 
-    At a rate, the threshold is the lowest that at most this share of the normal images given exceeds. It holds for
-    these images; new ones may differ within the interval and beyond it, since the threshold was chosen on them.
+    For a rate, the threshold is the lowest that at most this share of the given normal images exceeds. It is valid for
+    these images. The rate on new images may be outside of the interval, since the threshold was chosen on these images.
 
     Args:
         scores: A score for each image; one that is not a number counts as above every threshold.
         defective: Whether each image has a defect.
         threshold: The model's own threshold; left out if ``None`` or not a number.
         rates: False-alarm rates, each in [0, 1); left out if there is no normal image.
-        anomalous: What the model calls each image at its threshold, which counts there; by default whether the score
-            exceeds the threshold. The model decides before scores are normalized and rounded.
+        anomalous: The model's labels, which are counted at its own threshold; by default whether the score exceeds the
+            threshold. The model decides before scores are normalized and rounded.
 
     Returns:
-        The point of the threshold first, then one for each rate.
+        The operating point of the threshold first, then one for each rate.
 
     Raises:
         ValueError: If numbers of scores and labels differ, or a rate is outside [0, 1).
@@ -116,7 +117,7 @@ def operating_points(
         points.append(OperatingPoint(None, threshold, _share(called[~labels]), _share(called[labels])))
     normal, defects = np.sort(values[~labels])[::-1], values[labels]
     for rate in rates if len(normal) else ():
-        # The small number keeps 0.29 * 100 at 29.
+        # The small number is for rounding: 0.29 * 100 is less than 29.
         limit = float(normal[math.floor(rate * len(normal) + 1e-9)])
         points.append(OperatingPoint(rate, limit, _share(_above(normal, limit)), _share(_above(defects, limit))))
     return points

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was found of one image: from a file, from memory or from a test run, as text, CSV and JSON."""
+"""The result of one image, from a file, memory or a test run, as text, CSV and JSON."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ __all__ = ["COLUMNS", "InspectionResult", "Picture", "Region", "csv_line"]
 Verdict = Literal["normal", "anomalous", "error", ""]
 Drift = Literal["", "yes", "no"]
 
-# What is read; version 0.2 wrote "not judged".
+# Accepted when reading; version 0.2 wrote "not judged".
 _WORDS: dict[str, dict[str, str]] = {
     "verdict": {**{word: word for word in get_args(Verdict)}, "not judged": "error"},
     "drift": {word: word for word in get_args(Drift)},
@@ -36,7 +36,7 @@ class Region:
         width: The box's width.
         height: The box's height.
         area: Pixels of the region itself.
-        peak: The anomaly map's greatest value in it; ``None`` without a map.
+        peak: Highest value of the anomaly map in the region; ``None`` without a map.
     """
 
     x: int
@@ -49,12 +49,12 @@ class Region:
 
 @dataclass(frozen=True)
 class Picture:
-    """What can be drawn of an image.
+    """The data for drawing an image.
 
     Args:
         image: 8-bit RGB pixels of shape ``(H, W, 3)``, in the file's own size.
-        anomaly_map: Of shape ``(h, w)``, at the model's scale; ``None`` if it gives none. Where the model's
-            pre-processor crops, what it does not see is zero.
+        anomaly_map: Anomaly map of shape ``(h, w)``, at the model's scale; ``None`` if the model has no such output. It
+            is zero where the model's pre-processor crops the image.
         mask: Booleans of the same shape: where the map exceeds the model's pixel threshold; ``None`` likewise.
     """
 
@@ -65,7 +65,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class InspectionResult:
-    """What was found of one image.
+    """The result of one image.
 
     Args:
         path: The file, as it was given or found, or another name of the image.
@@ -74,12 +74,12 @@ class InspectionResult:
         score: Anomaly score, in [0, 1] unless the model's post-processor does not normalize; ``None`` if there is none.
         threshold: The model calls images with a higher score anomalous.
         boxes: The regions that the model marks, in the file's own pixels.
-        milliseconds: How long reading and prediction took; ``None`` if there is no prediction.
+        milliseconds: Time for reading and prediction; ``None`` without a prediction.
         model: Name of the model by its record; empty if it has none.
-        reason: What the error was; empty if there was none.
-        drift: Whether the images up to this one differ from the training images; empty if that is not known yet.
-        defective: Whether the image shows a defect, if the truth is known. It is not written.
-        picture: What can be drawn of it, if that was asked for. It is not written.
+        reason: The error message; empty without an error.
+        drift: Whether the images up to this one differ from the training images; empty while that is unknown.
+        defective: Whether the image has a defect, if the truth is known. It is not written.
+        picture: Data for drawing, if pictures were requested. It is not written.
     """
 
     path: str
@@ -106,7 +106,7 @@ class InspectionResult:
         return csv_line(printable(value) if isinstance(value, str) else value for value in values.values())
 
     def json(self) -> str:
-        """Return the result as JSON, in ASCII: the path can be told exactly from its escapes."""
+        """Return the result as JSON, in ASCII with escapes, which keep the path exactly."""
         return json.dumps(self._plain())
 
     def _plain(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class InspectionResult:
             values: Values by column, as text or as JSON has them; only path and verdict are needed.
 
         Raises:
-            ValueError: If they are of something else.
+            ValueError: If they are not a result.
 
         Example:
             >>> InspectionResult.of({"path": "a.png", "verdict": "normal", "score": "0.25", "reason": ""}).score
@@ -147,7 +147,7 @@ COLUMNS = tuple(entry.name for entry in fields(InspectionResult) if entry.name n
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """Return values as a line of CSV, without its end."""
+    """Return values as a line of CSV, without the line break."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(values)
     return line.getvalue()

@@ -17,12 +17,12 @@ Kind = Literal["csv", "jsonl"]
 
 
 class ResultFile:
-    """A file with a result a line, each written at once and in one piece: a run that is cut off leaves whole lines.
+    """A file with one result a line, each written at once in one piece, so that a killed run leaves complete lines.
 
     Args:
-        path: The file; must not exist, since it may hold the results of another run, unless it is resumed.
+        path: The file; it must not exist unless it is resumed, since it may hold the results of another run.
         kind: ``"csv"``, with a header, or ``"jsonl"``, one object a line.
-        resumed: Whether to go on at its end.
+        resumed: Whether to continue at its end.
 
     Raises:
         OSError: If it exists and is not resumed, or cannot be written.
@@ -32,7 +32,7 @@ class ResultFile:
         try:
             self._file = path.open("a" if resumed else "x", encoding="utf-8", newline="")
         except FileExistsError as error:
-            msg = f"{kind} {str(path)!r} is there already; give another name, remove it, or go on with --resume."
+            msg = f"{kind} {str(path)!r} exists already; give another name, remove it, or continue it with --resume."
             raise FileExistsError(msg) from error
         except OSError as error:
             msg = f"{kind} {str(path)!r} cannot be written: {error.strerror}."
@@ -54,7 +54,7 @@ class ResultFile:
         """Close the file.
 
         Raises:
-            OSError: If a line that could not be written cannot be written now, either.
+            OSError: If a buffered line cannot be written.
         """
         with self._named():
             self._file.close()
@@ -75,12 +75,12 @@ class ResultFile:
 
 @dataclass(frozen=True)
 class ReadResults:
-    """What a file of results holds.
+    """The content of a file of results.
 
     Args:
         columns: The header of a CSV file, ``COLUMNS`` of other files.
         results: The results in the file's order.
-        ends: Where the header ends, in bytes, and each result whose line is complete.
+        ends: Positions in bytes of the ends of the header and of each result with a complete line.
     """
 
     columns: tuple[str, ...] = COLUMNS
@@ -89,9 +89,9 @@ class ReadResults:
 
 
 def read_results(path: str | Path, kind: Kind | None = None) -> ReadResults:
-    """Read what ``rd-plugin inspect`` has written, in this version or an earlier one.
+    """Read a file of ``rd-plugin inspect``, of this version or an earlier one.
 
-    A run that is killed may leave half a line at the end, which is left out.
+    A killed run may leave half a line at the end, which is ignored.
 
     Args:
         path: The file.
@@ -99,7 +99,7 @@ def read_results(path: str | Path, kind: Kind | None = None) -> ReadResults:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it holds something else; names the line.
+        ValueError: If it holds something else; the message names the line.
 
     Example:
         >>> file = getfixture("tmp_path") / "results.jsonl"

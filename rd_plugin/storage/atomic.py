@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all, whatever stops the program that writes them.
+"""Atomic writing: files are complete or do not exist, even if the writing program is killed.
 
-A file is written under another name in the folder that it belongs to and renamed when it is complete. Renaming within a
-file system is atomic (POSIX ``rename``; :func:`os.replace`); moving a file there from the system's folder for temporary
-files is not, since that is often on another disk. What a killed program leaves half-written is hidden, with a name that
-ends in ``.partial``, and may be deleted.
+A file is written under another name in its own folder and renamed when it is complete. Renaming within a file system is
+atomic (POSIX ``rename``; :func:`os.replace`). Moving a file from the system's folder for temporary files is not, since
+that folder is often on another disk. A killed program may leave an incomplete file, which is hidden and has a name that
+ends in ``.partial``; it may be deleted.
 """
 
 import errno
@@ -18,15 +18,15 @@ from typing import Any
 
 __all__ = ["atomic_export", "atomic_file", "move_files"]
 
-# A disk with less space than this is taken to be full: the writers fill it to its last block.
+# A disk with less space than this counts as full: the writers fill it to its last block.
 _FULL_BELOW = 2**20
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Give a name to write a file under, and rename it to ``path`` at the end of the block.
+    """Yield a temporary name for a file, and rename it to ``path`` at the end of the block.
 
-    If the block fails, what was at ``path`` before stays as it was.
+    If the block fails, an existing file at ``path`` is kept.
 
     Args:
         path: The file, in a folder that exists.
@@ -35,7 +35,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        OSError: If the file cannot be written; with ``path`` as its file name.
+        OSError: If the file cannot be written; its file name is ``path``.
 
     Example:
         >>> folder = getfixture("tmp_path")
@@ -49,11 +49,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     try:
         yield partial
         with partial.open("rb+") as file:
-            # Some file systems rename before they write, and tell of a full disk only now.
+            # Some file systems write after they rename, and report a full disk only now.
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        # A failed write does not know its file, and nobody knows the partial one.
+        # A failed write does not name its file, and users do not know the partial file.
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):
@@ -61,13 +61,13 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 def move_files(source: Path, target: Path, last: Path | None = None) -> None:
-    """Move what is in a folder to the same places in another one on the same file system.
+    """Move all files in a folder to the same places in another folder on the same file system.
 
     Args:
         source: Folder, at any depth; need not exist.
-        target: Folder that takes the files, over files of the same name.
-        last: That of the files which refers to the others. What is in its place is removed first, and it is moved last,
-            so that it never stands beside files that are not its own.
+        target: Folder for the files; files of the same name are replaced.
+        last: The file that refers to the others. Its old version is removed first, and it is moved last, so that it
+            never refers to files that do not belong to it.
     """
     files = sorted((path for path in source.rglob("*") if path.is_file()), key=lambda path: path == last)
     if last is not None and len(files) > 1:
@@ -79,11 +79,11 @@ def move_files(source: Path, target: Path, last: Path | None = None) -> None:
 
 
 def atomic_export(export: Callable[..., Path], root: str | Path, *args: Any, **kwargs: Any) -> Path:
-    """Call a function that writes one or more files into a folder, and put them there when all are complete.
+    """Call a function that writes files into a folder, and move them there when all are complete.
 
     Args:
-        export: Takes the folder and returns the file that is to be opened, such as OpenVINO's ``.xml``.
-        root: The folder; made if it is not there.
+        export: Takes the folder and returns the main file, such as OpenVINO's ``.xml``.
+        root: The folder; it is made if necessary.
         *args: Passed on to ``export``.
         **kwargs: Passed on to ``export``.
 
@@ -91,7 +91,7 @@ def atomic_export(export: Callable[..., Path], root: str | Path, *args: Any, **k
         Path of the file in ``root``.
 
     Raises:
-        OSError: If ``root`` cannot be written to, or its disk has filled up; what was there before is kept.
+        OSError: If ``root`` cannot be written to, or its disk is full; existing files are kept.
     """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def atomic_export(export: Callable[..., Path], root: str | Path, *args: Any, **k
         try:
             path = export(folder, *args, **kwargs)
         except Exception as error:
-            # torch's and OpenVINO's writers do not say why they failed, ONNX's not where.
+            # torch's and OpenVINO's writers do not report why they failed, ONNX's does not report where.
             if shutil.disk_usage(folder).free < _FULL_BELOW:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root)) from error
             raise

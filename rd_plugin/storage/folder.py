@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a folder can be written to and has enough space."""
+"""Check that a folder can be written to and has enough space."""
 
 import shutil
 from pathlib import Path
@@ -22,7 +22,7 @@ def check_folder(folder: str | Path, needed: int, argument: str) -> None:
 
     Args:
         folder: The folder; need not exist yet.
-        needed: How much is going to be written, in bytes.
+        needed: Number of bytes that will be written.
         argument: The argument that names the folder, for the message.
 
     Raises:
@@ -38,7 +38,7 @@ def check_folder(folder: str | Path, needed: int, argument: str) -> None:
         raise OSError(msg) from error
     if free < needed:
         msg = (
-            f"{str(folder)!r} needs {needed / _MIB:.0f} MiB of free space, {free / _MIB:.0f} MiB are free. "
-            f"Free some, or give another folder as {argument}."
+            f"{str(folder)!r} needs {needed / _MIB:.0f} MiB of free space, but only {free / _MIB:.0f} MiB are free. "
+            f"Free some space, or give another folder as {argument}."
         )
         raise OSError(msg)

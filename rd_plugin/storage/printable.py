@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of files for people and programs that read line by line."""
+"""File names as single lines of text."""
 
 __all__ = ["printable"]
 
 
 def printable(text: object) -> str:
-    r"""Return text on one line, with characters that steer a terminal or are no text as escape sequences.
+    r"""Return text on one line, with escape sequences for control characters and bytes that are not text.
 
-    A file's name may hold a line break, and with it what looks like another line of the output.
+    A file name may hold a line break, and so something that looks like another line of the output.
 
     Args:
         text: A path, or a message that holds one.

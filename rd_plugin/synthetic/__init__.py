@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Synthetic anomalies: where they may be, what they look like, and images that have them; and changes that are none."""
+"""Synthetic anomalies (their place, shape and texture), and perturbations that are not defects."""
 
 from .foreground import ForegroundType, foreground
 from .perturbations import change_brightness, perturb

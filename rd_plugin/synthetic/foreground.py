@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the object is in an image that shows one before a background."""
+"""Find the object in an image with a background."""
 
 from typing import Literal
 
@@ -12,12 +12,12 @@ __all__ = ["ForegroundType", "foreground"]
 
 ForegroundType = Literal["none", "otsu", "grabcut"]
 
-# GrabCut takes seconds on a large image and finds the same object in a small one.
+# GrabCut needs seconds on a large image, and finds the same object in a small one.
 _GRABCUT_SIDE = 128
 _GRABCUT_ROUNDS = 2
-# Pixels between two borders, at least.
+# Minimum number of pixels between two borders.
 _GRABCUT_LEAST = 3
-# The object is taken to keep this far away from the border, as a fraction of the side.
+# Assumed distance of the object from the border, as a fraction of the side.
 _MARGIN = 0.03
 
 
@@ -26,11 +26,11 @@ def foreground(images: Tensor, kind: ForegroundType) -> Tensor:
 
     Args:
         images: Images of shape ``(N, 3, H, W)``, in any range of values.
-        kind: ``"none"``: everything is foreground; ``"otsu"``: the side of Otsu's grey threshold that the image's
-            border shows less of; ``"grabcut"``: GrabCut (Rother et al., 2004), started from all but the border.
+        kind: ``"none"``: everything is foreground; ``"otsu"``: the side of Otsu's grey threshold that is rarer on the
+            image's border; ``"grabcut"``: GrabCut (Rother et al., 2004), started from all but the border.
 
     Returns:
-        Masks of shape ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, on the images' device; 1 everywhere where no
+        Masks of shape ``(N, 1, H, W)``, 1 on the object and 0 elsewhere, on the images' device; 1 everywhere if no
         object is found.
 
     Raises:
@@ -54,7 +54,7 @@ def foreground(images: Tensor, kind: ForegroundType) -> Tensor:
 
 
 def _eight_bit(image: Tensor) -> np.ndarray:
-    """An image of shape ``(3, H, W)`` as OpenCV takes it: ``(H, W, 3)``, stretched to 0 to 255."""
+    """An image of shape ``(3, H, W)`` for OpenCV: ``(H, W, 3)``, stretched to 0 to 255."""
     low, high = image.amin(), image.amax()
     stretched = (image - low) / (high - low).clamp_min(torch.finfo(image.dtype).tiny) * 255
     return stretched.round().to("cpu", torch.uint8).permute(1, 2, 0).contiguous().numpy()
@@ -79,7 +79,7 @@ def _grabcut(image: np.ndarray) -> np.ndarray:
     left, top = max(1, round(_MARGIN * columns)), max(1, round(_MARGIN * rows))
     mask = np.zeros((rows, columns), np.uint8)
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    # OpenCV draws from its own random numbers; the same image is to give the same mask.
+    # OpenCV has its own random generator; the same image must give the same mask.
     cv2.setRNGSeed(0)
     rectangle = (left, top, columns - 2 * left, rows - 2 * top)
     cv2.grabCut(small, mask, rectangle, *models, _GRABCUT_ROUNDS, cv2.GC_INIT_WITH_RECT)

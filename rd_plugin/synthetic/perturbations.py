@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perturbations of images that are no defect: lighting, focus, place, noise, compression."""
+"""Perturbations of images that are not defects: lighting, focus, position, noise, compression."""
 
 import math
 
@@ -12,15 +12,15 @@ from torchvision.transforms.v2 import functional as transforms
 
 __all__ = ["change_brightness", "perturb"]
 
-# Gain and exponent at most, either way.
+# Maximum gain and exponent; the minimum is the inverse.
 _GAIN, _GAMMA = math.log(1.18), math.log(1.25)
-# Standard deviation of the blur in pixels, at most, and where its kernel ends.
+# Maximum standard deviation of the blur in pixels, and the radius of its kernel.
 _BLUR, _KERNEL = 1.0, 7
-# Of the image's sides: 4 pixels of 256.
+# Maximum shift as a fraction of the image's sides: 4 pixels of 256.
 _SHIFT = 1 / 64
-# Of the range of an image, at most.
+# Maximum standard deviation of the noise, as a fraction of an image's range.
 _NOISE = 5 / 255
-# Of a JPEG file, in per cent.
+# Quality of a JPEG file, in percent.
 _QUALITY = (50, 95)
 
 
@@ -53,7 +53,7 @@ def _grey_noise(images: Tensor) -> Tensor:
 
 
 def _colour_noise(images: Tensor) -> Tensor:
-    # In each channel its own: to networks that were trained on photographs that is quite another thing.
+    # Independent in each channel, which has another effect on networks trained on photographs.
     return images + _uniform(images, 0, _NOISE) * torch.randn(images.shape).to(images)
 
 
@@ -80,17 +80,18 @@ def change_brightness(images: Tensor) -> Tensor:
 
 
 def perturb(images: Tensor) -> Tensor:
-    """Perturb images in ways that are no defect, one at a time.
+    """Perturb images in ways that are not defects, one at a time.
 
-    Lighting (gain up to 1.18, exponent up to 1.25, either way), focus (blur up to 1 pixel), place (shift up to a 64th
-    of the side), sensor (noise up to 5 of 255, of a grey camera and in each channel its own) and file (JPEG of
+    Lighting (gain up to 1.18 and exponent up to 1.25, or their inverses), focus (blur up to 1 pixel), position (shift
+    up to a 64th of the side), sensor (noise up to 5 of 255, equal or independent in the channels) and file (JPEG of
     quality 50 to 95), each by a random amount. Random numbers come from torch's global generator.
 
     Args:
         images: Images of shape ``(N, 3, H, W)`` in [0, 1].
 
     Returns:
-        Images of shape ``(7 N, 3, H, W)`` in [0, 1], clipped there as by a sensor: all images under each perturbation.
+        Images of shape ``(7 N, 3, H, W)`` in [0, 1], clipped to that range as by a sensor: all images under each
+        perturbation.
 
     Example:
         >>> perturb(torch.rand(2, 3, 64, 64)).shape

@@ -8,16 +8,16 @@ from torch import Tensor
 
 __all__ = ["spot_masks"]
 
-# Of the image's shorter side: 4 to 40 pixels of 256.
+# Length as a fraction of the image's shorter side: 4 to 40 pixels of 256.
 _SHORTEST, _LONGEST = 1 / 64, 10 / 64
 # Width over length: from a scratch to a round spot.
 _THINNEST = 0.05
-# Pixels that are drawn at least, from the centre.
+# Minimum distance from the centre that is drawn, in pixels.
 _LEAST = 0.75
 
 
 def spot_masks(objects: Tensor) -> Tensor:
-    """Return masks of one ellipse each, of any length, width and angle, its centre on the object.
+    """Return masks with one ellipse each, of random length, width and angle, centred on the object.
 
     Random numbers come from torch's global generator.
 

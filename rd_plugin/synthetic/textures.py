@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that synthetic anomalies take their texture from."""
+"""Pictures for the texture of synthetic anomalies."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ class Textures:
 
     Args:
         root: The folder.
-        transform: What is done to an image before it enters the model, such as resizing and normalization.
+        transform: The transform of images before the model, such as resizing and normalization.
 
     Raises:
         ValueError: If the folder does not exist or holds no image.
@@ -39,10 +39,10 @@ class Textures:
             raise ValueError(msg)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return as many pictures as there are images, of their shape ``(N, 3, H, W)``, type and device.
+        """Return one picture for each image, with the images' shape ``(N, 3, H, W)``, type and device.
 
         Raises:
-            ValueError: If a picture cannot be read; names the file.
+            ValueError: If a picture cannot be read; the message names the file.
         """
         chosen = torch.randint(len(self.files), (len(images),)).tolist()
         return torch.stack([self._read(self.files[index], images.shape[-2:]) for index in chosen]).to(images)

@@ -16,25 +16,25 @@ __all__ = ["TwinGenerator", "perlin_masks"]
 
 # A cell is an image's side divided by up to two to this power.
 _FINEST_CELLS = 5
-# All masks of a batch are windows of one noise: more cells than the widest window has, each wide enough for a magnified
-# one to stay smooth.
+# All masks of a batch are windows of one noise map: it has more cells than the widest window, each large enough to stay
+# smooth when magnified.
 _CELLS = 64
 _PIXELS_PER_CELL = 16
 _THRESHOLD = 0.5
 _ROTATION = math.pi / 2
-# Share of the image that shows through the texture, at most.
+# Maximum share of the image in the blend with the texture.
 _TRANSPARENCY = 0.8
-# How often a mask is drawn, at most, until it meets its object.
+# Maximum number of draws until a mask overlaps its object.
 _DRAWS = 10
 
 
 def _draw(count: int, height: int, width: int, device: torch.device) -> Tensor:
     """Draw masks of shape ``(N, 1, H, W)``, none of them empty.
 
-    Each is seen through a window of its own: anywhere on the noise, turned, and as many cells high and wide as drawn.
+    Each is a random window of the noise map, with a random position, rotation, and height and width in cells.
     """
     noise = generate_perlin_noise(_CELLS * _PIXELS_PER_CELL, _CELLS * _PIXELS_PER_CELL, (_CELLS, _CELLS), device)
-    # Cells smaller than a pixel cannot be drawn.
+    # Cells must not be smaller than a pixel.
     powers = [torch.randint(min(_FINEST_CELLS, int(math.log2(side))) + 1, (count,)) for side in (height, width)]
     rows, columns = (2.0**power / _CELLS for power in powers)
     angles = torch.empty(count).uniform_(-_ROTATION, _ROTATION)
@@ -42,24 +42,24 @@ def _draw(count: int, height: int, width: int, device: torch.device) -> Tensor:
     down, right = torch.empty(2, count).uniform_(-1, 1)
     window = torch.stack([cos * columns, -sin * aspect * columns, right, sin / aspect * rows, cos * rows, down], dim=1)
     grid = F.affine_grid(window.view(-1, 2, 3).to(device), [count, 1, height, width], align_corners=False)
-    # Smooth where few cells are magnified; what lies beyond the noise is its mirror image.
+    # Smooth if few cells are magnified; outside of the noise map its mirror image is used.
     seen = F.grid_sample(
         noise.expand(count, 1, -1, -1), grid, mode="bicubic", padding_mode="reflection", align_corners=False
     )
-    # Where the noise stays below the threshold, its highest part becomes the blob.
+    # If the noise is below the threshold everywhere, its highest part becomes the blob.
     highest = seen.amax(dim=(-2, -1), keepdim=True)
     return (seen > _THRESHOLD * highest.where(highest <= _THRESHOLD, 1)).float()
 
 
 def perlin_masks(objects: Tensor) -> Tensor:
-    """Return masks of blobs: thresholded Perlin noise of random cell sizes, turned by up to 90 degrees either way.
+    """Return masks of blobs: thresholded Perlin noise of random cell sizes, rotated by up to 90 degrees either way.
 
     Args:
         objects: Where blobs may be, one mask for each: of shape ``(N, 1, H, W)``, 1 there and 0 elsewhere.
 
     Returns:
-        Masks of the same shape, type and device, 1 in blobs and 0 elsewhere. One that misses its object is drawn anew,
-        several times; after that it stays empty.
+        Masks of the same shape, type and device, 1 in blobs and 0 elsewhere. A mask that misses its object is drawn
+        again, several times; after that it stays empty.
 
     Example:
         >>> perlin_masks(torch.ones(2, 1, 48, 64)).unique()
@@ -79,8 +79,8 @@ class TwinGenerator(nn.Module):
     """Give each image a twin with synthetic anomalies.
 
     Inside a mask of Perlin noise, ``M``, the image ``I`` is blended with a texture: ``I' = (1 - M) I + M ((1 - b)
-    texture + b I)`` with ``b`` drawn uniformly from [0, 0.8]. The texture is a picture from elsewhere, or another image
-    of the batch: shifted, zoomed, flipped, and changed in brightness and contrast.
+    texture + b I)`` with ``b`` drawn uniformly from [0, 0.8]. The texture is a given picture, or another image of the
+    batch: shifted, zoomed, flipped, and changed in brightness and contrast.
 
     Random numbers come from torch's global generator; everything is made on the images' device.
 
@@ -112,8 +112,8 @@ class TwinGenerator(nn.Module):
 
         Args:
             images: Normalized images of shape ``(N, 3, H, W)``.
-            textures: Returns pictures of the same shape for the images, normalized like them; without it, the batch's
-                own images serve.
+            textures: Returns pictures of the same shape for the images, normalized like them; without it, images of the
+                batch are used.
             draw: Returns masks of anomalies for masks of objects, as :func:`perlin_masks` does.
 
         Returns:
@@ -126,7 +126,7 @@ class TwinGenerator(nn.Module):
 
     @staticmethod
     def _from_batch(images: Tensor) -> Tensor:
-        """Other images of the batch, made unlike what stands in their place."""
+        """Other images of the batch, transformed so that they differ from the image at the same place."""
         count, _, height, width = images.shape
         others = images.roll(int(torch.randint(1, max(count, 2), ())), dims=0)
         shift = [int(torch.randint(side, ())) for side in (height, width)]
@@ -139,8 +139,8 @@ class TwinGenerator(nn.Module):
             ],
         )
         others = change(others)
-        # Normalized images have deviations of about one. All channels change alike: a colour that grey images cannot
-        # have would give the anomalies away.
+        # Normalized images have deviations of about one. All channels change equally: a colour that grey images cannot
+        # have would make the anomalies obvious.
         contrast = torch.empty(count, 1, 1, 1).uniform_(0.5, 1.5).to(images)
         brightness = torch.empty(count, 1, 1, 1).uniform_(-1, 1).to(images)
         return contrast * others + brightness

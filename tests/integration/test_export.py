@@ -192,7 +192,7 @@ def test_int8_ptq_of_another_size_than_the_images(model: Distillation, mvtec_roo
 @pytest.mark.slow
 @one_method
 def test_int8_ptq_without_data_says_what_it_needs(model: Distillation, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="INT8_PTQ needs images to calibrate with: give --data"):
+    with pytest.raises(ValueError, match="INT8_PTQ needs calibration images: give --data"):
         _export(model, tmp_path, ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ)
 
 

@@ -176,7 +176,9 @@ def test_too_little_space_stops_before_the_data_is_read(
     mvtec_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=30 * 2**20))
-    message = r"weights/lightning' needs 32 MiB of free space, 30 MiB are free\. .* folder as default_root_dir\.$"
+    message = (
+        r"weights/lightning' needs 32 MiB of free space, but only 30 MiB are free\. .* folder as default_root_dir\.$"
+    )
     with pytest.raises(OSError, match=message):
         _engine(tmp_path).fit(_model(), datamodule=_data(mvtec_root))
     assert not list(tmp_path.rglob("*.json"))

@@ -119,7 +119,7 @@ def test_images_that_cannot_be_judged_are_named(inspect: Inspect, exported: Path
     ]
     for expected in (
         "deep.png: the image has mode I;16, more than 8 bits a channel, and would be clipped to white",
-        "narrow.png: the image has 32 x 48 pixels, the model takes 40 x 48 only; resize it, or export",
+        "narrow.png: the image has 32 x 48 pixels, the model accepts only 40 x 48; resize it, or export",
         "text.png: the file is not an image that can be read.",
         "cut.png: the image is damaged",
         "missing.png: the file does not exist.",
@@ -136,7 +136,7 @@ def test_files_that_are_no_models(inspect: Inspect, tmp_path: Path) -> None:
     for name, expected in (
         ("missing.xml", "is not a file."),
         ("text.xml", "cannot be read by OpenVINO"),
-        ("foreign.xml", "gives no pred_label and no pred_score; export it with a post-processor."),
+        ("foreign.xml", "has no pred_label and no pred_score; export it with a post-processor."),
     ):
         status, output, errors = inspect(tmp_path / name, "image.png")
         assert (status, output) == (2, [])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long a training is if nobody says so."""
+"""The default length of a training."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ __all__ = ["set_default_length"]
 
 
 def set_default_length(trainer: Trainer, max_epochs: int, max_steps: int) -> None:
-    """Limit a trainer that has no limit of its own: of epochs, steps or time.
+    """Limit a trainer that has no limit of epochs, steps or time.
 
     Args:
         trainer: The trainer, before it starts.
-        max_epochs: Most epochs; -1 for no limit.
-        max_steps: Most optimizer steps; -1 for no limit.
+        max_epochs: Maximum number of epochs; -1 for no limit.
+        max_steps: Maximum number of optimizer steps; -1 for no limit.
     """
     callbacks: Sequence[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     timed = any(isinstance(callback, Timer) for callback in callbacks)

@@ -19,43 +19,43 @@ logger = logging.getLogger(__name__)
 
 FeatureCacheType = Literal["off", "memory", "disk", "auto"]
 
-# Half precision keeps 11 bits of each feature, which changes a loss in its fifth digit, if none is out of range.
+# Half precision keeps 11 bits of each feature, which changes the loss in its fifth digit, if all are in range.
 _FULL, _HALF = torch.float32, torch.float16
 _HIGHEST = torch.finfo(_HALF).max
-# Most bytes and largest share of the free space that "auto" may take on a disk.
+# Maximum number of bytes, and largest share of the free space, that "auto" may use on a disk.
 _DISK_BYTES, _DISK_SHARE = 10 * 10**9, 0.5
 
 
 @functools.lru_cache(maxsize=2)
 def _weights(count: int, device: torch.device) -> Tensor:
-    """Odd numbers of shape ``(count,)``: a product with one is another for every other factor."""
+    """Odd integers of shape ``(count,)``: a product with one differs for every other factor."""
     generator = torch.Generator().manual_seed(0)
     return (2 * torch.randint(-(2**30), 2**30, (count,), generator=generator) + 1).int().to(device)
 
 
 def _fingerprints(images: Tensor) -> Tensor:
-    """A number for each image of shape ``(N, C, H, W)`` that another has by a chance of about one in 2 ** 32."""
+    """A hash of each image of shape ``(N, C, H, W)``; two images collide with a probability of about 2 ** -32."""
     bits = images.detach().float().flatten(1).view(torch.int32)
     # Integers wrap around, so the sum is the same on every device and in every order.
     return (bits * _weights(bits.shape[1], bits.device)).sum(dim=1)
 
 
 class FeatureCache:
-    """A frozen network that computes the features of an image once.
+    """A frozen network that computes the features of each image once.
 
-    Features are found by the image's name, and taken only if the image is, bit for bit, the one that they were computed
-    from: another transform, an augmentation or a changed file is noticed, and switches the cache off. It is no module,
-    so neither the network nor the features get into a checkpoint through it.
+    Features are found by the image's name, and used only if the image is identical, bit for bit, to the one that they
+    were computed from. Another transform, an augmentation or a changed file is detected, and switches the cache off.
+    The cache is not a module, so it adds neither the network nor the features to a checkpoint.
 
     Args:
         network: The frozen network, in evaluation mode: from images of shape ``(N, 3, H, W)`` to a list of features of
             shapes ``(N, C_l, H_l, W_l)``.
-        kind: ``"off"``; ``"memory"``, on the images' device, in half precision if the budget allows no more;
-            ``"disk"``, a temporary file in half precision that is gone with the process, however it ends; ``"auto"``,
-            memory if the budget allows, else disk if that takes at most 10 GB and half of what is free there and the
-            images are on a CPU: a GPU computes features sooner than it is given them.
-        budget: Most bytes to take in memory.
-        images: Number of training images; if it is not known, 0, and nothing is kept.
+        kind: ``"off"``; ``"memory"``, on the images' device, in half precision if the budget is too small for full
+            precision; ``"disk"``, a temporary file in half precision that disappears with the process, however it ends;
+            ``"auto"``, memory if the budget allows it, otherwise disk if that takes at most 10 GB and half of the free
+            space and the images are on a CPU: a GPU computes features faster than a disk delivers them.
+        budget: Maximum number of bytes in memory.
+        images: Number of training images; 0 if it is unknown, and nothing is kept.
 
     Raises:
         ValueError: If ``kind`` is none of these or ``budget`` is negative.
@@ -99,7 +99,7 @@ class FeatureCache:
 
         Args:
             images: Images of shape ``(N, 3, H, W)``.
-            names: A name for each, such as its file's. Without one for each nothing is kept.
+            names: A name for each image, such as its file. Without a name for each, nothing is kept.
 
         Returns:
             Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
@@ -112,23 +112,23 @@ class FeatureCache:
             rows = torch.tensor(known, device=self._fingerprints.device)
             if self._fingerprints[rows].equal(found.to(rows.device)):
                 return [self._take(kept, rows, images) for kept in self._kept]
-            self._switch_off("training images change from epoch to epoch, as augmentations make them")
+            self._switch_off("training images change from epoch to epoch, as with augmentations")
         features = self.network(images)
         if not self.is_off:
             self._keep(features, found, names)
-        # As they are when they come back, so that a resumed run, which has to compute them anew, goes on alike.
+        # Rounded as when they are read back, so that a resumed run, which computes them again, continues equally.
         return features if self.is_off else [feature.to(self._dtype).to(feature.dtype) for feature in features]
 
     def has_kept(self, names: Sequence[str]) -> bool:
         """Return whether the features of all these images are kept.
 
         Args:
-            names: Their names.
+            names: The images' names.
         """
         return not self.is_off and bool(names) and all(name in self._rows for name in names)
 
     def kept(self, names: Sequence[str], device: torch.device) -> list[Tensor]:
-        """Return the kept features of images that are not read again.
+        """Return the kept features of images, without reading the images.
 
         Args:
             names: The images' names.
@@ -138,7 +138,7 @@ class FeatureCache:
             Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
 
         Raises:
-            KeyError: If those of an image are not kept.
+            KeyError: If the features of an image are not kept.
         """
         rows = torch.tensor([self._rows[name] for name in names])
         return [self._take(kept, rows, torch.empty(0, device=device)) for kept in self._kept]
@@ -165,7 +165,7 @@ class FeatureCache:
                     kept[row] = feature[index].permute(1, 2, 0)
 
     def _open(self, features: list[Tensor]) -> None:
-        """Make room for all images' features, or switch off."""
+        """Allocate memory for all images' features, or switch off."""
         shapes = [(self.images, *feature.shape[2:], feature.shape[1]) for feature in features]
         numbers = sum(int(np.prod(shape, dtype=int)) for shape in shapes)
         self._dtype = _FULL if self.kind != "disk" and numbers * _FULL.itemsize <= self.budget else _HALF
@@ -173,7 +173,7 @@ class FeatureCache:
         device = features[0].device
         fits = needed <= self.budget
         in_memory = self.kind == "memory" or (self.kind == "auto" and fits)
-        # Computed on a GPU, features are there sooner than from a file.
+        # A GPU computes features faster than they are read from a file.
         may_be_on_disk = self.kind == "disk" or (self.kind == "auto" and device.type == "cpu")
         if not fits and not may_be_on_disk:
             self._switch_off(f"the features take {needed} bytes, more than feature_cache_bytes ({self.budget})")
@@ -184,8 +184,8 @@ class FeatureCache:
             allowed = free if self.kind == "disk" else min(_DISK_BYTES, int(free * _DISK_SHARE))
             if needed > allowed:
                 self._switch_off(
-                    f"the features take {needed} bytes, and {folder} has {free} free, of which feature_cache "
-                    f"{self.kind!r} takes at most {allowed}"
+                    f"the features take {needed} bytes, but {folder} has {free} free, of which feature_cache "
+                    f"{self.kind!r} uses at most {allowed}"
                 )
                 return
         self._fingerprints = torch.zeros(self.images, dtype=torch.int64)
@@ -203,18 +203,18 @@ class FeatureCache:
         )
 
     def _switch_off(self, reason: str) -> None:
-        """Keep nothing from now on, and say why."""
+        """Keep nothing from now on, and log the reason."""
         logger.warning("The feature cache is off, and features are computed in every step: %s.", reason)
         self.kind = "off"
         self._rows, self._kept = {}, []
 
 
 def _on_disk(shape: Sequence[int]) -> Tensor:
-    """Half-precision tensor in a temporary file that has no name, so that it is gone with the process."""
+    """Half-precision tensor in an unnamed temporary file, which disappears with the process."""
     with tempfile.TemporaryFile() as file:
         size = int(np.prod(shape, dtype=int)) * _HALF.itemsize
         if hasattr(os, "posix_fallocate"):
-            # A disk that turns out to be full would kill the process when the file is written to.
+            # Without this, a full disk would kill the process when the file is written to.
             os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.truncate(size)

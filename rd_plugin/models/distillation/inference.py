@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an image becomes a score and a label: check, pre-processor, network, post-processor."""
+"""From an image to its score and label: check, pre-processor, network, post-processor."""
 
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
@@ -14,21 +14,21 @@ __all__ = ["predict"]
 def predict(
     images: Tensor, pre_processor: nn.Module | None, network: DistillationModel, post_processor: nn.Module | None
 ) -> InferenceBatch:
-    """Predict images; an export computes this, too.
+    """Predict images, in the engine and in exports.
 
     Args:
         images: Images of shape ``(N, 3, H, W)`` in [0, 1]; normalized ones if there is no pre-processor.
         pre_processor: Resizes and normalizes.
-        network: Gives maps and scores.
+        network: Computes maps and scores.
         post_processor: Compares them with its thresholds.
 
     Returns:
         Scores and labels of shape ``(N, 1)``, maps and masks of shape ``(N, 1, H', W')`` in the pre-processor's size.
-        An image that holds NaN gets NaN as score and map and counts as anomalous.
+        An image that holds NaN has NaN as score and map, and counts as anomalous.
 
     Raises:
-        TypeError: If the images are of another type than the weights.
-        ValueError: If they are of another shape or range.
+        TypeError: If the images have another type than the weights.
+        ValueError: If they have another shape or range.
     """
     bounds = RAW_RANGE if pre_processor else FINITE_RANGE
     network.check(images)
@@ -36,5 +36,5 @@ def predict(
     predictions = network.predict(pre_processor(images) if pre_processor else images)
     if post_processor:
         predictions = post_processor(predictions)
-    # Not before the post-processor, in whose clamp OpenVINO makes 0 of NaN, which is normal.
+    # After the post-processor, since OpenVINO's clamp in it converts NaN to 0, which would be normal.
     return mask_invalid(predictions, in_range(images, bounds))

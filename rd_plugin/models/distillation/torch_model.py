@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Teacher, bottleneck and student as a torch module, whatever they are trained by."""
+"""Teacher, bottleneck and student as a torch module, independent of the training method."""
 
 from collections.abc import Sequence
 
@@ -40,11 +40,11 @@ class DistillationModel(nn.Module):
         student: Student for the teacher's pyramid.
         deviation: ``"cosine"`` or ``"mahalanobis"``; see :mod:`~rd_plugin.components.deviation`.
         anomaly_map_mode: ``"add"`` or ``"multiply"``.
-        score: ``"max"``, ``"mean"`` or the share of highest pixels whose mean is the score.
+        score: ``"max"``, ``"mean"`` or the fraction of highest pixels whose mean is the score.
         blur_sigma: Standard deviation of the Gaussian blur, in pixels.
         blur_border: ``"symmetric"`` or ``"reflect"``, as in ``numpy.pad``.
         tile_size: Height and width of tiles that images are cut into, in pixels, or one number for both. Each tile goes
-            through the model alone, and the tiles' maps are put together. ``None`` for no tiles.
+            through the model separately, and the tiles' maps are joined. ``None`` for no tiles.
         tile_overlap: Rows and columns that neighbouring tiles share, or one number for both.
 
     Raises:
@@ -84,12 +84,12 @@ class DistillationModel(nn.Module):
 
     @tiler.setter
     def tiler(self, tiler: Tiles | Tiler | None) -> None:
-        # anomalib's TilerConfigurationCallback sets its own, which can be neither recorded nor exported as it is.
+        # anomalib's TilerConfigurationCallback sets its own tiler, which can be neither recorded nor exported.
         if isinstance(tiler, Tiler):
             if tiler.mode != ImageUpscaleMode.PADDING or tiler.remove_border_count:
                 msg = (
                     f"tiler: mode {str(tiler.mode)!r} with remove_border_count {tiler.remove_border_count} cannot be "
-                    "exported, and is not supported: take mode 'padding' with 0, or the model's tile_size."
+                    "exported, and is not supported: use mode 'padding' with 0, or the model's tile_size."
                 )
                 raise ValueError(msg)
             size = (tiler.tile_size_h, tiler.tile_size_w)
@@ -100,13 +100,13 @@ class DistillationModel(nn.Module):
         """Check that ``images`` are a batch of shape ``(N, 3, H, W)`` and of the weights' type.
 
         Raises:
-            TypeError: If the type is another.
-            ValueError: If the shape is another.
+            TypeError: If they have another type.
+            ValueError: If they have another shape.
         """
         check_images(images, next(self.student.parameters()).dtype)
 
     def network_inputs(self, images: Tensor) -> Tensor:
-        """Return what goes through the networks: the tiles of ``images`` if there is a tiler, else themselves."""
+        """Return the input of the networks: the tiles of ``images`` if there is a tiler, otherwise ``images``."""
         return images if self.tiler is None else self.tiler.cut(images)
 
     def reconstruct(self, features: list[Tensor]) -> list[Tensor]:
@@ -122,18 +122,18 @@ class DistillationModel(nn.Module):
         return self.distill_features(self.teacher(images))
 
     def distill_features(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the features of teacher and student as :meth:`distill` does, for what the teacher has returned."""
+        """Return the features of teacher and student as :meth:`distill` does, for given teacher features."""
         return features[: len(self.teacher.pyramid.distilled)], self.reconstruct(features)
 
     def deviations(self, images: Tensor) -> list[Tensor]:
-        """Return how far the student is from the teacher at each scale, of shapes ``(N, H_l, W_l)``, fine to coarse."""
+        """Return the student's deviations from the teacher, of shapes ``(N, H_l, W_l)``, fine to coarse."""
         return self.deviation(*self.distill(images))
 
     def anomaly_map(self, deviations: list[Tensor], size: Sequence[int]) -> Tensor:
         """Return the anomaly map of images.
 
         Args:
-            deviations: Those of what :meth:`network_inputs` returned, of shapes ``(N, H_l, W_l)``, fine to coarse.
+            deviations: Deviations for :meth:`network_inputs`, of shapes ``(N, H_l, W_l)``, fine to coarse.
             size: Height and width of the images, in pixels.
 
         Returns:
@@ -147,14 +147,14 @@ class DistillationModel(nn.Module):
         """Return predictions for images that are known to be finite.
 
         Args:
-            images: Normalized images of shape ``(N, 3, H, W)``, of any size from the coarsest stride on.
+            images: Normalized images of shape ``(N, 3, H, W)``, at least as large as the coarsest stride.
 
         Returns:
             Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``.
 
         Raises:
-            TypeError: If the images are of another type than the weights.
-            ValueError: If they are of another shape, or smaller than the coarsest stride or a tile.
+            TypeError: If the images have another type than the weights.
+            ValueError: If they have another shape, or are smaller than the coarsest stride or a tile.
         """
         self.check(images)
         anomaly_map = self.anomaly_map(self.deviations(self.network_inputs(images)), images.shape[-2:])
@@ -164,16 +164,16 @@ class DistillationModel(nn.Module):
         """Return features in training and predictions in evaluation.
 
         Args:
-            images: Normalized images as :meth:`predict` takes them.
+            images: Normalized images, as for :meth:`predict`.
 
         Returns:
-            In training mode the features of teacher and student, of tiles if there is a tiler; in evaluation mode
-            predictions, with NaN as map and score for images that hold NaN or infinity, even where a backbone would
-            not see it, as in rows that its strides leave over.
+            In training mode the features of teacher and student, of tiles if there is a tiler. In evaluation mode
+            predictions, with NaN as map and score for images that hold NaN or infinity, even in rows and columns that
+            the backbone's strides skip.
 
         Raises:
-            TypeError: If the images are of another type than the weights.
-            ValueError: If they are of another shape, or smaller than the coarsest stride.
+            TypeError: If the images have another type than the weights.
+            ValueError: If they have another shape, or are smaller than the coarsest stride.
         """
         if self.training:
             self.check(images)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guided information injection: teacher features let into the student (Liu et al., AAAI 2025)."""
+"""Guided information injection: teacher features for the student (Liu et al., AAAI 2025)."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -25,7 +25,7 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequentia
 
 
 class InformationInjection(nn.Module):
-    """Mix the teacher's features of one scale and the next finer one into what the student's next stage starts from.
+    """Mix the teacher's features of one scale and the next finer one into the input of the student's next stage.
 
     With the student's features ``D``, the teacher's ``T`` at the same scale and ``T'`` at the next finer one::
 
@@ -33,14 +33,14 @@ class InformationInjection(nn.Module):
         G = conv3(F * s + D * (1 - s)),  s = cos(D, T) at each position, without gradient
         output = conv3(concat(D, G))
 
-    Texture that the bottleneck loses reaches the student this way; where the student's features are unlike the
-    teacher's, as they are to be on an anomaly, the similarity ``s`` keeps the teacher's out.
+    In this way the student gets texture that the bottleneck loses. Where the student's features differ from the
+    teacher's, as they should on an anomaly, the small similarity ``s`` blocks the teacher's features.
 
     Args:
         channels: Channels of this scale.
         finer_channels: Channels of the next finer scale.
-        guided: Whether ``s`` guides the injection, as in the paper. Otherwise ``G = F``, which is what the authors'
-            released script runs and the published figures come from.
+        guided: Whether ``s`` guides the injection, as in the paper. Otherwise ``G = F``, as in the authors' released
+            script and their published figures.
 
     Shape:
         Three inputs ``(N, channels, H, W)``, ``(N, channels, H, W)`` and ``(N, finer_channels, H', W')`` to
@@ -66,7 +66,7 @@ class InformationInjection(nn.Module):
 
 
 def injection_builder(kind: InjectionType) -> Callable[[Stage, Stage], nn.Module] | None:
-    """Return what builds a student's injections, as :class:`~rd_plugin.components.Student` takes it.
+    """Return the builder of a student's injections, an argument of :class:`~rd_plugin.components.Student`.
 
     Args:
         kind: ``"guided"``, ``"unguided"`` or ``"none"``.

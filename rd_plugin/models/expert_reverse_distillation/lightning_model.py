@@ -21,12 +21,12 @@ __all__ = ["ExpertReverseDistillation"]
 
 
 class ExpertReverseDistillation(Distillation):
-    """RD with Expert: reverse distillation with a teacher that an expert teaches, and teacher features for the student.
+    """RD with Expert: reverse distillation with a teacher trained by an expert, and teacher features for the student.
 
-    Each training image gets a twin with synthetic anomalies. A frozen expert, which is the pre-trained network, teaches
-    the teacher, which starts as the same network, to keep its features on what is normal and to change them on
-    anomalies. On the same batch the student then learns to rebuild the normal features from the teacher's, be they of
-    the image or of its twin. At inference there are teacher and student only, and the anomaly map is that of
+    Each training image gets a twin with synthetic anomalies. A frozen expert, the pre-trained network, trains the
+    teacher, which starts as the same network, to keep its features on normal regions and to change them on anomalies.
+    On the same batch the student then learns to reconstruct the normal features from the teacher's features of the
+    image or of its twin. Inference needs only teacher and student, and the anomaly map is that of
     :class:`~rd_plugin.models.reverse_distillation.ReverseDistillation`.
 
     The weights after the last step are kept; the authors' script keeps those of the epoch that is best on the test
@@ -38,19 +38,19 @@ class ExpertReverseDistillation(Distillation):
     Args:
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position; the weights are those of
             expert and teacher, and a resumed training reads the expert's from there again.
-        injection: What the student gets of the teacher's features between its stages. ``"guided"``: mixed by how well
-            the student matches them, as the paper describes. ``"unguided"``: unmixed, as the authors' released
-            script runs, because a flag in it is inverted; their released figures come from this. ``"none"``: nothing,
-            as in plain reverse distillation.
-        train_teacher: Whether the teacher is taught (the paper). Otherwise it stays the pre-trained network: there is
-            no expert, the student has two loss terms in place of four, and a step costs half.
-        anomaly_source: Folder of pictures, at any depth, that synthetic anomalies take their texture from, such as the
-            Describable Textures Dataset; by default they take it from other images of the batch.
+        injection: Which of the teacher's features the student gets between its stages. ``"guided"``: weighted by their
+            similarity to the student's, as in the paper. ``"unguided"``: without weights, as in the authors' released
+            script, in which a flag is inverted; their published figures come from this. ``"none"``: none, as in plain
+            reverse distillation.
+        train_teacher: Whether the teacher is trained (the paper). Otherwise it stays the pre-trained network: there is
+            no expert, the student has two loss terms instead of four, and a step costs half.
+        anomaly_source: Folder of pictures, at any depth, for the texture of synthetic anomalies, such as the
+            Describable Textures Dataset; by default other images of the batch are used.
         foreground: Where synthetic anomalies may be: ``"none"`` (everywhere, for textures), or on the object, found by
             ``"otsu"`` or ``"grabcut"``.
         teacher_learning_rate: Adam's learning rate for the teacher.
-        **arguments: All others of :class:`~rd_plugin.models.distillation.Distillation`. Features that are kept are
-            those of the frozen expert or, if there is none, of the teacher.
+        **arguments: All other arguments of :class:`~rd_plugin.models.distillation.Distillation`. The feature cache
+            keeps features of the frozen expert or, without an expert, of the teacher.
 
     Raises:
         ValueError: If an argument is out of range, the backbone is unknown or a layer does not exist.
@@ -86,11 +86,11 @@ class ExpertReverseDistillation(Distillation):
         self.teacher_loss = TeacherLoss()
         self.student_loss = StudentLoss()
         self._textures: Textures | None = None
-        # In a tuple, since a module that is an attribute would be saved with the model.
+        # In a tuple, since a module as an attribute would be saved with the model.
         self._expert: tuple[Teacher] | None = None
 
     def configure_optimizers(self) -> list[optim.Optimizer]:
-        """Return Adam over bottleneck and student and, if it is taught, Adam over the teacher."""
+        """Return Adam over bottleneck and student and, if the teacher is trained, Adam over the teacher."""
         network = self.model
         student = [*network.bottleneck.parameters(), *network.student.parameters()]
         optimizers = [self.adam(student, self.learning_rate)]
@@ -99,7 +99,7 @@ class ExpertReverseDistillation(Distillation):
         return optimizers
 
     def on_fit_start(self) -> None:
-        """Read the teacher's weights, call in the expert and look for the textures."""
+        """Read the teacher's weights, build the expert and find the textures."""
         super().on_fit_start()
         if self.train_teacher:
             self._expert = (self.model.teacher.expert(),)
@@ -108,7 +108,7 @@ class ExpertReverseDistillation(Distillation):
 
     @property
     def frozen_network(self) -> Teacher:
-        """The expert or, if there is none, the teacher."""
+        """The expert or, without an expert, the teacher."""
         return self.model.teacher if self._expert is None else self._expert[0]
 
     def _let_frozen_network_go(self, *_: object) -> None:
@@ -116,7 +116,7 @@ class ExpertReverseDistillation(Distillation):
         self._expert = None
 
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Teach the teacher, then let the student learn, on one batch of normal images.
+        """Train the teacher, then the student, on one batch of normal images.
 
         Args:
             batch: The images.
@@ -147,8 +147,8 @@ class ExpertReverseDistillation(Distillation):
     def _teacher_step(self, loss: Tensor) -> None:
         """Step the teacher's optimizer, without counting the step.
 
-        Lightning counts every optimizer's steps and would end the training after half of ``max_steps``; so this one
-        goes to the strategy, which is where Lightning's own wrapper sends it.
+        Lightning counts every optimizer's steps and would end the training after half of ``max_steps``. So this method
+        calls the strategy directly, as Lightning's own wrapper does.
         """
         _, optimizer = cast("list[LightningOptimizer]", self.optimizers())
         self.manual_backward(loss)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the expert teaches the teacher, and both the student (Liu et al., AAAI 2025)."""
+"""Losses of the teacher, trained by the expert, and of the student (Liu et al., AAAI 2025)."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _CUT = 0.5
 
 
 class TeacherLoss(nn.Module):
-    """Teach the teacher to agree with the expert on what is normal, and to differ where an anomaly is.
+    """Train the teacher to agree with the expert on normal regions, and to differ on anomalies.
 
     At each scale, for the features of images (``T``, ``E``) and of their twins with synthetic anomalies (``T'``,
     ``E'``), and with the anomalies' mask ``M``, which is 1 on them::
@@ -35,7 +35,7 @@ class TeacherLoss(nn.Module):
         """Return the loss of each scale, fine to coarse; arguments as in :meth:`forward`."""
         losses = []
         for image, twin, expert_image, expert_twin in zip(*teacher, *expert, strict=True):
-            # From scale to scale, not each from the whole mask: with corners aligned that is not the same.
+            # From scale to scale, not from the whole mask each time: with aligned corners the result differs.
             masks = F.interpolate(masks, size=twin.shape[-2:], mode="bilinear", align_corners=True)
             masks = (masks > _CUT).to(masks)
             agreement = cosine_deviation(image, expert_image).mean() + flattened_deviation(twin, expert_twin).mean()
@@ -62,7 +62,7 @@ class TeacherLoss(nn.Module):
 
 
 class StudentLoss(nn.Module):
-    """Let the student rebuild normal features, be its input normal or not.
+    """Train the student to reconstruct normal features from normal and anomalous inputs.
 
     The sum over targets (teacher, and expert if there is one, on the images) and inputs (images, twins) of the sum over
     scales of one minus the cosine between the flattened feature maps.

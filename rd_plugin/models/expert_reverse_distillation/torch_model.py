@@ -17,16 +17,16 @@ __all__ = ["ExpertReverseDistillationModel"]
 
 
 class ExpertReverseDistillationModel(DistillationModel):
-    """A teacher that is taught by an expert, a bottleneck, and a student that the teacher's features are let into.
+    """A teacher that an expert trains, a bottleneck, and a student into which teacher features are injected.
 
-    The expert is no part of it: it is needed in training only, and given to it from outside.
+    The expert is not part of the model: only training needs it, and the Lightning module holds it.
 
     Args:
         backbone: Name of a timm model that supports ``features_only``.
         layers: Names of the stages to distil, or ``None`` for those of strides 4, 8 and 16.
         pre_trained: ``True`` for timm's weights, ``False`` for random ones, or a file or package with weights.
         injection: ``"guided"``, ``"unguided"`` or ``"none"``.
-        train_teacher: Whether the teacher is taught; otherwise it is frozen.
+        train_teacher: Whether the teacher is trained; otherwise it is frozen.
         **map_arguments: ``deviation``, ``anomaly_map_mode``, ``score``, ``blur_sigma``, ``blur_border``, ``tile_size``
             and ``tile_overlap`` of :class:`~rd_plugin.models.distillation.DistillationModel`.
 
@@ -66,12 +66,12 @@ class ExpertReverseDistillationModel(DistillationModel):
         twins: Tensor,
         known: list[Tensor] | None = None,
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Return the features that the student learns from, the teacher without gradient.
+        """Return the features for the student's loss, those of the teacher without gradient.
 
         Args:
             images: Normalized images of shape ``(N, 3, H, W)``.
             twins: The same images with synthetic anomalies.
-            known: The teacher's features for the images, if they are known already.
+            known: The teacher's features for the images, if they have been computed.
 
         Returns:
             Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse: the teacher's for the images, the student's for

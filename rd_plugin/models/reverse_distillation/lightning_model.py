@@ -19,18 +19,18 @@ __all__ = ["ReverseDistillation"]
 class ReverseDistillation(Distillation):
     """RD4AD: anomaly detection via reverse distillation from one-class embedding.
 
-    A frozen teacher extracts features at several scales, a bottleneck embeds them, and a student rebuilds them from the
-    embedding alone. Trained on normal images, the student fails on anomalies; where its features point in another
-    direction than the teacher's, the anomaly map is high.
+    A frozen teacher extracts features at several scales, a bottleneck embeds them, and a student reconstructs them from
+    the embedding alone. Trained on normal images, the student fails on anomalies: where the directions of its features
+    and the teacher's differ, the anomaly map is high.
 
-    All defaults are the paper's recipe as its authors' program runs it.
+    All defaults follow the paper's recipe as implemented by its authors.
 
     Args:
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position.
         bottleneck: ``"mff_oce"`` (all scales fused and embedded), ``"oce"`` (the coarsest scale embedded) or ``"none"``
             (the teacher's next stage, not trained): the paper's ablation.
         loss: ``"flattened"`` (the authors' program, published figures) or ``"per_pixel"`` (the paper's equations).
-        **arguments: All others of :class:`~rd_plugin.models.distillation.Distillation`.
+        **arguments: All other arguments of :class:`~rd_plugin.models.distillation.Distillation`.
 
     Attributes:
         network: Class of the torch module.
@@ -60,7 +60,7 @@ class ReverseDistillation(Distillation):
         self.loss = CosineLoss(loss)
 
     def configure_optimizers(self) -> optim.Optimizer:
-        """Return Adam over bottleneck and student; the frozen teacher is not among its parameters."""
+        """Return Adam over bottleneck and student, without the frozen teacher."""
         return self.adam(self.model.parameters(), self.learning_rate)
 
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:

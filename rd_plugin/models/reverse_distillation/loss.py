@@ -17,9 +17,9 @@ class CosineLoss(nn.Module):
     r"""Sum over the scales of one minus the cosine between teacher and student features.
 
     Args:
-        kind: ``"flattened"``: the cosine runs over a sample's whole feature map, as in the authors' program, which the
-            published figures come from. ``"per_pixel"``: it runs over the channels at each position and is averaged
-            over positions, as the paper's equations 1 and 2 say.
+        kind: ``"flattened"``: the cosine runs over a sample's whole feature map, as in the authors' program and the
+            published figures. ``"per_pixel"``: it runs over the channels at each position and is averaged over
+            positions, as in the paper's equations 1 and 2.
 
     Raises:
         ValueError: If ``kind`` is neither.

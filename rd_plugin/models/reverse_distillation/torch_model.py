@@ -12,7 +12,7 @@ __all__ = ["ReverseDistillationModel"]
 
 
 class ReverseDistillationModel(DistillationModel):
-    """A frozen teacher, a bottleneck, and a student that sees the bottleneck's embedding alone.
+    """A frozen teacher, a bottleneck, and a student that gets only the bottleneck's embedding.
 
     Args:
         backbone: Name of a timm model that supports ``features_only``.

@@ -129,7 +129,7 @@ def test_data_that_are_not_known_before_are_said_to_be(tmp_path: Path, caplog: p
 
     with caplog.at_level(logging.WARNING):
         trainer(tmp_path).predict(Nothing(), DataLoader(TensorDataset(torch.zeros(2, 1))))
-    assert "Data check: the files of TensorDataset are not known, and are not looked at." in caplog.messages
+    assert "Data check: the files of TensorDataset are unknown and are not checked." in caplog.messages
 
 
 def test_name_cannot_forge_a_line(tmp_path: Path) -> None:

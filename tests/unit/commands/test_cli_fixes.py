@@ -54,7 +54,7 @@ def test_anomalibs_tiler_needs_a_stride() -> None:
         return {"class_path": "anomalib.callbacks.TilerConfigurationCallback", "init_args": settings}
 
     for callbacks in (tiler(enable=True, tile_size=128), [{"class_path": "Other"}, tiler(enable=True, stride=None)]):
-        with pytest.raises(ValueError, match="TilerConfigurationCallback needs stride beside tile_size"):
+        with pytest.raises(ValueError, match="TilerConfigurationCallback needs stride as well as tile_size"):
             fix_arguments("train", {"trainer": {"callbacks": callbacks}})
     fix_arguments("train", {"trainer": {"callbacks": [tiler(enable=True, stride=64), tiler(enable=False)]}})
     fix_arguments("train", {"trainer": {"callbacks": None}})

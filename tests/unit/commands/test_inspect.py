@@ -68,7 +68,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
     ]
     assert errors.splitlines()[-3:] == [
         "Prüfteile/black.png: the image cannot be inspected (black image).",
-        "Prüfteile/white.png: the model gives no score that is a number.",
+        "Prüfteile/white.png: the model's score is not a number.",
         "none.png: the file does not exist.",
     ]
     with Path("results.csv").open(encoding="utf-8", newline="") as file:
@@ -216,7 +216,7 @@ def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable)
     assert output == "parts/1.png: normal, score 0.200\nparts/deep/2.png: anomalous, score 0.800\n"
     status, _, errors = tool("inspect", "model.xml", "parts", "none", "--watch")
     assert status == 2
-    assert errors.endswith("watch needs folders that are there; 'none' is none.\n")
+    assert errors.endswith("watch needs existing folders; 'none' is not a folder.\n")
 
 
 def test_files_with_several_images_are_refused_if_asked_for(tool: Tool) -> None:
@@ -225,7 +225,7 @@ def test_files_with_several_images_are_refused_if_asked_for(tool: Tool) -> None:
     assert tool("inspect", "model.xml", "pages.tif").output == "pages.tif: normal, score 0.200\n"
     status, _, errors = tool("inspect", "model.xml", "pages.tif", "--multi_frame", "refuse")
     assert status == 1
-    assert errors.endswith("pages.tif: the file holds 2 images, and multi_frame is 'refuse'.\n")
+    assert errors.endswith("pages.tif: the file holds 2 images, but multi_frame is 'refuse'.\n")
 
 
 def test_images_beyond_the_limit_are_refused(tool: Tool, draw: Callable) -> None:
@@ -350,7 +350,7 @@ def test_report_needs_no_other_file_and_a_place(tool: Tool) -> None:
     for place in ("same", "none/report.html"):
         status, output, errors = tool("inspect", "model.xml", "same", "--report", place)
         assert (status, output) == (2, "")
-        assert errors.endswith(f"report '{place}' must be a file, in a folder that is there.\n")
+        assert errors.endswith(f"report '{place}' must be a file in an existing folder.\n")
 
 
 def test_report_of_a_model_that_cannot_tell(tool: Tool, draw: Callable) -> None:

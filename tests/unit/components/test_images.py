@@ -18,7 +18,7 @@ HALF = 0.5 / 255
     [
         (np.zeros((1, 3, 8, 8)), TypeError, r"images must be a torch.Tensor of shape \(N, 3, H, W\), got ndarray"),
         (torch.rand(3, 8, 8), ValueError, r"shape \(N, 3, H, W\), each at least 1, got \(3, 8, 8\)"),
-        (torch.rand(2, 1, 8, 8), ValueError, r"got \(2, 1, 8, 8\): .* a grey one three equal channels"),
+        (torch.rand(2, 1, 8, 8), ValueError, r"got \(2, 1, 8, 8\): .* a grey image three equal channels"),
         (torch.rand(2, 4, 8, 8), ValueError, r"got \(2, 4, 8, 8\)"),
         (torch.rand(2, 8, 8, 3), ValueError, r"got \(2, 8, 8, 3\)"),
         (torch.rand(0, 3, 8, 8), ValueError, r"got \(0, 3, 8, 8\)"),

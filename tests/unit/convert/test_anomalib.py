@@ -193,7 +193,7 @@ HYPER_PARAMETERS = {"backbone": "resnet18", "layers": ["layer1"], "anomaly_map_m
     ],
 )  # fmt: skip
 def test_missing_parts_are_named(tmp_path, content, missing):
-    check_refused(tmp_path, content, rf"is no checkpoint of anomalib's ReverseDistillation: it has {missing}\.$")
+    check_refused(tmp_path, content, rf"is not a checkpoint of anomalib's ReverseDistillation: it has {missing}\.$")
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_backbone_with_more_blocks(tmp_path, authors_resnet18):
     ("extra", "message"),
     [
         ("layer1.2.conv1.weight", r"decoder\.layer1\.2\.conv1\.weight of shape \(5,\) has no place in the model"),
-        ("head.weight", r"decoder\.head\.weight is not known"),
+        ("head.weight", r"decoder\.head\.weight is unknown"),
     ],
 )
 def test_surplus_tensor(tmp_path, authors_resnet18, extra, message):

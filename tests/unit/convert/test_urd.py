@@ -111,7 +111,7 @@ def test_what_is_left_out_may_be_absent(tmp_path, source):
     ],
 )
 def test_unknown_names(rename, name):
-    with pytest.raises(ValueError, match="is no tensor of the authors'"):
+    with pytest.raises(ValueError, match="is not a tensor of the authors'"):
         rename(name)
 
 
@@ -158,13 +158,13 @@ def test_unknown_backbone(tmp_path, source):
     ("part", "extra", "message"),
     [
         ("teacher", "encoder.layer1.2.conv1.weight", r"of shape \(5,\) has no place in the model"),
-        ("teacher", "head.weight", r"is not known \('head\.weight' is no tensor of the authors' teacher"),
-        ("student", "bn.head.weight", r"is not known \('head\.weight' is no tensor of the authors' bottleneck"),
-        ("student", "decoder.head.weight", r"is not known \('head\.weight' is no tensor of the authors' student"),
+        ("teacher", "head.weight", r"is unknown \('head\.weight' is not a tensor of the authors' teacher"),
+        ("student", "bn.head.weight", r"is unknown \('head\.weight' is not a tensor of the authors' bottleneck"),
+        ("student", "decoder.head.weight", r"is unknown \('head\.weight' is not a tensor of the authors' student"),
         (
             "student",
             "fuse_skip.2.0.weight",
-            r"is not known \('fuse_skip\.2\.0\.weight' is no tensor of the authors' inj",
+            r"is unknown \('fuse_skip\.2\.0\.weight' is not a tensor of the authors' inj",
         ),
         ("student", "fuse_skip.1.0.bias", r"of shape \(5,\) has no place in the model"),
     ],

@@ -276,7 +276,7 @@ def test_without_a_network_the_files_are_named(name: str, files: list[str], tmp_
     with pytest.raises(RuntimeError, match="no network") as caught:
         OneClass(name, root=tmp_path).prepare_data()
     message = str(caught.value)
-    assert message.startswith(f"{name} could be neither read from root '{tmp_path}' nor downloaded to it (")
+    assert message.startswith(f"{name} could neither be read from root '{tmp_path}' nor downloaded to it (")
     assert all(str(tmp_path / file) in message for file in files)
     assert not list(tmp_path.rglob("*images"))
 
@@ -285,7 +285,7 @@ def test_without_a_network_the_files_are_named(name: str, files: list[str], tmp_
 def test_damaged_download_is_named(source: str, tmp_path: Path) -> None:
     file = tmp_path / source / "raw" / "t10k-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-5])
-    with pytest.raises(RuntimeError, match=rf"{source} could be neither read .*; delete what is damaged"):
+    with pytest.raises(RuntimeError, match=rf"{source} could neither be read .*; delete damaged files"):
         OneClass(source, root=tmp_path).prepare_data()
 
 

@@ -88,7 +88,7 @@ def test_boxes_are_in_the_files_pixels_where_the_model_crops() -> None:
 def test_frames_of_a_size_that_the_model_does_not_take(pixels: np.ndarray) -> None:
     model = Brightest()
     model.image_size = (8, 6)
-    with pytest.raises(ValueError, match="the image has 8 x 6 pixels, the model takes 6 x 8 only"):
+    with pytest.raises(ValueError, match="the image has 8 x 6 pixels, the model accepts only 6 x 8"):
         Inspector(model).predict(pixels)
 
 

@@ -37,14 +37,14 @@ def test_models_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             r"must be an OpenVINO model \(.xml\), an ONNX model \(.onnx\), a torch export \(.pt\) or a ch",
         ),
         ("model.onnx", "cannot be read by ONNX Runtime"),
-        ("foreign.ckpt", "is no checkpoint of one of the package's models"),
+        ("foreign.ckpt", "is not a checkpoint of one of the package's models"),
         ("text.ckpt", "was refused"),
         ("export.pt", "can run code when it is loaded.* set TRUST_REMOTE_CODE=1"),
     ):
         with pytest.raises((FileNotFoundError, ValueError), match=expected):
             load_inferencer(tmp_path / name)
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
-    with pytest.raises(ValueError, match=r"is no torch export that can be read \(KeyError"):
+    with pytest.raises(ValueError, match=r"cannot be read as a torch export \(KeyError"):
         load_inferencer(tmp_path / "export.pt")
 
 

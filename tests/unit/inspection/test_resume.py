@@ -77,9 +77,9 @@ def test_files_that_cannot_be_resumed_are_kept(files: tuple[Path, Path], tmp_pat
     before = {path: path.read_bytes() for path in (table, lines, foreign, text, begun)}
     for arguments, expected in (
         ((None, None, "0a1b"), "resume needs a file of an earlier run: give csv or jsonl"),
-        ((table, lines, "other"), "was made by model '0a1b', this one is 'other'"),
+        ((table, lines, "other"), "was made with model '0a1b', but this model is 'other'"),
         ((foreign, None, "0a1b"), "csv cannot be resumed: .*foreign.csv', line 2: not a result"),
-        ((begun, None, "0a1b"), "its columns are others"),
+        ((begun, None, "0a1b"), "it has other columns"),
         ((None, text, "0a1b"), "jsonl cannot be resumed"),
         ((table, none, "0a1b"), "hold 5 and 0 results, not those of one run"),
     ):

@@ -426,14 +426,14 @@ class LightningModelTests:
             trainer.fit(self.build(pre_trained="missing.pth"), unread, unread)
 
     def test_quantization_without_data_says_what_it_needs(self) -> None:
-        with pytest.raises(ValueError, match="INT8_PTQ needs images to calibrate with: give --data"):
+        with pytest.raises(ValueError, match="INT8_PTQ needs calibration images: give --data"):
             self.method._post_training_quantization_ov(None)
-        with pytest.raises(ValueError, match="INT8_ACQ needs images to calibrate with: give --data"):
+        with pytest.raises(ValueError, match="INT8_ACQ needs calibration images: give --data"):
             self.method._accuracy_control_quantization_ov(None)
 
     def test_accuracy_control_measures_on_validation_images(self, mvtec_root: Path) -> None:
         data = MVTec(mvtec_root, "tile", num_workers=0, val_split_mode="from_train", val_split_ratio=0.3)
-        message = "INT8_ACQ measures accuracy on validation images, and the data has no defective ones"
+        message = "INT8_ACQ measures accuracy on validation images, but the data has no defective ones"
         with pytest.raises(ValueError, match=message):
             self.method._accuracy_control_quantization_ov(None, data)
         with pytest.raises(ValueError, match=r"max_drop must be in \[0, 1\], got 2"):

@@ -285,7 +285,7 @@ def _halved(path: Path) -> None:
         (_emptied, "it is empty or cut off."),
         (_cut_off, "it is empty or cut off."),
         (_halved, "it is empty or cut off."),
-        (_foreign, "it is no Lightning checkpoint, since it holds no 'pytorch-lightning_version'."),
+        (_foreign, "it is not a Lightning checkpoint, since it holds no 'pytorch-lightning_version'."),
     ],
 )
 def test_file_that_is_no_checkpoint_is_named_in_a_sentence(

@@ -86,7 +86,7 @@ def test_what_may_differ(model: Provenance, caplog: pytest.LogCaptureFixture) ->
 def test_what_must_agree(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match="does not fit the model") as caught:
         check(changed(**arguments))
-    assert f": {message}. Give the model what the checkpoint has" in str(caught.value)
+    assert f": {message}. Build the model with the checkpoint's" in str(caught.value)
 
 
 def test_all_that_differs_is_named_at_once() -> None:

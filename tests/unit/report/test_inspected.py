@@ -13,8 +13,8 @@ from rd_plugin.results import InspectionResult, Region
 
 from .test_page import data
 
-DIFFER = "The images differ from the training images: 1 of 3 results say so, the first is parts/d.png."
-ALIKE = "The images do not differ from the training images, as far as 2 of the results say."
+DIFFER = "The images differ from the training images: 1 of 3 results show it, first parts/d.png."
+ALIKE = "The images do not differ from the training images, according to 2 of the results."
 RESULTS = [
     InspectionResult("parts/good/a, b.png", "anomalous", 0.75, drift="no"),
     InspectionResult("parts/goods/c.png", "normal", 0.25, 0.4),

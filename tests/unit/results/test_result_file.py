@@ -63,7 +63,7 @@ def test_other_files_are_refused_by_line(tmp_path: Path, name: str, content: str
 def test_results_of_another_run_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text("mine")
-    with pytest.raises(FileExistsError, match=r"csv '.*results.csv' is there already; give another name"):
+    with pytest.raises(FileExistsError, match=r"csv '.*results.csv' exists already; give another name"):
         ResultFile(path, "csv")
     assert path.read_text() == "mine"
     with pytest.raises(OSError, match=r"jsonl '.*none/results.jsonl' cannot be written"):

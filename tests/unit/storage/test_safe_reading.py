@@ -41,7 +41,7 @@ def test_what_was_refused_is_named(tmp_path: Path, function: object, arguments: 
 def test_other_files_and_errors(tmp_path: Path) -> None:
     file = tmp_path / "model.ckpt"
     file.write_text("not weights")
-    with pytest.raises(ValueError, match=r"it is no torch\.save file of plain data"), short_refusal(file):
+    with pytest.raises(ValueError, match=r"it is not a torch\.save file of plain data"), short_refusal(file):
         torch.load(file, weights_only=True)
     with pytest.raises(FileNotFoundError), short_refusal(file):
         torch.load(tmp_path / "nowhere.ckpt", weights_only=True)
@@ -63,6 +63,6 @@ def test_file_that_is_cut_off(tmp_path: Path, kept: float) -> None:
 @pytest.mark.parametrize("content", [{}, {"state_dict": {}}, [1], None])
 def test_what_is_no_checkpoint(content: object) -> None:
     with pytest.raises(
-        ValueError, match=r"^'model.ckpt' was refused: it is no Lightning checkpoint, since it holds no"
+        ValueError, match=r"^'model.ckpt' was refused: it is not a Lightning checkpoint, since it holds no"
     ):
         check_checkpoint("model.ckpt", content)

@@ -76,7 +76,7 @@ def test_map_is_that_of_the_evidence_and_survives_a_checkpoint() -> None:
     other = FusedReverseDistillationModel("resnet18", pre_trained=False).eval()
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(other(images).anomaly_map, model(images).anomaly_map)
-    with pytest.raises(ValueError, match="images must have one size"):
+    with pytest.raises(ValueError, match="images must have the training size"):
         model(torch.randn(1, 3, 96, 96))
 
 
