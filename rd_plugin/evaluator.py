@@ -29,12 +29,12 @@ _THRESHOLDS = {"pred_label": "image_threshold", "pred_mask": "pixel_threshold"}
 class AUPRO(metrics.AUPRO):
     """anomalib's AUPRO, in which a mask that marks every pixel is a region, too.
 
-    anomalib takes the lowest label in a mask for its background, and so counts the pixels of such a mask as normal.
+    anomalib treats the lowest label in a mask as its background, and so counts the pixels of such a mask as normal.
     """
 
     def perform_cca(self) -> Tensor:
         """Return the regions of all masks, of shape ``(N, 1, H, W)``, with 0 for the background."""
-        # A border of background, which no region reaches, is there in any case.
+        # A border of background, which no region reaches, so that every mask has a background.
         masks = F.pad(dim_zero_cat(self.target).unsqueeze(1).float(), (1, 1, 1, 1))
         regions = connected_components_gpu(masks) if masks.is_cuda else connected_components_cpu(masks)
         return regions[..., 1:-1, 1:-1]
@@ -43,8 +43,8 @@ class AUPRO(metrics.AUPRO):
 class DistillationEvaluator(Evaluator):
     """The papers' metrics: image AUROC, image F1, pixel AUROC, pixel F1 and AUPRO on the test set.
 
-    On the validation set image and pixel AUROC are measured, so that callbacks can monitor them, where it has what they
-    need.
+    Image and pixel AUROC are measured on the validation set, if it has the required images, so that callbacks can
+    monitor them.
 
     AUPRO is the paper's PRO: the area under the per-region overlap up to 30 % false positives, pooled over images.
     What the test data cannot answer is left out with one warning: pixel metrics without masks, all metrics without

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work that a run can do without: when it fails, a warning names it, and the results stay."""
+"""Optional work of a run: a failure is logged as a warning, and the results are kept."""
 
 import functools
 import logging
@@ -19,7 +19,7 @@ def courtesy(what: str) -> Iterator[None]:
     """Turn an error within the block into a warning.
 
     Args:
-        what: What the block makes, for the warning, such as ``"The report"``.
+        what: Name of the result of the block, for the warning, such as ``"The report"``.
 
     Example:
         >>> with courtesy("The report"):
@@ -27,7 +27,7 @@ def courtesy(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:  # whatever it is, the results are worth more
+    except Exception as error:  # no error may lose the results
         reason = " ".join(str(error).split())
         logger.warning("%s is left out: %s: %s", what, type(error).__name__, reason, exc_info=_details())
 
@@ -38,10 +38,10 @@ def _details() -> bool:
 
 
 def spared(what: str) -> Callable[[Hook], Hook]:
-    """Decorate a callback's hook whose failure costs what it makes, and not the run.
+    """Decorate a callback's hook whose failure must not stop the run.
 
-    The callback's other hooks that are decorated so do nothing either until its attribute ``failed`` is set to
-    ``False``, so that one fault has one warning, and nothing is made of a part.
+    After a failure the callback's other decorated hooks do nothing until its attribute ``failed`` is ``False`` again,
+    so that one error causes one warning, and nothing is made from incomplete data.
 
     Args:
         what: As in :func:`courtesy`.

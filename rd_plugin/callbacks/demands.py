@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model demands of precision, image size, batches and monitors, asked for before data are read."""
+"""Requirements of a model on precision, image size, batches and monitors, checked before data are read."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,17 +14,17 @@ __all__ = ["Demands"]
 
 logger = logging.getLogger(__name__)
 
-# The others change the type of the weights, which anomalib's batches and components do not follow.
+# Other precisions change the type of the weights, but not that of anomalib's batches and components.
 _PRECISIONS = {"32-true", "16-mixed", "bf16-mixed"}
 _FROM_TESTS = ("F1Score", "AUPRO")
 
 
 class Demands(Callback):
-    """Refuse before the first step what cannot work, and let a training go on without what it can do without.
+    """Check a model's requirements before the first step.
 
-    Refused are precisions that change the type of the weights, image sizes that the backbone does not take, and
-    monitors that are never logged. Where batch normalization would see a single value of each channel, a last batch of
-    one image is left out of each epoch. A data module without a validation set trains without thresholds.
+    Precisions that change the type of the weights, image sizes that the backbone does not accept, and monitors that are
+    never logged are errors. If batch normalization would get a single value of each channel, a last batch of one image
+    is left out of each epoch. A data module without a validation set trains without thresholds.
     """
 
     def __init__(self) -> None:
@@ -32,10 +32,10 @@ class Demands(Callback):
         self._replaced: list[tuple[LightningDataModule, str]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Look at the trainer's arguments and the image size, and at the splits that there are.
+        """Check the trainer's arguments, the image size and the splits.
 
         Raises:
-            ValueError: If something cannot work; names the argument, the value and what would.
+            ValueError: If an argument cannot work; the message names it, its value and accepted values.
         """
         if trainer.precision not in _PRECISIONS:
             msg = (
@@ -59,10 +59,10 @@ class Demands(Callback):
         self._replaced.append((datamodule, name))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the batches.
+        """Check the batches.
 
         Raises:
-            ValueError: If one holds a single image, and batch normalization needs two.
+            ValueError: If a batch holds a single image, and batch normalization needs two.
         """
         loader = trainer.train_dataloader
         sampler = loader.batch_sampler if isinstance(loader, DataLoader) else None
@@ -77,13 +77,13 @@ class Demands(Callback):
             raise ValueError(msg)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the data module as it was."""
+        """Restore the data module."""
         del trainer, pl_module, stage
         while self._replaced:
             delattr(*self._replaced.pop())
 
 
-# Lightning looks at the code of what takes the place of a hook.
+# Lightning inspects the code of a function that replaces a hook.
 def _no_batches() -> list[Any]:
     return []
 
@@ -92,7 +92,7 @@ def _single_position(module: Any) -> bool:
     """Whether the embedding of an image has one position.
 
     Raises:
-        ValueError: If the backbone does not take the size that images are resized to, or that of their tiles.
+        ValueError: If the backbone does not accept the size that images are resized to, or that of their tiles.
     """
     size, tiler = module.resized_to, module.model.tiler
     if size is None:
@@ -111,7 +111,7 @@ def _smallest(sampler: BatchSampler) -> int:
 
 
 def _without_single(loader: Any) -> Any:
-    """Let a loader leave a last batch of a single image out."""
+    """Make a loader drop a last batch of a single image."""
     sampler = loader.batch_sampler if isinstance(loader, DataLoader) else None
     if isinstance(sampler, BatchSampler) and _smallest(sampler) == 1 and len(sampler) > 1 and sampler.batch_size > 1:
         logger.info("The last batch of each epoch, a single image, is left out: batch normalization needs two.")
@@ -120,7 +120,7 @@ def _without_single(loader: Any) -> Any:
 
 
 def _check_monitors(trainer: Trainer, module: LightningModule) -> None:
-    """Make sure that metrics which callbacks wait for are going to be logged.
+    """Check that the metrics that callbacks monitor will be logged.
 
     Raises:
         ValueError: If one of the package's metrics is not measured on the validation set.
@@ -139,7 +139,7 @@ def _check_monitors(trainer: Trainer, module: LightningModule) -> None:
 
 
 def _why_not_logged(monitor: str, datamodule: Any, module: Any) -> str | None:
-    """Why a metric is not logged in a training; ``None`` if it is, or if that is not known."""
+    """The reason why a metric is not logged in a training; ``None`` if it is logged, or if that is unknown."""
     evaluator = module.evaluator
     measured = {metric.name for metric in getattr(evaluator, "val_metrics", ())}
     tested = {metric.name for metric in getattr(evaluator, "test_metrics", ())}

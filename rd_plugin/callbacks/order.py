@@ -39,9 +39,9 @@ def ordered_callbacks(
     return [
         # A folder that cannot be written to stops the run before the data check reads every file.
         ResultsFolder(),
-        # So does what cannot work.
+        # An argument that cannot work stops it, too.
         Demands(),
-        # Announces a phase before the others are at work on it.
+        # Announces a phase before the other callbacks work on it.
         RunPhases(),
         # ProvenanceWriter wraps the checkpoint plugin, so it must find the final one.
         AtomicCheckpoints(),

@@ -50,7 +50,7 @@ class RecordedCheckpointIO(CheckpointIO):
             return
         file = record_file(path)
         with courtesy(f"The record of {path}"):
-            # An old record beside a new checkpoint would be worse than none.
+            # An old record next to a new checkpoint would be worse than none.
             file.unlink(missing_ok=True)
             write_record(file, record.plain())
 
@@ -104,7 +104,7 @@ class ProvenanceWriter(Callback):
             trainer.strategy.checkpoint_io = RecordedCheckpointIO(checkpoint_io)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record seed, teacher, data and versions; of a run that goes on, say what is not as it was."""
+        """Record seed, teacher, data and versions; when a run is resumed, log what has changed."""
         if trainer.is_global_zero:
             with courtesy("The record of the environment"):
                 self._record(trainer, cast("RecordedModule", pl_module))

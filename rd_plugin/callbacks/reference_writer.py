@@ -48,7 +48,7 @@ class ReferenceWriter(Callback):
         self._scores: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at a sample of the training images."""
+        """Compute the statistics of a sample of the training images."""
         self.failed = False
         if trainer.is_global_zero:
             self._begin(trainer, pl_module)

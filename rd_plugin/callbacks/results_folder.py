@@ -30,10 +30,10 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 def keep_to_own_run(trainer: Trainer) -> None:
-    """Let the results of a test or prediction go beside the checkpoint that they are of.
+    """Write the results of a test or prediction next to their checkpoint.
 
-    anomalib puts them into the newest run, over its results and its configuration. A folder that was given by name is
-    left as it is. Where the checkpoint's folder cannot be written to, or there is no run yet, a new one is made.
+    anomalib writes them into the newest run, over its results and its configuration. A folder that was given explicitly
+    is used. If the checkpoint's folder cannot be written to, or there is no run yet, a new one is made.
 
     Args:
         trainer: The trainer, before it writes anything.
@@ -53,17 +53,17 @@ def keep_to_own_run(trainer: Trainer) -> None:
     elif is_other_run or is_no_run:
         numbers = [int(path.name[1:]) for path in root.parent.glob("v*") if path.name[1:].isdecimal()]
         root = root.with_name(f"v{max(numbers, default=-1) + 1}")
-    # Lightning lets it be set in the constructor alone.
+    # Lightning allows setting it only in the constructor.
     trainer._default_root_dir = str(root)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _run_folder(checkpoint: Path) -> Path:
-    """The folder of the run that a checkpoint is of."""
+    """The folder of the run that a checkpoint belongs to."""
     return checkpoint.parents[2] if checkpoint.parts[-3:-1] == ("weights", "lightning") else checkpoint.parent
 
 
 def relink_newest(run: Path) -> None:
-    """Make anomalib's absolute link to the newest run a relative one, which a folder may be moved or copied with.
+    """Make anomalib's absolute link to the newest run relative, so that the folder can be moved or copied.
 
     Args:
         run: The folder of a run that begins.
@@ -100,7 +100,7 @@ class ResultsFolder(Callback):
             check_folder(folder, 2 * (state_size(pl_module) + moments), "default_root_dir")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the results beside the checkpoint, which is known by now."""
+        """Write the results next to the checkpoint, which is known by now."""
         del pl_module
         keep_to_own_run(trainer)
 

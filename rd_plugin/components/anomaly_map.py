@@ -27,11 +27,11 @@ def _kept_matrix(
         return torch.from_numpy(resampling_matrix(sources, target, sigma, border)).to(device)
 
 
-# Where dynamo traces, the matrix is a constant, and numpy is not traced.
+# When dynamo traces, the matrix is a constant, and numpy is not traced.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _matrix(sources: tuple[int, ...], target: int, sigma: float, border: BlurBorder, device: torch.device) -> Tensor:
     if torch.compiler.is_exporting():
-        # A graph that is being exported needs a constant of its own, not a tensor from a cache.
+        # A graph that is being exported needs its own constant, not a tensor from a cache.
         return torch.from_numpy(resampling_matrix(sources, target, sigma, border)).to(device)
     return _kept_matrix(sources, target, sigma, border, device)
 

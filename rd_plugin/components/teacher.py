@@ -208,14 +208,14 @@ class Teacher(nn.Module):
         return Pyramid(tuple(stages), distilled, _embedding_after(stages[-1], infos))
 
     def embedding_positions(self, size: Sequence[int], argument: str = "image_size") -> int:
-        """Return how many positions the bottleneck's embedding of an image has, and check that the backbone takes it.
+        """Return the number of positions in the embedding of an image, and check that the backbone accepts its size.
 
         Args:
             size: Height and width of images, in pixels.
-            argument: The argument that they come from, for the message.
+            argument: The argument that sets the size, for the message.
 
         Raises:
-            ValueError: If the backbone does not take images of that size; names one that it takes.
+            ValueError: If the backbone does not accept images of that size; the message names one that it accepts.
         """
         self._check_least(*size)
         try:
@@ -225,7 +225,7 @@ class Teacher(nn.Module):
             rounded = tuple(-(-side // step) * step for side in size)
             usual = timm.get_pretrained_cfg(self.backbone.partition(".")[0])
             known = [] if usual is None else [tuple(usual.input_size[1:])]
-            # Multiples of a stride or window, or one size alone.
+            # Multiples of a stride or window, or a single size.
             fits = next((other for other in (rounded, *known) if self._takes(other)), None)
             only = fits != rounded and usual is not None and usual.fixed_input_size
             needed = "another" if fits is None else f"{'' if only else 'a size such as '}{list(fits)}"
@@ -235,7 +235,7 @@ class Teacher(nn.Module):
         return math.prod(grid if len(self._indices) > len(self.pyramid.targets) else (-(-side // 2) for side in grid))
 
     def _check_least(self, height: int, width: int) -> None:
-        """Refuse images that are smaller than the coarsest stride."""
+        """Check that images are not smaller than the coarsest stride."""
         least = self.pyramid.stages[-1].stride
         if min(height, width) < least:
             msg = (
@@ -336,7 +336,7 @@ class Teacher(nn.Module):
         """
         self.load_pretrained()
         height, width = images.shape[-2:]
-        # While a graph is exported a size may still be open.
+        # While a graph is exported, a size may be unknown.
         if isinstance(height, int) and isinstance(width, int):
             self._check_least(height, width)
         if images.device.type in {"cpu", "cuda"} and not torch.compiler.is_compiling():

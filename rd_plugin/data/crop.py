@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which part of an image a model sees, where its pre-processor crops or pads, and what it marks brought back."""
+"""Map a model's outputs back to the whole image if its pre-processor crops or pads."""
 
 import logging
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ __all__ = ["crop_steps", "on_whole_image"]
 
 logger = logging.getLogger(__name__)
 
-# What changes values and moves no pixel.
+# Transforms that change values and move no pixel.
 _IN_PLACE = (
     v2.Normalize,
     v2.ToDtype,
@@ -88,9 +88,9 @@ def _warn(name: str) -> None:
 
 
 def on_whole_image(plane: np.ndarray, size: tuple[int, int], steps: Sequence[Sequence[Any]]) -> np.ndarray | None:
-    """Bring what a model says of what it sees back to the image.
+    """Map a model's output back to the whole image.
 
-    What was cropped is surrounded by zeros, and what was padded is cut off.
+    Cropped parts are filled with zeros, and paddings are cut off.
 
     Args:
         plane: An anomaly map or a mask, of shape ``(h, w)``.

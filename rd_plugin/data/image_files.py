@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image files in a folder, found in the same way for training, check, inspection and watching."""
+"""The image files in a folder, found equally by training, check, inspection and watching."""
 
 import os
 from collections import Counter
@@ -10,13 +10,13 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 __all__ = ["FoundImages", "find_image_files", "is_hidden", "is_image"]
 
-# What systems leave in folders of images.
+# Files that operating systems create in folders of images.
 _LITTER = {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Image files in a folder, and how many other files are left out.
+    """Image files in a folder, and the number of other files.
 
     Args:
         files: The image files, sorted.
@@ -33,12 +33,12 @@ class FoundImages:
 
 
 def is_image(path: str | Path) -> bool:
-    """Return whether a file's name ends as images' do, in small or capital letters."""
+    """Return whether a file has an image extension, in lower or upper case."""
     return Path(path).suffix.lower() in IMG_EXTENSIONS
 
 
 def is_hidden(path: str | Path, folder: str | Path) -> bool:
-    """Return whether a file in ``folder`` is hidden, or lies in a hidden folder within it.
+    """Return whether a file in ``folder`` is hidden, or is in a hidden folder within it.
 
     Example:
         >>> is_hidden("parts/.trash/1.png", "parts"), is_hidden(".data/1.png", ".data")
@@ -54,7 +54,7 @@ def find_image_files(folder: str | Path) -> FoundImages:
     """Find the image files in a folder, at any depth.
 
     Links to folders are followed, and each folder is searched once, under its own name rather than a link's. Hidden
-    files and folders are left out. A link that leads nowhere is listed, so that whoever reads it can name it.
+    files and folders are left out. A broken link is listed, so that its reader can name it.
 
     Args:
         folder: The folder.
@@ -73,7 +73,7 @@ def find_image_files(folder: str | Path) -> FoundImages:
     files: list[Path] = []
     left_out: Counter[str] = Counter()
     searched: set[str] = set()
-    # Folders first, links to folders after all of them.
+    # Folders first, then links to folders.
     waiting = [str(folder)]
     while waiting:
         for place, folders, names in os.walk(waiting.pop(0)):

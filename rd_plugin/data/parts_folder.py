@@ -254,7 +254,7 @@ class PartsFolder(Folder):
         return "\n".join(lines)
 
     def _left_out(self) -> str:
-        """Files in the folders that are used which are hidden or no images, by kind."""
+        """Hidden files and files that are not images in the used folders, by kind."""
         given = (
             self.normal_dir,
             self._given_or_there(self.abnormal_dir, _DEFECT),
@@ -277,7 +277,7 @@ class PartsFolder(Folder):
 
 
 def _images(folder: Path) -> list[Path]:
-    """Images in a folder at any depth, in an order that does not depend on the file system; no hidden ones."""
+    """Images in a folder at any depth, without hidden ones, in an order that does not depend on the file system."""
     return find_image_files(folder).files
 
 

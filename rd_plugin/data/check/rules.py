@@ -14,14 +14,14 @@ __all__ = ["check_image", "check_mask", "check_overlap", "check_split"]
 
 # Modes that anomalib's reader, which converts to 8-bit RGB, clips instead of scaling.
 _CLIPPED_MODES = {"I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
-# What counts in a mask, for messages.
+# How pixels of a mask are read, for messages.
 _AS_READ = ", as masks are read: a pixel counts if it is above 0 when converted to grey, whatever its alpha"
 _GREY_MODES = {"1", "L"}
-# Below this standard deviation of grey values, of 255, an image shows nothing.
+# Below this standard deviation of grey values, of 255, an image has no content.
 _NO_CONTENT = 1.0
 # With fewer good images no threshold has a false-alarm rate of at most 5 %.
 _FEW_NORMAL = 19
-# The post-processor's rate, if no other is given.
+# The post-processor's default rate.
 _DEFAULT_RATE = 0.01
 
 

@@ -72,7 +72,7 @@ class DistillationModel(nn.Module):
         self.deviation = build_deviation(deviation, [stage.channels for stage in teacher.pyramid.targets])
         self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, blur_sigma, blur_border)
         self.image_score = ImageScore(score)
-        # The teacher's inputs come in this layout; convolutions would bring weights into it in every call.
+        # The teacher's inputs have this layout; otherwise convolutions would convert the weights in every call.
         for parameter in self.parameters():
             if parameter.ndim == _IMAGE_DIMENSIONS:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
