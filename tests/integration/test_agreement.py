@@ -124,7 +124,7 @@ def model(request: pytest.FixtureRequest, mvtec_root: Path, tmp_path_factory: py
         visualizer=False,
     )
     engine = Engine(
-        default_root_dir=tmp_path_factory.mktemp("trained"), accelerator="cpu", max_epochs=8, enable_progress_bar=False
+        default_root_dir=tmp_path_factory.mktemp("trained"), accelerator="cpu", max_epochs=3, enable_progress_bar=False
     )
     engine.fit(model, datamodule=_data(mvtec_root))
     return model
