@@ -6,10 +6,10 @@ from itertools import product, starmap
 from typing import Any, NamedTuple
 
 import torch
-from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from .buffers import DynamicBuffers
 from .precision import full_precision, widened
 from .projection import random_directions
 
@@ -57,7 +57,7 @@ class _Weights(NamedTuple):
     perturbations: float = 0.0
 
 
-class PositionGaussians(DynamicBufferMixin):
+class PositionGaussians(DynamicBuffers):
     r"""Mean and covariance of feature vectors at each position, and the squared Mahalanobis distance from them.
 
     Where parts are aligned, a position's own statistics are best; where parts are in arbitrary orientation, those of

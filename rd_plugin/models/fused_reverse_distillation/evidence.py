@@ -85,7 +85,7 @@ class Evidence(nn.Module):
     @property
     def has_context(self) -> bool:
         """Whether there is evidence of the context, which version 0.2 did not have."""
-        return "context" in self._modules
+        return hasattr(self, "context")
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -44,8 +44,9 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take on the state of a pickled module, which in a torch export may be of version 0.2."""
         super().__setstate__(state)
-        if "light" in self._modules:
-            self._modules["brightness"] = self._modules.pop("light")
+        if hasattr(self, "light"):
+            self.add_module("brightness", self.get_submodule("light"))
+            del self.light
 
     def network_inputs(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: images of normalized brightness, or their tiles."""
