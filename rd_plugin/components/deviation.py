@@ -234,6 +234,10 @@ def _read_adds_squares(deviation: MahalanobisDeviation, state: dict[str, Tensor]
     deviation.adds_squares = bool(state.setdefault(f"{prefix}squared", torch.zeros((), dtype=torch.bool)))
 
 
+# Torch exports of version 0.2 look for it by this name.
+_tell_how_to_add = _read_adds_squares
+
+
 def build_deviation(kind: DeviationType, channels: Iterable[int]) -> CosineDeviation | MahalanobisDeviation:
     """Build the module that compares teacher and student.
 

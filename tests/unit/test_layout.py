@@ -103,7 +103,7 @@ def test_no_circle_of_files() -> None:
 def test_what_a_room_loads(room: str) -> None:
     """In a new process, since a room may load what it does not import itself."""
     code = f"import sys, rd_plugin.{room}; print([name for name in {UNLOADED[room]} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 

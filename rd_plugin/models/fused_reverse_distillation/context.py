@@ -74,7 +74,7 @@ class Context(DynamicBufferMixin):
         """
         if maps.shape[1:] != self.mean.shape:
             msg = (
-                "images must have one size, that of training: regions have the shape "
+                "images must have the training size: regions have the shape "
                 f"{tuple(maps.shape[1:])}, the model's statistics {tuple(self.mean.shape)}. "
                 "Resize images in the pre-processor."
             )

@@ -81,7 +81,7 @@ def test_a_courtesy_that_fails_leaves_the_results(
     trainer = quiet_trainer(tmp_path, max_steps=1)
     data = PartsFolder(tmp_path / "parts", num_workers=0)
     trainer.fit(model, datamodule=data)
-    (metrics,) = trainer.test(model, datamodule=data, verbose=False)
+    (metrics,) = trainer.test(model, datamodule=data)
     assert "image_AUROC" in metrics
     said = [message for message in caplog.messages if "is left out: RuntimeError: as a test wants it" in message]
     assert len(said) == 1

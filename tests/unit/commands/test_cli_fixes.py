@@ -15,7 +15,7 @@ OURS = {"class_path": "rd_plugin.ReverseDistillation"}
 
 @pytest.mark.parametrize("subcommand", ["validate", "test", "predict", "export"])
 def test_a_model_that_was_never_trained_is_refused(subcommand: str) -> None:
-    with pytest.raises(ValueError, match=rf"^ckpt_path is missing: without a checkpoint {subcommand} would take"):
+    with pytest.raises(ValueError, match=rf"^ckpt_path is missing: without a checkpoint {subcommand} would use"):
         fix_arguments(subcommand, {"model": OURS})
     # Others of anomalib's need no training, such as WinClip; that is theirs to say.
     fix_arguments(subcommand, {"model": {"class_path": "anomalib.models.WinClip"}})

@@ -44,7 +44,7 @@ TRAIN = ("train", *MODEL)
         ((*TRAIN, "--seed_everything", "x"), "seed_everything: Expected a bool. Expected a int. Given value: x."),
         ((*TRAIN, "--data", "MVTec", "--model.backbone", "resnet81"), "error: backbone 'resnet81' is unknown to timm "),
         (("train", "--config", "quickstrat"), "quickstrat'. Did you mean 'quickstart'?"),
-        (("export", *MODEL, "--export_type", "onnx"), "ckpt_path is missing: without a checkpoint export would take"),
+        (("export", *MODEL, "--export_type", "onnx"), "ckpt_path is missing: without a checkpoint export would use"),
         (
             ("export", *MODEL, "--export_type", "onnx", "--ckpt_path", "none.ckpt"),
             "ckpt_path 'none.ckpt' is not a file.",

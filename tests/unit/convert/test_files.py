@@ -55,7 +55,7 @@ def test_damaged_file(tmp_path, content):
     source = tmp_path / "source.pth"
     source.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"source\.pth' was refused: it is (no torch\.save file of plain data|empty or cut off)"
+        ValueError, match=r"source\.pth' was refused: it is (not a torch\.save file of plain data|empty or cut off)"
     ):
         read_checkpoint(source)
 

@@ -27,7 +27,7 @@ def test_all_tensors_find_their_places() -> None:
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({**THEIRS, "x": torch.ones(1)}, r"decoder\.x is not known \(no such layer\)"),
+        ({**THEIRS, "x": torch.ones(1)}, r"decoder\.x is unknown \(no such layer\)"),
         ({**THEIRS, "w": torch.ones(3, 2)}, r"decoder\.w has shape \(3, 2\), expected \(2, 3\)"),
         ({"w": THEIRS["w"]}, r"among decoder\.\* there is nothing for our bias of shape \(2,\)"),
     ],

@@ -254,7 +254,7 @@ def test_export_that_may_resize_in_another_way_is_said(
 ) -> None:
     model = ReverseDistillation(**{**SMALL, "pre_processor": kind(Resize((64, 64)))})
     model.to_torch(tmp_path)
-    assert log.text.count("pre_processor is a OthersPreProcessor: the export resizes as its export_transform") == said
+    assert log.text.count("pre_processor is a OthersPreProcessor: the export resizes with its export_transform") == said
 
 
 @pytest.mark.usefixtures("_quick_exports")

@@ -127,7 +127,7 @@ def test_auto_takes_no_more_than_its_limit_on_a_disk(
     cache = FeatureCache(Network(), "auto", 0, images=4)
     cache(IMAGES, NAMES)
     assert cache.is_off
-    assert f"feature_cache 'auto' takes at most {NEEDED - 1}" in caplog.text
+    assert f"feature_cache 'auto' uses at most {NEEDED - 1}" in caplog.text
 
 
 def test_auto_never_goes_to_disk_from_a_gpu(caplog: pytest.LogCaptureFixture) -> None:
@@ -152,7 +152,7 @@ def test_full_disk_switches_it_off(caplog: pytest.LogCaptureFixture) -> None:
     cache = FeatureCache(Network(), "disk", 0, images=2**55)
     cache(IMAGES, NAMES)
     assert cache.is_off
-    assert f"and {tempfile.gettempdir()} has" in caplog.text
+    assert f"but {tempfile.gettempdir()} has" in caplog.text
 
 
 def test_features_out_of_range_switch_it_off(caplog: pytest.LogCaptureFixture) -> None:
