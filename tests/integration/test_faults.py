@@ -20,9 +20,9 @@ from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rd_plugin import FusedReverseDistillation, MVTec, ReverseDistillation
+from rd_plugin.callbacks import results_folder
 from rd_plugin.commands.tool import main
 from rd_plugin.models.distillation import Distillation
-from rd_plugin.callbacks import results_folder
 
 from ..processes import run_function
 from .conftest import METHODS, SIZE, Method, one_method
@@ -121,15 +121,17 @@ def test_disk_that_fills_up_keeps_the_last_checkpoint(
     assert steps == [STEPS_PER_EPOCH]
 
 
-def test_disk_that_is_full_of_pictures(mvtec_root: Path, tmp_path: Path) -> None:
+def test_disk_that_is_full_of_pictures(mvtec_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine, model, data = _engine(tmp_path), _model(), _data(mvtec_root)
     engine.test(model, datamodule=data)
     pictures = {path: path.read_bytes() for path in tmp_path.glob("**/images/**/*.png")}
     assert len(pictures) == 12
     with _full_disk() as fill:
         fill()
-        with pytest.raises(OSError, match=r"No space|File too large"):
-            engine.test(model, datamodule=data)
+        (metrics,) = engine.test(model, datamodule=data)
+    # Pictures are a courtesy: the figures are there, the old pictures stay, and a warning says what is missing.
+    assert "image_AUROC" in metrics
+    assert [line for line in caplog.messages if "The rest of the pictures is left out" in line]
     assert {path: path.read_bytes() for path in pictures} == pictures
     assert not list(tmp_path.rglob("*.partial"))
 
