@@ -51,7 +51,7 @@ def categories(data: str, root: Path | None) -> list[Category]:
         build = partial(Visa, root or Path("datasets/visa"), val_split_mode=ValSplitMode.NONE)
         return [("VisA", category, partial(build, category)) for category in VISA_CATEGORIES]
     if data == "solar":
-        return [("solar", kind, partial(SolarCells, kind)) for kind in ("mono", "poly")]
+        return [("solar", kind, partial(SolarCells, kind, held_out=0)) for kind in ("mono", "poly")]
     if data == "one_class":
         if root is not None and (root / "train").is_dir():
             return _one_class(root.resolve().name, root, root, find_classes(root / "train")[0])
@@ -77,7 +77,7 @@ def study_data(name: str, root: Path | None) -> BuildData:
         ValueError: If there are no tiles.
     """
     if name != "tiles":
-        return partial(SolarCells, "mono" if name == "solar" else name)
+        return partial(SolarCells, "mono" if name == "solar" else name, held_out=0)
     if root is None or not (root / "magnetic_tile").is_dir():
         msg = f"tiles need --root, the folder that holds magnetic_tile/ in MVTec AD's layout; got {root}."
         raise ValueError(msg)
