@@ -133,11 +133,16 @@ class PredictionVisualizer(ImageVisualizer):
         if picture is not None:
             path = cast("Path", self.output_dir) / (self._place(item.image_path) or name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.suffix.lower() == ".png":
-                # OpenCV needs half the time of Pillow's fastest compression, for files of nearly the same size.
-                path.write_bytes(cv2.imencode(".png", np.asarray(picture)[..., ::-1])[1].tobytes())
-            else:
-                picture.save(path)
+            try:
+                if path.suffix.lower() == ".png":
+                    # OpenCV needs half the time of Pillow's fastest compression, for files of nearly the same size.
+                    path.write_bytes(cv2.imencode(".png", np.asarray(picture)[..., ::-1])[1].tobytes())
+                else:
+                    picture.save(path)
+            except BaseException:
+                # The run may go on, and would show half a picture.
+                path.unlink(missing_ok=True)
+                raise
 
     def _place(self, file: str | None) -> Path | None:
         """Where the picture of a file goes, below the folder of pictures."""
