@@ -20,9 +20,9 @@ from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rd_plugin import FusedReverseDistillation, MVTec, ReverseDistillation
+from rd_plugin.callbacks import results_folder
 from rd_plugin.commands.tool import main
 from rd_plugin.models.distillation import Distillation
-from rd_plugin.callbacks import results_folder
 
 from ..processes import run_function
 from .conftest import METHODS, SIZE, Method, one_method
