@@ -112,8 +112,10 @@ class RunSummary(Callback):
         """Print the summary, whole and when the progress bar is gone."""
         del trainer, pl_module
         if stage == "test" and self._summary:
-            sys.stdout.write(f"\n{self._summary}\n")
-            sys.stdout.flush()
+            # The output may be closed, or its encoding may lack a character of a path.
+            with courtesy("The summary"):
+                sys.stdout.write(f"\n{self._summary}\n")
+                sys.stdout.flush()
             self._summary = ""
 
     def _operating_points(self, model: AnomalibModule) -> list[str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run says at its end."""
 
+import io
 import logging
 import shlex
 import shutil
@@ -131,6 +132,17 @@ def test_images_of_all_processes_are_counted_once(
     summary.on_test_end(trainer, SimpleNamespace(name="Model", post_processor=None))
     summary.teardown(trainer, None, "test")
     assert "Model: 4 test images, 2 normal and 2 defects." in capsys.readouterr().out
+
+
+def test_summary_that_the_output_cannot_encode_costs_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    summary = RunSummary()
+    summary._summary = "report  prüfung/report.html"
+    summary.teardown(None, None, "test")
+    (message,) = caplog.messages
+    assert message.startswith("The summary is left out: UnicodeEncodeError: ")
 
 
 def test_a_training_that_is_taken_up_names_its_own_checkpoint(caplog: pytest.LogCaptureFixture) -> None:
