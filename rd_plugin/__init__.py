@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from wrapt import when_imported
 
-from rd_plugin.registration import prepare_command_line, register
+from rd_plugin.registration import keep_folder_named_latest, prepare_command_line, register
 
 if TYPE_CHECKING:
     from rd_plugin.interface import *  # noqa: F403
 
 when_imported("anomalib.models")(register)
 when_imported("anomalib.cli.cli")(prepare_command_line)
+when_imported("anomalib.engine.engine")(keep_folder_named_latest)
 
 
 def __getattr__(name: str) -> Any:

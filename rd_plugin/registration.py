@@ -10,10 +10,14 @@ Each function is called when anomalib itself is imported. That takes seconds, so
 
 import functools
 import importlib
+import logging
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["prepare_command_line", "register"]
+__all__ = ["keep_folder_named_latest", "prepare_command_line", "register"]
+
+logger = logging.getLogger(__name__)
 
 
 def register(models: ModuleType) -> None:
@@ -23,6 +27,35 @@ def register(models: ModuleType) -> None:
         models: The module ``anomalib.models``.
     """
     models.ALLOWED_MODULES.update({"rd_plugin", "rd_plugin.models"})
+
+
+def keep_folder_named_latest(engine: ModuleType) -> None:
+    """Let a training begin where anomalib cannot make its link ``latest``. A second call changes nothing.
+
+    There may be a folder or file of that name, or the file system may have no links.
+
+    Args:
+        engine: The module ``anomalib.engine.engine``.
+    """
+    if hasattr(engine.create_versioned_dir, "__wrapped__"):
+        return
+    unprepared = engine.create_versioned_dir
+
+    @functools.wraps(unprepared)
+    def prepared(root_dir: str | Path) -> Path:
+        root = Path(root_dir).resolve()
+        before = set(root.glob("v*"))
+        try:
+            return unprepared(root_dir)
+        except OSError as error:
+            # The run's own folder is made before the link.
+            made = set(root.glob("v*")) - before
+            if not made:
+                raise
+            logger.warning("%s is left as it is, and does not lead to this run (%s).", root / "latest", error.strerror)
+            return made.pop()
+
+    engine.create_versioned_dir = prepared  # type: ignore[attr-defined]
 
 
 def prepare_command_line(cli: ModuleType) -> None:

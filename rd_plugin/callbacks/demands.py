@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import torch
 from anomalib.data import AnomalibDataModule
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
@@ -17,6 +18,9 @@ logger = logging.getLogger(__name__)
 # Other precisions change the type of the weights, but not that of anomalib's batches and components.
 _PRECISIONS = {"32-true", "16-mixed", "bf16-mixed"}
 _FROM_TESTS = ("F1Score", "AUPRO")
+# What the package's models and Lightning log beside metrics.
+_LOGGED = {"train_loss", "teacher_loss", "student_loss", "epoch", "step"}
+_KNOWN_PACKAGES = {"lightning", "anomalib", "rd_plugin"}
 
 
 class Demands(Callback):
@@ -47,6 +51,7 @@ class Demands(Callback):
         if isinstance(datamodule, AnomalibDataModule) and not hasattr(datamodule, "val_data"):
             logger.info("The data have no validation set: no thresholds are set.")
             self._replace(datamodule, "val_dataloader", _no_batches)
+        _check_pre_processor(pl_module.pre_processor)
         if stage == "fit":
             self._single = _single_position(pl_module)
             if self._single and isinstance(datamodule, LightningDataModule):
@@ -86,6 +91,21 @@ class Demands(Callback):
 # Lightning inspects the code of a function that replaces a hook.
 def _no_batches() -> list[Any]:
     return []
+
+
+def _check_pre_processor(pre_processor: Any) -> None:
+    """Check that images are floating-point numbers after the pre-processor.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    try:
+        made = pre_processor(torch.zeros(1, 3, 64, 64))
+    except Exception:  # there is none, or a user's own does not accept this size
+        return
+    if not made.is_floating_point():
+        msg = f"pre_processor must return floating-point images, got {made.dtype}: leave the conversion out."
+        raise ValueError(msg)
 
 
 def _single_position(module: Any) -> bool:
@@ -130,7 +150,7 @@ def _check_monitors(trainer: Trainer, module: LightningModule) -> None:
         monitor = getattr(callback, "monitor", None)
         if not isinstance(callback, EarlyStopping | Checkpoint) or monitor is None:
             continue
-        if reason := _why_not_logged(str(monitor), getattr(trainer, "datamodule", None), module):
+        if reason := _why_not_logged(str(monitor), trainer, module):
             msg = (
                 f"trainer.callbacks: {type(callback).__name__} monitors {monitor!r}, which {reason}. Monitor the loss, "
                 "or image_AUROC with a validation set that has good images and defects."
@@ -138,13 +158,17 @@ def _check_monitors(trainer: Trainer, module: LightningModule) -> None:
             raise ValueError(msg)
 
 
-def _why_not_logged(monitor: str, datamodule: Any, module: Any) -> str | None:
+def _why_not_logged(monitor: str, trainer: Trainer, module: Any) -> str | None:
     """The reason why a metric is not logged in a training; ``None`` if it is logged, or if that is unknown."""
     evaluator = module.evaluator
     measured = {metric.name for metric in getattr(evaluator, "val_metrics", ())}
     tested = {metric.name for metric in getattr(evaluator, "test_metrics", ())}
     if monitor not in measured:
-        return "is measured in tests only" if monitor in tested or monitor.endswith(_FROM_TESTS) else None
+        if monitor in tested or monitor.endswith(_FROM_TESTS):
+            return "is measured in tests only"
+        known = monitor.removesuffix("_step").removesuffix("_epoch") in _LOGGED
+        return None if known or _others_log(trainer, module) else "is never logged"
+    datamodule = getattr(trainer, "datamodule", None)
     if not isinstance(datamodule, AnomalibDataModule):
         return None
     validation = getattr(datamodule, "val_data", None)
@@ -153,3 +177,9 @@ def _why_not_logged(monitor: str, datamodule: Any, module: Any) -> str | None:
     if set(validation.samples["label_index"]) != {0, 1}:
         return "is not defined on the validation set, whose images are all good or all defects"
     return None
+
+
+def _others_log(trainer: Trainer, module: LightningModule) -> bool:
+    """Whether a callback or a model of the user's own may log more than is known here."""
+    every = [module, *trainer.callbacks]  # type: ignore[attr-defined]
+    return not {type(entry).__module__.partition(".")[0] for entry in every} <= _KNOWN_PACKAGES

@@ -3,12 +3,13 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-__all__ = ["FoundImages", "find_image_files", "is_hidden", "is_image"]
+__all__ = ["FoundImages", "check_links", "find_image_files", "is_hidden", "is_image"]
 
 # Files that operating systems create in folders of images.
 _LITTER = {"thumbs.db", "desktop.ini"}
@@ -94,3 +95,18 @@ def find_image_files(folder: str | Path) -> FoundImages:
                 elif name.lower() not in _LITTER:
                     left_out[Path(name).suffix or "without extension"] += 1
     return FoundImages(sorted(files), left_out)
+
+
+def check_links(files: Iterable[str | Path]) -> None:
+    """Check that no file is a broken link, which anomalib would report without its name.
+
+    Args:
+        files: The files.
+
+    Raises:
+        FileNotFoundError: If one is; with its name.
+    """
+    for file in files:
+        if not Path(file).exists():
+            msg = f"{str(file)!r} is a broken link."
+            raise FileNotFoundError(msg)

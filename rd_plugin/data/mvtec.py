@@ -10,6 +10,7 @@ from pandas import DataFrame
 from torchvision.transforms.v2 import Transform
 
 from .check.pairs import NORMAL, check_pairs, find_images, find_masks
+from .image_files import check_links
 
 __all__ = ["MVTec", "MVTecDataset"]
 
@@ -63,10 +64,7 @@ class MVTecDataset(AnomalibDataset):
             ]
         # Without test images anomalib takes some from the training set, as its own data module does.
         samples = DataFrame(rows, columns=_COLUMNS).astype({"label_index": int})
-        for path in (*samples["image_path"], *samples["mask_path"]):
-            if not Path(path).exists():
-                msg = f"{path!r} is a broken link."
-                raise FileNotFoundError(msg)
+        check_links([*samples["image_path"], *filter(None, samples["mask_path"])])
         samples.attrs["task"] = "segmentation" if masked else "classification"
         self.samples = samples
         self.category = category

@@ -15,7 +15,7 @@ from torchvision.datasets.folder import find_classes
 from torchvision.transforms.v2 import Transform
 from tqdm import tqdm
 
-from .image_files import find_image_files
+from .image_files import check_links, find_image_files
 
 __all__ = ["OneClass", "OneClassDataset"]
 
@@ -103,6 +103,7 @@ class OneClassDataset(AnomalibDataset):
             if not files:
                 msg = f"{directory} must have images of every class; there is none in {name!r}."
                 raise ValueError(msg)
+            check_links(files)
             images += [(str(file), int(name != normal_class)) for file in files]
         samples = DataFrame(images, columns=["image_path", "label_index"])
         samples = samples.assign(split=split.value, mask_path="")

@@ -12,7 +12,7 @@ from anomalib.data import AnomalibDataset, Folder
 from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
-from .image_files import FoundImages, find_image_files
+from .image_files import FoundImages, check_links, find_image_files
 
 __all__ = ["PartsFolder", "PartsFolderDataset"]
 
@@ -88,7 +88,7 @@ class PartsFolder(Folder):
     Raises:
         ValueError: If a share is not between 0 and 1 or both leave no training images; during setup, if there are too
             few images, or defects without a mask.
-        FileNotFoundError: During setup, if a folder does not exist.
+        FileNotFoundError: During setup, if a folder does not exist or a link is broken.
 
     Example:
         >>> PartsFolder("datasets/Prüfteile 2024").name
@@ -162,6 +162,7 @@ class PartsFolder(Folder):
         table["split"] = splits + [Split.TRAIN.value] * (len(good) - len(splits))
         defects = self._defects()
         table = pd.concat([table, defects], ignore_index=True)
+        check_links([*table["image_path"], *filter(None, table["mask_path"])])
         self._set_splits(table, "segmentation" if any(defects["mask_path"]) else "classification")
         if not self._told:
             logger.info("%s", self._table(table))

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What importing the package changes in anomalib, each seen from a process of its own."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anomalib.engine import engine
+
+import rd_plugin  # noqa: F401  # changes the engine
 
 from ..processes import run_code, run_function
 
@@ -170,3 +175,27 @@ def test_schedule_that_is_given_on_the_command_line_is_obeyed(tmp_path: Path) ->
         "validations": 3,
         "other": "unknown",
     }
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("hindrance", ["folder", "file system without links"])
+def test_a_training_begins_where_there_can_be_no_link_latest(
+    hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if hindrance == "folder":
+        (tmp_path / "latest").mkdir()
+        (tmp_path / "latest" / "own.txt").touch()
+    else:
+        monkeypatch.setattr(Path, "symlink_to", _broken)
+    assert [engine.create_versioned_dir(tmp_path).name for _ in range(2)] == ["v0", "v1"]
+    assert [f"{tmp_path / 'latest'} is left as it is" in message for message in caplog.messages] == [True, True]
+    assert (tmp_path / "latest" / "own.txt").exists() == (hindrance == "folder")
+
+
+def test_a_results_folder_that_cannot_be_made_is_still_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        engine.create_versioned_dir(tmp_path / "file" / "results")

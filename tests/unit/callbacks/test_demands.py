@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 from anomalib.data import Folder
+from anomalib.pre_processing import PreProcessor
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from PIL import Image
+from torchvision.transforms.v2 import Compose, Resize, ToDtype
 
 from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, PartsFolder, ReverseDistillation
 from rd_plugin.callbacks import DataCheck
@@ -157,6 +160,8 @@ def stopping(monitor: str) -> EarlyStopping:
     [
         ("image_AUROC", "which is not defined on the validation set, whose images are all good or all defects"),
         ("image_F1Score", "which is measured in tests only"),
+        ("image_auroc", "which is never logged"),
+        ("val_loss", "which is never logged"),
     ],
 )
 def test_monitor_that_is_never_logged_is_refused(
@@ -166,6 +171,36 @@ def test_monitor_that_is_never_logged_is_refused(
     trainer.callbacks.append(callback(monitor))
     with pytest.raises(ValueError, match=f"monitors '{monitor}', {message}"):
         trainer.fit(model(), datamodule=parts(root))
+
+
+class Logging(Callback):
+    """A user's own, which may log anything."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        del trainer
+        pl_module.log("my_metric", 1.0)
+
+
+@pytest.mark.parametrize(("monitor", "more"), [("train_loss_epoch", []), ("epoch", []), ("my_metric", [Logging()])])
+def test_what_is_logged_can_be_monitored(monitor: str, more: list[Callback], root: Path) -> None:
+    folder = root.parent / "checkpoints"
+    callbacks = [*more, ModelCheckpoint(folder, monitor=monitor)]
+    trainer = Trainer(
+        default_root_dir=root.parent,
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=False,
+    )
+    trainer.fit(model(), datamodule=parts(root))
+    assert list(folder.glob("*.ckpt"))
+
+
+@pytest.mark.usefixtures("unread")
+def test_pre_processor_that_gives_no_floating_point_numbers_is_refused(root: Path) -> None:
+    whole = PreProcessor(Compose([Resize((32, 32)), ToDtype(torch.uint8, scale=True)]))
+    refused(root, model(image_size=None, pre_processor=whole), "pre_processor must return .*, got torch.uint8")
 
 
 def test_image_auroc_of_the_validation_set_can_be_monitored(root: Path) -> None:

@@ -107,3 +107,12 @@ def test_all_find_the_same_files(reader: str, tmp_path: Path) -> None:
 def test_folders_laid_out_as_mvtec_leave_hidden_files_out(tmp_path: Path) -> None:
     _touch(tmp_path, "1.PNG", "._1.png", "2.txt")
     assert [path.name for path in images_of_layout(tmp_path)] == ["1.PNG"]
+
+
+@pytest.mark.parametrize("reader", ["parts folder", "one class"])
+def test_a_broken_link_is_named(reader: str, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "good"
+    _touch(folder, *(f"{index}.png" for index in range(5)))
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(FileNotFoundError, match=r"gone\.png' is a broken link\."):
+        READERS[reader](folder)
