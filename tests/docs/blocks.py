@@ -17,7 +17,7 @@ ADDED = {"short": _FEW, "small": f"{_SMALL} {_FEW}"}
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL)
 _DECIMAL = re.compile(r"\d+\.\d+")
 # Of a decimal number, and of a percentage: one more image of a hundred changes it, and its interval, by as much.
-_TOLERANCE, _PERCENT_TOLERANCE = 0.02, 3.0
+_TOLERANCE, _PERCENT_TOLERANCE = 100 * _TOLERANCE
 
 
 @dataclass(frozen=True)

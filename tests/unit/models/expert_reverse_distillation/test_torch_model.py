@@ -50,11 +50,6 @@ class VariantTests(ExpertTests):
         torch.manual_seed(0)
         return cls.build(request.param)
 
-    # Every choice of layers is tested with guided injection; here the first one and two that are no neighbours.
-    @pytest.mark.parametrize("layers", [["layer1"], ["layer1", "layer3"]])
-    def test_chosen_layers(self, layers: list[str]) -> None:
-        super().test_chosen_layers(layers)
-
 
 class TestUnguided(VariantTests):
     arguments = {"injection": "unguided"}  # noqa: RUF012
