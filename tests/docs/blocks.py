@@ -16,8 +16,9 @@ ADDED = {"short": _FEW, "small": f"{_SMALL} {_FEW}"}
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL)
 _DECIMAL = re.compile(r"\d+\.\d+")
-# Of a decimal number, and of a percentage: one more image of a hundred changes it, and its interval, by as much.
-_TOLERANCE, _PERCENT_TOLERANCE = 100 * _TOLERANCE
+# Of a decimal number, and of a percentage.
+_TOLERANCE = 0.02
+_PERCENT_TOLERANCE = 100 * _TOLERANCE
 
 
 @dataclass(frozen=True)
