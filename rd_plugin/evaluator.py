@@ -69,12 +69,12 @@ class DistillationEvaluator(Evaluator):
         self._seen: dict[str, set[bool]] = {}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier run."""
+        """Reset the metrics."""
         del trainer, pl_module
         self._begin(self.val_metrics)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forget an earlier run."""
+        """Reset the metrics."""
         del trainer, pl_module
         self._begin(self.test_metrics)
 
