@@ -23,7 +23,7 @@ from rd_plugin.data.crop import crop_steps, on_whole_image
 
 __all__ = ["PredictionVisualizer"]
 
-_COLOURS = {"normal": (25, 110, 50), "anomalous": (170, 25, 25), "error": (90, 90, 90)}
+_COLOURS = {"normal": (25, 110, 50), "anomalous": (170, 25, 25), "error": (90, 90, 90), "mistake": (170, 85, 0)}
 _TEXT_SIZE = 20
 _MARGIN = 8
 # Minimum longer side of a field, in pixels, for a readable title.
@@ -181,7 +181,7 @@ def _on_whole_image(item: Any, size: tuple[int, int], steps: list[list[Any]]) ->
 
 
 def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:
-    """Put a line above a picture: the verdict, the score and, if it is known, the truth."""
+    """Put a line above a picture: the verdict, the score and, if it is known, the truth; a mistake has its colour."""
     score = None if item.pred_score is None else float(item.pred_score)
     if score is None and item.pred_label is None:
         return picture
@@ -190,14 +190,17 @@ def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:
     else:
         verdict = "" if item.pred_label is None else ("anomalous" if bool(item.pred_label) else "normal")
         parts = [] if score is None else [f"score {score:.3f}"]
+    colour = verdict
     if item.gt_label is not None:
-        parts.append(f"truth: {'anomalous' if bool(item.gt_label) else 'normal'}")
+        truth = "anomalous" if bool(item.gt_label) else "normal"
+        parts.append(f"truth: {truth}")
+        colour = "mistake" if verdict in {"normal", "anomalous"} and verdict != truth else verdict
     text = ", ".join(filter(None, [verdict, *parts]))
     font = ImageFont.load_default(size=_TEXT_SIZE)
     left, top, right, bottom = font.getbbox(text)
     bar = math.ceil(bottom - top) + 2 * _MARGIN
     width = max(picture.width, math.ceil(right - left) + 2 * _MARGIN)
-    whole = Image.new("RGB", (width, picture.height + bar), _COLOURS.get(verdict, _COLOURS["error"]))
+    whole = Image.new("RGB", (width, picture.height + bar), _COLOURS.get(colour, _COLOURS["error"]))
     ImageDraw.Draw(whole).text((_MARGIN - left, _MARGIN - top), text, font=font, fill="white")
     whole.paste(picture, (0, bar))
     return whole

@@ -19,7 +19,7 @@ from PIL import Image
 from rd_plugin.data.crop import crop_steps, on_whole_image
 from rd_plugin.provenance import RecordedModule
 from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
-from rd_plugin.results import InspectionResult
+from rd_plugin.results import AS_A_WHOLE, InspectionResult
 
 from .courtesy import spared
 from .data_check import DataCheck
@@ -83,6 +83,9 @@ class ReportWriter(Callback):
                 threshold,
                 defective=None if batch.gt_label is None else bool(batch.gt_label.flatten()[index]),
             )
+            masks = batch.pred_mask
+            if self._results[path].verdict == "anomalous" and masks is not None and not masks[index].any():
+                self._results[path] = replace(self._results[path], reason=AS_A_WHOLE)
             self._illustrate(path, None if maps is None else maps[index], steps, pixel_threshold)
 
     def _illustrate(

@@ -11,10 +11,11 @@ from threading import Event, current_thread, main_thread
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeFloat, PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS
 from rd_plugin.inspection import (
+    SETTLE,
     Earlier,
     Inspector,
     MultiFrame,
@@ -72,6 +73,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--watch",
         action="store_true",
         help="inspect what is in the folders, and then what appears in them, until stopped",
+    )
+    add(
+        "--settle",
+        metavar="SECONDS",
+        type=NonNegativeFloat,
+        default=SETTLE,
+        help="with --watch: a file that cannot be decoded is tried again until it has not changed for so long",
     )
     add("--report", metavar="FILE", type=Path, help="at the end, one HTML page: results, pictures, model, drift")
     add("--fail_on_anomalous", action="store_true", help="add 4 to the status if an image is anomalous")
@@ -200,7 +208,8 @@ def _pictures(arguments: Namespace) -> PictureFolder | None:
 def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Iterable[Source], int | None]:
     """The images that are not yet inspected, and their number if it is known in advance."""
     if arguments.watch:
-        return watch(arguments.paths, stop, known=earlier), None
+        settle, limit = arguments.settle, arguments.max_pixels
+        return watch(arguments.paths, stop, settle=settle, known=earlier, max_pixels=limit), None
     sources = earlier.left_of(find_images(arguments.paths, sys.stdin))
     if "-" in arguments.paths:
         return sources, None

@@ -16,9 +16,10 @@ from .regions import find_regions
 from .resume import Earlier, earlier_results
 from .sinks import Progress, Sink, Text
 from .sources import Source, common_folder, find_images
-from .watch import watch
+from .watch import SETTLE, watch
 
 __all__ = [
+    "SETTLE",
     "Earlier",
     "Inferencer",
     "Inspector",

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a model's result over the image, at the image's own size."""
+"""Draw a model's result over the image, at the image's own scale."""
 
+import math
 import os
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
-from anomalib.visualization.image.functional import overlay_image, visualize_anomaly_map
 from PIL import Image, ImageDraw, ImageFont
 
 from rd_plugin.results import InspectionResult
@@ -17,16 +18,18 @@ __all__ = ["PictureFolder", "draw"]
 _RED, _GREEN, _WHITE = (200, 0, 0), (0, 120, 0), (255, 255, 255)
 # Fractions of an image's shorter side.
 _TEXT, _LINE = 1 / 22, 1 / 250
+# Of the map where it is highest.
+_OPACITY = 0.7
 
 
 def draw(result: InspectionResult) -> Image.Image:
-    """Draw an image with its anomaly map, the boxes of its regions, verdict, score and threshold.
+    """Draw an image with its anomaly map and the boxes of its regions, below a bar with verdict, score and threshold.
 
     Args:
         result: A result with a picture.
 
     Returns:
-        RGB image of the size of the file.
+        RGB image of the width of the file, and of its height and the bar's.
 
     Raises:
         ValueError: If the result has no picture.
@@ -38,11 +41,11 @@ def draw(result: InspectionResult) -> Image.Image:
     side = min(drawn.size)
     if result.picture.anomaly_map is not None:
         strength = (255 * np.clip(result.picture.anomaly_map, 0, 1)).astype(np.uint8)
-        heat = visualize_anomaly_map(Image.fromarray(strength), colormap=True)
+        heat = Image.fromarray(cv2.applyColorMap(strength, cv2.COLORMAP_JET)[..., ::-1])
         # Pixels far below the threshold are not changed.
-        heat.putalpha(Image.fromarray(strength).point(lambda level: max(0, 2 * level - 128)))
+        heat.putalpha(Image.fromarray(strength).point(lambda level: max(0, round(_OPACITY * (2 * level - 128)))))
         heat = heat.resize(drawn.size, Image.Resampling.BILINEAR)
-        drawn = overlay_image(drawn, heat, alpha=0.7).convert("RGB")
+        drawn = Image.alpha_composite(drawn.convert("RGBA"), heat).convert("RGB")
     pen = ImageDraw.Draw(drawn)
     for box in result.boxes:
         corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
@@ -52,12 +55,13 @@ def draw(result: InspectionResult) -> Image.Image:
     # Narrow images get a smaller font.
     if (width := pen.textlength(text, font)) > 0.96 * drawn.width:
         font = ImageFont.load_default(max(6, int(font.size * 0.96 * drawn.width / width)))  # type: ignore[union-attr]
-    left, top, right, bottom = pen.textbbox((0, 0), text, font)
+    left, top, _, bottom = pen.textbbox((0, 0), text, font)
     margin = max(1, round((bottom - top) / 3))
-    background = _RED if result.verdict == "anomalous" else _GREEN
-    pen.rectangle((0, 0, right - left + 2 * margin, bottom - top + 2 * margin), fill=background)
-    pen.text((margin - left, margin - top), text, _WHITE, font)
-    return drawn
+    bar = math.ceil(bottom - top) + 2 * margin
+    whole = Image.new("RGB", (drawn.width, drawn.height + bar), _RED if result.verdict == "anomalous" else _GREEN)
+    ImageDraw.Draw(whole).text((margin - left, margin - top), text, _WHITE, font)
+    whole.paste(drawn, (0, bar))
+    return whole
 
 
 class PictureFolder:

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
 from time import perf_counter
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from rd_plugin.data.check import MAX_PIXELS, allow_pixels, check_image, read_file
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.drift import DriftMonitor, image_statistics
-from rd_plugin.results import InspectionResult, Picture
+from rd_plugin.results import AS_A_WHOLE, InspectionResult, Picture
 
 from .inferencer import Inferencer, Precision
 from .loading import load_inferencer
@@ -27,6 +27,7 @@ from .sources import Source, find_images
 __all__ = ["Inspector", "MultiFrame"]
 
 MultiFrame = Literal["first", "refuse"]
+Channels = Literal["RGB", "BGR"]
 
 
 class Inspector:
@@ -134,21 +135,27 @@ class Inspector:
 
         return (self._compared(*found) for found in in_order(work, sources, self._workers, stop))
 
-    def predict(self, image: np.ndarray, path: str = "") -> InspectionResult:
+    def predict(self, image: np.ndarray, path: str = "", channels: Channels = "RGB") -> InspectionResult:
         """Inspect an image in memory, such as a camera's frame.
 
         Args:
-            image: 8-bit pixels of shape ``(H, W, 3)``, RGB, or grey ones of shape ``(H, W)`` or ``(H, W, 1)``.
+            image: 8-bit pixels of shape ``(H, W, 3)``, or grey ones of shape ``(H, W)`` or ``(H, W, 1)``.
             path: Name of the image in the result.
+            channels: Order of the colours: ``"RGB"``, or ``"BGR"`` as in OpenCV's arrays.
 
         Returns:
             The result, with its picture.
 
         Raises:
             TypeError: If the image is not an array of 8-bit pixels.
-            ValueError: If it has another shape, or the model does not accept its size.
+            ValueError: If it has another shape, the model does not accept its size, or ``channels`` is something else.
         """
+        if channels not in get_args(Channels):
+            msg = f"channels must be 'RGB' or 'BGR', got {channels!r}."
+            raise ValueError(msg)
         pixels = _rgb(image)
+        if channels == "BGR":
+            pixels = np.ascontiguousarray(pixels[..., ::-1])
         if reason := self._misfit(pixels.shape[0], pixels.shape[1]):
             raise ValueError(reason)
         return self._compared(*self._inspect_pixels(path, pixels))
@@ -193,14 +200,16 @@ class Inspector:
             None if plane is None else on_whole_image(plane, size, inferencer.record.get("crop", ()))
             for plane in (found.anomaly_map, found.mask)
         )
+        boxes = () if mask is None else find_regions(mask, anomaly_map, size)
         result = InspectionResult(
             path,
             "anomalous" if found.anomalous else "normal",
             round(found.score, 6),
             inferencer.threshold,
-            () if mask is None else find_regions(mask, anomaly_map, size),
+            boxes,
             round(reading + found.milliseconds, 1),
             inferencer.record_id,
+            AS_A_WHOLE if found.anomalous and mask is not None and not boxes else "",
             picture=Picture(pixels, anomaly_map, mask),
         )
         return result, statistics

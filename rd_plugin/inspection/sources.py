@@ -11,7 +11,7 @@ from pathlib import Path
 from rd_plugin.data.image_files import find_image_files
 from rd_plugin.storage import printable
 
-__all__ = ["Source", "common_folder", "find_images", "is_mask"]
+__all__ = ["Source", "common_folder", "files_in", "find_images", "is_mask"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,15 +78,31 @@ def _places(given: str) -> Iterator[Source]:
         if not Path(place).is_dir():
             yield Source(place)
             continue
-        found = find_image_files(place)
-        files = [path for path in found.files if not is_mask(path, place)]
-        if masks := len(found.files) - len(files):
-            logger.info("%s: %d masks are left out; name their folder to inspect them.", printable(place), masks)
-        if found.left_out:
-            logger.info("%s: other files are left out (%s).", printable(place), found.left_out_text)
+        files, left_out = files_in(place)
+        for note in left_out:
+            logger.info("%s", note)
         if not files:
             yield Source(place, "the folder holds no image.")
         yield from (Source(str(path)) for path in files)
+
+
+def files_in(folder: str) -> tuple[list[Path], list[str]]:
+    """Find the images in a folder, at any depth.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The files without the masks of a data set, and sentences that count what is left out.
+    """
+    found = find_image_files(folder)
+    files = [path for path in found.files if not is_mask(path, folder)]
+    left_out = []
+    if masks := len(found.files) - len(files):
+        left_out.append(f"{printable(folder)}: {masks} masks are left out; name their folder to inspect them.")
+    if found.left_out:
+        left_out.append(f"{printable(folder)}: other files are left out ({found.left_out_text}).")
+    return files, left_out
 
 
 def common_folder(paths: Iterable[str]) -> Path:

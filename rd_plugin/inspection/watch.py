@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image files as they appear in folders, each when it has been written to its end."""
 
+import logging
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -11,14 +13,29 @@ from time import monotonic
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from rd_plugin.data.image_files import find_image_files, is_hidden, is_image
+from rd_plugin.data.check import MAX_PIXELS, read_file
+from rd_plugin.data.image_files import is_hidden, is_image
 
-from .sources import Source, is_mask
+from .sources import Source, files_in, is_mask
 
-__all__ = ["watch"]
+__all__ = ["SETTLE", "watch"]
+
+logger = logging.getLogger(__name__)
+
+# For how many seconds a file that cannot be decoded must stay the same before it is damaged rather than incomplete.
+SETTLE = 5.0
 
 # What changes with every write to a file, and when another takes its place.
 _Stamp = tuple[int, int, int]
+
+
+@dataclass
+class _Writing:
+    """A file that may still be written to: its stamp, since when it is the same, and whether decoding was tried."""
+
+    stamp: _Stamp
+    since: float = field(default_factory=monotonic)
+    tried: bool = False
 
 
 class _Events(FileSystemEventHandler):
@@ -56,28 +73,41 @@ def watch(
     folders: Sequence[str],
     stop: Event,
     *,
-    settled: float = 1.0,
+    settle: float = SETTLE,
+    quiet: float = 1.0,
     glance: float = 0.1,
     rescan: float = 5.0,
     known: Container[str] = (),
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Source]:
     """Yield the image files that are in folders, at any depth, and then those that appear, until stopped.
 
-    Masks of a data set are left out, as by :func:`~rd_plugin.inspection.find_images`.
+    Masks of a data set are left out, as by :func:`~rd_plugin.inspection.find_images`. What is left out is logged with
+    its number: at the start, and at the end if it has changed.
 
-    A file that a program closes, or moves to its place, is yielded at once. One that the system tells nothing of, as on
-    network drives, is found by looking, and yielded when its size and time of change have stayed the same for a while.
-    A file that is written to again afterwards, or replaced under the same name, is yielded again.
+    A file that a program closes, or moves to its place, is yielded at once if it can be decoded. One that the system
+    tells nothing of, as on network drives, is found by looking, and yielded when it has stayed the same for a moment. A
+    file that cannot be decoded is tried again whenever it changes, and yielded when it has stayed the same for longer:
+    it may be written in pieces. A file that is written to again afterwards, or replaced under the same name, is yielded
+    again.
 
     Args:
         folders: The folders.
         stop: When it is set, the iterator ends.
-        settled: For how many seconds a file that is not known to be closed must stay the same.
+        settle: For how many seconds a file that cannot be decoded must stay the same.
+        quiet: For how many seconds a file that is not known to be closed must stay the same.
         glance: Seconds between two looks at files that are being written.
         rescan: Seconds between two looks at the folders themselves, at least; on large ones a tenth of the time is
             spent on it at most.
         known: Files to be left out that are there at the start.
+        max_pixels: Greatest number of pixels in an image file.
+
+    Raises:
+        ValueError: If ``settle`` is negative.
     """
+    if settle < 0:
+        msg = f"settle must be at least 0 seconds, got {settle:g}."
+        raise ValueError(msg)
     events: SimpleQueue[tuple[str, bool]] = SimpleQueue()
     observer = Observer()
     for folder in folders:
@@ -85,38 +115,60 @@ def watch(
     # Before the first look, so that nothing falls between the two.
     observer.start()
     try:
-        yielded = {path: stamp for path in _files(folders) if path in known and (stamp := _stamp(path))}
-        writing: dict[str, tuple[_Stamp, float]] = {}
+        files, left_out = _look(folders)
+        _log(left_out)
+        yielded = {path: stamp for path in files if path in known and (stamp := _stamp(path))}
+        writing: dict[str, _Writing] = {}
         next_scan = monotonic()
         while not stop.is_set():
             closed = _drain(events, glance)
             if (start := monotonic()) >= next_scan:
-                there = _files(folders)
+                there, _ = _look(folders)
                 next_scan = monotonic() + max(rescan, 10 * (monotonic() - start))
                 for path in yielded.keys() - set(there):
                     del yielded[path]
                 closed = {**dict.fromkeys(there, False), **closed}
             for path in sorted({**dict.fromkeys(writing, False), **closed}):
-                stamp, now = _stamp(path), monotonic()
+                stamp = _stamp(path)
                 if stamp is None or stamp == yielded.get(path) or any(is_mask(path, folder) for folder in folders):
                     writing.pop(path, None)
                     continue
-                before, since = writing.get(path, (None, now))
-                since = since if stamp == before else now
-                if (closed.get(path) and stamp[0]) or now - since >= settled:
-                    writing.pop(path, None)
+                if path not in writing or stamp != writing[path].stamp:
+                    writing[path] = _Writing(stamp)
+                if _is_whole(path, writing[path], bool(closed.get(path)), settle, min(quiet, settle), max_pixels):
+                    del writing[path]
                     yielded[path] = stamp
                     yield Source(path)
-                else:
-                    writing[path] = (stamp, since)
+        if (at_last := _look(folders)[1]) != left_out:
+            _log(at_last)
+        if writing:
+            logger.warning("%d files were not complete when the watch ended, and are left out.", len(writing))
     finally:
         observer.stop()
         observer.join()
 
 
-def _files(folders: Sequence[str]) -> list[str]:
-    """The image files that are there."""
-    return sorted(str(path) for folder in folders for path in find_image_files(folder).files)
+def _is_whole(path: str, file: _Writing, closed: bool, settle: float, quiet: float, max_pixels: int) -> bool:
+    """Whether a file will not be written to any more, as far as can be told."""
+    same = monotonic() - file.since
+    if same >= settle:
+        return True
+    if file.tried or not (closed or same >= quiet):
+        return False
+    file.tried = True
+    # What was written to while it was read is tried again.
+    return read_file(path, max_pixels)[0].error is None and _stamp(path) == file.stamp
+
+
+def _look(folders: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The image files that are there, and what is left out."""
+    looks = [files_in(folder) for folder in folders]
+    return sorted(str(path) for files, _ in looks for path in files), [note for _, notes in looks for note in notes]
+
+
+def _log(left_out: list[str]) -> None:
+    for note in left_out:
+        logger.info("%s", note)
 
 
 def _drain(events: "SimpleQueue[tuple[str, bool]]", seconds: float) -> dict[str, bool]:

@@ -54,7 +54,7 @@ def report_results(
         results=shown,
         thumbnails=illustrate(shown, folder),
         threshold=threshold,
-        findings=[Problem(result.path, result.reason) for result in shown if result.reason],
+        findings=[Problem(result.path, result.reason) for result in shown if result.verdict == "error"],
         record=record,
         drift=drift or _describe_drift(shown),
     )

@@ -174,6 +174,7 @@ def _row(result: InspectionResult, thumbnail: Thumbnail | None) -> list[Any]:
         result.defective,
         printable(result.reason or "error") if result.verdict == "error" else "",
         boxes,
+        "" if result.verdict == "error" else printable(result.reason),
     ]
 
 

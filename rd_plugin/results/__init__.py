@@ -6,10 +6,11 @@ counts false alarms and defects found.
 """
 
 from .operating_points import RATES, OperatingPoint, Share, operating_points
-from .result import COLUMNS, InspectionResult, Picture, Region
+from .result import AS_A_WHOLE, COLUMNS, InspectionResult, Picture, Region
 from .result_file import ReadResults, ResultFile, read_results
 
 __all__ = [
+    "AS_A_WHOLE",
     "COLUMNS",
     "RATES",
     "InspectionResult",

@@ -13,7 +13,7 @@ import numpy as np
 
 from rd_plugin.storage import printable
 
-__all__ = ["COLUMNS", "InspectionResult", "Picture", "Region", "csv_line"]
+__all__ = ["AS_A_WHOLE", "COLUMNS", "InspectionResult", "Picture", "Region", "csv_line"]
 
 Verdict = Literal["normal", "anomalous", "error", ""]
 Drift = Literal["", "yes", "no"]
@@ -24,6 +24,8 @@ _WORDS: dict[str, dict[str, str]] = {
     "drift": {word: word for word in get_args(Drift)},
 }
 _NUMBERS = ("score", "threshold", "milliseconds")
+#: Reason of an anomalous verdict where no pixel of the map exceeds the pixel threshold.
+AS_A_WHOLE = "no region: the image is anomalous as a whole"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class InspectionResult:
         boxes: The regions that the model marks, in the file's own pixels.
         milliseconds: Time for reading and prediction; ``None`` without a prediction.
         model: Name of the model by its record; empty if it has none.
-        reason: The error message; empty without an error.
+        reason: The error message, or :data:`AS_A_WHOLE` for an anomalous image without a region; empty otherwise.
         drift: Whether the images up to this one differ from the training images; empty while that is unknown.
         defective: Whether the image has a defect, if the truth is known. It is not written.
         picture: Data for drawing, if pictures were requested. It is not written.
@@ -96,8 +98,8 @@ class InspectionResult:
 
     def text(self) -> str:
         """Return the result as a line for people."""
-        found = self.reason if self.score is None else f"{self.verdict}, score {self.score:.3f}"
-        return printable(f"{self.path}: {found}")
+        found = [] if self.score is None else [self.verdict, f"score {self.score:.3f}"]
+        return printable(f"{self.path}: {', '.join(filter(None, [*found, self.reason]))}")
 
     def csv(self) -> str:
         """Return the result as CSV: boxes as JSON, nothing for ``None``, control characters escaped."""

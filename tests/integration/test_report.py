@@ -166,6 +166,11 @@ def test_overlay_on_hover_and_large_on_click(opened: Opened) -> None:
     expect(marks).to_have_css("opacity", "1", timeout=WAIT)
     opened.page.locator("#cards .picture").first.click()
     assert opened.page.locator("#large .picture").count() == 2
+    # The plain image stays beside its overlay, with all overlays, too.
+    opened.page.evaluate("document.getElementById('overlays').click()")
+    expect(marks).to_have_css("opacity", "1", timeout=WAIT)
+    for place, opacity in enumerate("01"):
+        expect(opened.page.locator("#large .marks").nth(place)).to_have_css("opacity", opacity, timeout=WAIT)
     first = opened.page.locator("#large .path").inner_text()
     opened.page.keyboard.press("ArrowRight")
     assert opened.page.locator("#large .path").inner_text() != first

@@ -65,6 +65,19 @@ def test_verdict_and_score_are_told(tmp_path: Path) -> None:
     assert plain.height < pictures["normal"].height
 
 
+def test_a_mistake_has_a_colour_of_its_own(tmp_path: Path) -> None:
+    file = _image(tmp_path / "a.png")
+    visualizer = PredictionVisualizer()
+    bars = {
+        (score > 0.5, truth): _bar(visualizer.visualize(_batch([file], score, gt_label=torch.tensor([truth]))))
+        for score in (0.75, 0.25)
+        for truth in (False, True)
+    }
+    # A missed defect and a false alarm.
+    assert bars[False, True] == bars[True, False]
+    assert len(set(bars.values())) == 3
+
+
 def test_batches_and_images_without_files(tmp_path: Path) -> None:
     visualizer = PredictionVisualizer()
     pictures = visualizer.visualize(_batch([_image(tmp_path / f"{name}.png") for name in "ab"]))

@@ -7,8 +7,8 @@
   const find = (id) => document.getElementById(id);
   const data = JSON.parse(find("data").textContent);
   const start = data.threshold === null ? (data.low + data.high) / 2 : data.threshold;
-  const rows = data.rows.map(([path, score, called, defective, reason, boxes], place) =>
-    ({ place, path, score, called, defective, reason, boxes }));
+  const rows = data.rows.map(([path, score, called, defective, reason, boxes, note], place) =>
+    ({ place, path, score, called, defective, reason, boxes, note }));
   const state = { threshold: start, show: "all", name: "", order: "high", shown: [], cards: 0, large: -1 };
 
   // At the model's own threshold its own verdict counts: it was made before any rounding.
@@ -131,6 +131,7 @@
     lines.append(text("b", score(row)), " ");
     if (mistaken(row)) lines.append(text("span", row.defective ? "missed defect" : "false alarm", "mistake"));
     else lines.append(verdict(row), row.defective === null ? "" : row.defective ? ", a defect" : ", good");
+    if (row.note && anomalous(row)) lines.append(` (${row.note})`);
     return lines;
   }
 

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule
 from PIL import Image
 
 from rd_plugin.callbacks import ReportWriter
+from rd_plugin.results import AS_A_WHOLE
 
 from ..report.test_page import data
 
@@ -53,6 +54,7 @@ def _tested_with_labels(tmp_path: Path, threshold: float) -> ReportWriter:
         pred_score=torch.tensor([0.125, 0.75, torch.nan]),
         pred_label=torch.tensor([False, True, True]),
         anomaly_map=torch.rand(3, 1, 8, 8),
+        pred_mask=torch.tensor([False, False, True])[:, None, None].expand(3, 8, 8),
         image_path=[str(tmp_path / "good/a.png"), str(tmp_path / "defect/b.png"), "no file"],
     )
     writer.on_test_batch_end(trainer, module, batch)
@@ -89,9 +91,9 @@ def test_results_of_a_test(tmp_path: Path) -> None:
     assert writer.written == tmp_path / "report.html"
     page = writer.written.read_text(encoding="utf-8")
     assert data(page)["rows"] == [
-        ["no file", None, True, True, "", []],
-        ["defect/b.png", 0.75, True, True, "", []],
-        ["good/a.png", 0.125, False, False, "", []],
+        ["no file", None, True, True, "", [], ""],
+        ["defect/b.png", 0.75, True, True, "", [], AS_A_WHOLE],
+        ["good/a.png", 0.125, False, False, "", [], ""],
     ]
     assert page.count('<script type="text/plain" id="i') == page.count('<script type="text/plain" id="o') == 2
     assert "SimpleNamespace on images" in page

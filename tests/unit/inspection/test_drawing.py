@@ -23,29 +23,34 @@ def result() -> InspectionResult:
     )
 
 
-def test_picture_shows_verdict_map_and_box_at_the_images_size(result: InspectionResult) -> None:
+def test_picture_shows_map_and_box_at_the_images_scale_below_a_bar_with_the_verdict(result: InspectionResult) -> None:
     drawn = draw(result)
-    assert (drawn.size, drawn.mode) == ((300, 200), "RGB")
-    pixels = np.asarray(drawn).astype(int)
-    red = (pixels[..., 0] - pixels[..., 1:].max(-1)) > 50
-    # The band with the verdict, the box and the hot map.
-    assert red[1, 1]
+    assert (drawn.width, drawn.mode) == (300, "RGB")
+    bar = drawn.height - 200
+    assert 8 < bar < 30
+    whole = np.asarray(drawn).astype(int)
+    red = (whole[..., 0] - whole[..., 1:].max(-1)) > 50
+    assert red[1].all()
+    # The box and the hot map.
+    pixels, red = whole[bar:], red[bar:]
     assert red[120, 200:260].all()
     assert red[140, 230]
     # What is normal stays as it is.
-    assert (pixels[100:, :100] == 90).all()
+    assert (pixels[:, :100] == 90).all()
     good = np.asarray(draw(replace(result, verdict="normal", boxes=()))).astype(int)
     assert good[1, 1, 1] > good[1, 1, 0]
     # Verdict and score are in it.
     other = np.asarray(draw(replace(result, score=0.625)))
-    assert (other != np.asarray(drawn)).any(-1)[:20].any()
-    assert not (other != np.asarray(drawn))[20:].any()
+    assert (other != whole)[:bar].any()
+    assert not (other != whole)[bar:].any()
 
 
 def test_small_and_narrow_images_and_models_without_a_map(result: InspectionResult) -> None:
     for height, width in ((1, 1), (8, 300), (300, 8)):
         picture = Picture(np.zeros((height, width, 3), np.uint8), None, None)
-        assert draw(replace(result, picture=picture, boxes=())).size == (width, height)
+        drawn = draw(replace(result, picture=picture, boxes=()))
+        assert drawn.width == width
+        assert (np.asarray(drawn)[-height:] == 0).all()
     with pytest.raises(ValueError, match=r"'cam1/a.png' has no picture"):
         draw(replace(result, picture=None))
 

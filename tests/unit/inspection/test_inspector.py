@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Python face, with a stand-in for the model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,33 @@ def test_frames_of_a_camera(pixels: np.ndarray) -> None:
         assert result.milliseconds == 2.0
         assert result.picture is not None
         np.testing.assert_array_equal(model.shown[-1], pixels)
+
+
+def test_frames_of_opencv_have_their_colours_the_other_way_round(pixels: np.ndarray) -> None:
+    pixels[..., 0] = 200
+    model = Brightest()
+    result = Inspector(model).predict(pixels[..., ::-1], channels="BGR")
+    np.testing.assert_array_equal(model.shown[-1], pixels)
+    assert result.picture is not None
+    np.testing.assert_array_equal(result.picture.image, pixels)
+    with pytest.raises(ValueError, match="channels must be 'RGB' or 'BGR', got 'bgr'"):
+        Inspector(model).predict(pixels, channels="bgr")
+
+
+def test_an_image_that_is_anomalous_as_a_whole_says_so(pixels: np.ndarray) -> None:
+    class Whole(Brightest):
+        def predict(self, image: np.ndarray) -> Prediction:
+            return replace(super().predict(image), mask=np.zeros(image.shape[:2], bool))
+
+    class Score(Brightest):
+        def predict(self, image: np.ndarray) -> Prediction:
+            return replace(super().predict(image), anomaly_map=None, mask=None)
+
+    result = Inspector(Whole()).predict(pixels, "a.png")
+    assert result.boxes == ()
+    assert result.text() == "a.png: anomalous, score 1.000, no region: the image is anomalous as a whole"
+    for model, image in ((Whole(), pixels // 8), (Brightest(), pixels), (Score(), pixels)):
+        assert Inspector(model).predict(image).reason == ""
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from rd_plugin.report import illustrate, report_results
-from rd_plugin.results import InspectionResult, Region
+from rd_plugin.results import AS_A_WHOLE, InspectionResult, Region
 
 from .test_page import data
 
 DIFFER = "The images differ from the training images: 1 of 3 results show it, first parts/d.png."
 ALIKE = "The images do not differ from the training images, according to 2 of the results."
 RESULTS = [
-    InspectionResult("parts/good/a, b.png", "anomalous", 0.75, drift="no"),
+    InspectionResult("parts/good/a, b.png", "anomalous", 0.75, reason=AS_A_WHOLE, drift="no"),
     InspectionResult("parts/goods/c.png", "normal", 0.25, 0.4),
     InspectionResult("parts/d.png", "error", reason="it is cut."),
 ]

@@ -10,7 +10,7 @@ import pytest
 
 from rd_plugin.data.check import Problem
 from rd_plugin.report import ReportContent, Thumbnail, write_report
-from rd_plugin.results import InspectionResult, Region
+from rd_plugin.results import AS_A_WHOLE, InspectionResult, Region
 
 ATTACK = "</script><img src=x onerror=alert(1)>\n\x1b[2J\u202e\u2028'\"{{ 7 * 7 }}\udcff.png"
 SHOWN = "</script><img src=x onerror=alert(1)>\\n\\x1b[2J\\u202e\\u2028'\"{{ 7 * 7 }}\\udcff.png"
@@ -38,6 +38,7 @@ def test_images_by_score_with_what_cannot_be_compared_at_the_ends(write: Write) 
     page = write(
         InspectionResult("low", "normal", 0.1),
         InspectionResult("lost", "anomalous"),
+        InspectionResult("whole", "anomalous", 0.6, reason=AS_A_WHOLE),
         InspectionResult("unread", "error", reason="it is damaged."),
         InspectionResult("old", "error"),
         InspectionResult("high", "anomalous", 0.9, boxes=(Region(20, 5, 4, 2, 8, 0.9),), defective=True),
@@ -46,12 +47,13 @@ def test_images_by_score_with_what_cannot_be_compared_at_the_ends(write: Write) 
         thumbnails={"high": Thumbnail(b"image", b"", (40, 20))},
     )
     assert data(page)["rows"] == [
-        ["lost", None, True, None, "", []],
-        ["high", 0.9, True, True, "", [[0.5, 0.25, 0.1, 0.1]]],
-        ["low", 0.1, False, None, "", []],
-        ["unknown", 0.05, None, None, "", []],
-        ["old", None, None, None, "error", []],
-        ["unread", None, None, None, "it is damaged.", []],
+        ["lost", None, True, None, "", [], ""],
+        ["high", 0.9, True, True, "", [[0.5, 0.25, 0.1, 0.1]], ""],
+        ["whole", 0.6, True, None, "", [], AS_A_WHOLE],
+        ["low", 0.1, False, None, "", [], ""],
+        ["unknown", 0.05, None, None, "", [], ""],
+        ["old", None, None, None, "error", [], ""],
+        ["unread", None, None, None, "it is damaged.", [], ""],
     ]
 
 
