@@ -79,7 +79,7 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> list[Row]:
     for teacher, student, _ in features(model, datamodule.train_data):
         normal.append(cosine(teacher, student))
         mahalanobis.update(teacher, student)
-    mahalanobis.finish()
+    mahalanobis.compute()
     usual = [torch.cat(scale) for scale in zip(*normal, strict=True)]
     found, distances, masks = [], [], []
     for teacher, student, mask in features(model, datamodule.test_data):

@@ -11,7 +11,7 @@ from rd_plugin import OneClass, PartsFolder
 from rd_plugin.data.check.pairs import find_images as images_of_layout
 from rd_plugin.data.image_files import find_image_files, is_hidden
 from rd_plugin.inspection.sources import find_images
-from rd_plugin.inspection.watch import _files
+from rd_plugin.inspection.watch import _look
 from rd_plugin.synthetic import Textures
 
 
@@ -89,7 +89,7 @@ READERS: dict[str, Callable[[Path], list[str]]] = {
     "parts folder": _parts,
     "one class": _one_class,
     "inspect": lambda folder: [source.path for source in find_images([str(folder)])],
-    "watch": lambda folder: _files([str(folder)]),
+    "watch": lambda folder: _look([str(folder)])[0],
     "textures": lambda folder: list(map(str, Textures(folder).files)),
 }
 
