@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sample of normal images, written to the model's record by a training."""
 
+import logging
 import math
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,14 +14,16 @@ from anomalib.data.utils import LabelName
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from rd_plugin.data.check import MAX_PIXELS, read_file
-from rd_plugin.drift import STATISTICS, Reference, image_statistics
+from rd_plugin.data.check import MAX_PIXELS
+from rd_plugin.drift import STATISTICS, Reference, check_outliers, file_statistics
 from rd_plugin.drift.reference import sample
 from rd_plugin.provenance import Provenance, RecordedModule
 
 from .courtesy import spared
 
 __all__ = ["ReferenceWriter"]
+
+logger = logging.getLogger(__name__)
 
 
 class ReferenceWriter(Callback):
@@ -48,7 +49,7 @@ class ReferenceWriter(Callback):
         self._scores: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compute the statistics of a sample of the training images."""
+        """Compute the statistics of a sample of the training images, and warn of outliers among them."""
         self.failed = False
         if trainer.is_global_zero:
             self._begin(trainer, pl_module)
@@ -59,7 +60,10 @@ class ReferenceWriter(Callback):
         self._statistics = None
         if isinstance(datamodule, AnomalibDataModule):
             paths = _normal_files(datamodule.train_data)
-            self._statistics = self._look_at(sample(np.array(paths, dtype=object)))
+            found = file_statistics(sample(np.array(paths, dtype=object)), self.max_pixels)
+            self._statistics = np.array(list(found.values())).reshape(len(found), len(STATISTICS))
+            for problem in check_outliers(found):
+                logger.warning("%s", problem)
             tested = _files(getattr(datamodule, "test_data", None))
             self._not_held_out = {*_files(datamodule.train_data), *tested}
         self._record(cast("RecordedModule", pl_module))
@@ -104,17 +108,6 @@ class ReferenceWriter(Callback):
                 scores = model.post_processor(InferenceBatch(pred_score=scores.to(model.device))).pred_score
             reference = Reference(self._statistics, sample(scores.double().cpu().numpy())).plain()
         model.provenance = replace(model.provenance or Provenance(), reference=reference)
-
-    def _look_at(self, paths: Iterable[str]) -> np.ndarray:
-        """Statistics of files, of shape ``(N, 15)``; those that cannot be read are left out."""
-
-        def look(path: str) -> np.ndarray | None:
-            _, pixels = read_file(path, self.max_pixels)
-            return None if pixels is None else image_statistics(pixels)
-
-        with ThreadPoolExecutor() as pool:
-            rows = [row for row in pool.map(look, paths) if row is not None]
-        return np.array(rows).reshape(len(rows), len(STATISTICS))
 
 
 def _files(dataset: AnomalibDataset | None) -> set[str]:

@@ -9,6 +9,7 @@ from jsonargparse.typing import PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS, SPLITS, allow_pixels, check_datamodule, set_up
 from rd_plugin.data.check.actions import listing
+from rd_plugin.drift import check_outliers, file_statistics
 
 __all__ = ["add_arguments", "run"]
 
@@ -41,6 +42,7 @@ def run(datamodule: AnomalibDataModule, max_pixels: int = MAX_PIXELS) -> int:
         sys.stdout.write(f"{error}\n")
         return 1
     problems = check_datamodule(datamodule, max_pixels=max_pixels)
+    problems += check_outliers(file_statistics(datamodule.train_data.samples["image_path"], max_pixels))
     counts = [
         f"{len(dataset.samples)} {split}" for split in SPLITS if (dataset := getattr(datamodule, f"{split}_data", None))
     ]

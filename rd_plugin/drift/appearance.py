@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A few statistics of an image that change with lighting, focus, camera and material."""
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 
-__all__ = ["STATISTICS", "image_statistics"]
+from rd_plugin.data.check import MAX_PIXELS, read_file
+
+__all__ = ["STATISTICS", "file_statistics", "image_statistics"]
 
 STATISTICS = (
     "brightness",
@@ -83,6 +88,25 @@ def image_statistics(image: np.ndarray) -> np.ndarray:
         ]
     )
     return np.round(values, _DECIMALS)
+
+
+def file_statistics(paths: Iterable[str], max_pixels: int = MAX_PIXELS) -> dict[str, np.ndarray]:
+    """Compute the statistics of image files, several at a time.
+
+    Args:
+        paths: The files.
+        max_pixels: Greatest number of pixels in an image.
+
+    Returns:
+        Statistics by path; files that cannot be read are left out.
+    """
+
+    def look(path: str) -> tuple[str, np.ndarray | None]:
+        _, pixels = read_file(path, max_pixels)
+        return path, None if pixels is None else image_statistics(pixels)
+
+    with ThreadPoolExecutor() as pool:
+        return {path: statistics for path, statistics in pool.map(look, paths) if statistics is not None}
 
 
 def _bands(image: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from .conftest import Tool
 
@@ -26,6 +27,15 @@ def test_counts_and_notes(root: Path, tool: Tool) -> None:
     first, *_, note = output.splitlines()
     assert first == "12 train + 12 val + 12 test images: 0 problems, 1 notes."
     assert note.startswith("  val         | there are 4 good images")
+
+
+def test_an_outlier_among_the_training_images_is_noted(root: Path, tool: Tool) -> None:
+    for index in range(20):
+        shutil.copy(root / "tile/test/good/000.png", root / f"tile/train/good/copy{index}.png")
+    Image.new("RGB", (96, 96), (255, 255, 255)).save(root / "tile/train/good/white.png")
+    _, output, _ = tool(*arguments(root))
+    assert "  train" in output
+    assert "1 of 33 images look unlike the others: white.png (" in output
 
 
 def test_problems_end_in_status_1(root: Path, tool: Tool) -> None:
