@@ -5,7 +5,12 @@ from rd_plugin.configurations import configuration
 from rd_plugin.data import MVTec, OneClass, PartsFolder, SolarCells
 from rd_plugin.export import ExactPreProcessor
 from rd_plugin.inspection import Inspector
-from rd_plugin.models import ExpertReverseDistillation, FusedReverseDistillation, ReverseDistillation
+from rd_plugin.models import (
+    ExpertReverseDistillation,
+    FusedReverseDistillation,
+    ReverseDistillation,
+    RevisitedReverseDistillation,
+)
 
 __all__ = [
     "ExactPreProcessor",
@@ -16,6 +21,7 @@ __all__ = [
     "OneClass",
     "PartsFolder",
     "ReverseDistillation",
+    "RevisitedReverseDistillation",
     "SolarCells",
     "configuration",
 ]

@@ -5,6 +5,7 @@ from .distillation import Distillation
 from .expert_reverse_distillation import ExpertReverseDistillation, ExpertReverseDistillationModel
 from .fused_reverse_distillation import FusedReverseDistillation, FusedReverseDistillationModel
 from .reverse_distillation import ReverseDistillation, ReverseDistillationModel
+from .revisited_reverse_distillation import RevisitedReverseDistillation, RevisitedReverseDistillationModel
 
 __all__ = [
     "METHODS",
@@ -14,6 +15,8 @@ __all__ = [
     "FusedReverseDistillationModel",
     "ReverseDistillation",
     "ReverseDistillationModel",
+    "RevisitedReverseDistillation",
+    "RevisitedReverseDistillationModel",
 ]
 
 # All methods. Their checkpoints can be read and inspected, and the common tests run for each of them.
@@ -21,4 +24,5 @@ METHODS: tuple[type[Distillation], ...] = (
     ReverseDistillation,
     ExpertReverseDistillation,
     FusedReverseDistillation,
+    RevisitedReverseDistillation,
 )

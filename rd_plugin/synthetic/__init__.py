@@ -3,17 +3,20 @@
 
 from .foreground import ForegroundType, foreground
 from .perturbations import change_brightness, perturb
+from .simplex import SimplexTwins, simplex_noise
 from .spots import spot_masks
 from .textures import Textures
 from .twins import TwinGenerator, perlin_masks
 
 __all__ = [
     "ForegroundType",
+    "SimplexTwins",
     "Textures",
     "TwinGenerator",
     "change_brightness",
     "foreground",
     "perlin_masks",
     "perturb",
+    "simplex_noise",
     "spot_masks",
 ]

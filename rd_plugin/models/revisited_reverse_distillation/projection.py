@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Projection of the teacher's features before the bottleneck (Tien et al., CVPR 2023)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+__all__ = ["ProjectedBottleneck", "Projection"]
+
+_SLOPE = 0.01
+
+
+class Projection(nn.Sequential):
+    """Four 3x3 convolutions that narrow features to a quarter of their channels and widen them again.
+
+    After each there is instance norm, without weights and by each image's own statistics in evaluation, too, and leaky
+    ReLU. The authors' convolutions have a bias, which instance norm takes away again; these have none.
+
+    Args:
+        channels: Channels of the features.
+
+    Shape:
+        ``(N, channels, H, W)`` to ``(N, channels, H, W)``, of at least two positions.
+    """
+
+    def __init__(self, channels: int) -> None:
+        half, quarter = max(1, channels // 2), max(1, channels // 4)
+        layers: list[nn.Module] = []
+        for width, next_width in pairwise((channels, half, quarter, half, channels)):
+            layers += [
+                nn.Conv2d(width, next_width, 3, padding=1, bias=False),
+                nn.InstanceNorm2d(next_width),
+                nn.LeakyReLU(_SLOPE, inplace=True),
+            ]
+        super().__init__(*layers)
+
+
+class ProjectedBottleneck(nn.Module):
+    """A projection for each scale that the bottleneck takes, and the bottleneck.
+
+    Args:
+        channels: Channels of these scales, fine to coarse; they are the coarsest ones of the teacher's.
+        bottleneck: The bottleneck.
+    """
+
+    def __init__(self, channels: Sequence[int], bottleneck: nn.Module) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(Projection(count) for count in channels)
+        self.bottleneck = bottleneck
+
+    def project(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the projected features, of shapes ``(N, C_l, H_l, W_l)``, for those of the teacher.
+
+        Raises:
+            ValueError: If a scale has a single position, of which instance norm leaves nothing.
+        """
+        taken = features[-len(self.projections) :]
+        if any(feature.shape[-2:].numel() == 1 for feature in taken):
+            msg = "RD++ normalizes each feature map by itself: images must be larger than one stride of the last layer."
+            raise ValueError(msg)
+        return [projection(feature) for projection, feature in zip(self.projections, taken, strict=True)]
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the embedding of the teacher's features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse."""
+        return self.bottleneck(self.project(features))
