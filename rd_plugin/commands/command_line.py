@@ -2,19 +2,22 @@
 """anomalib's command line with the package's subcommands."""
 
 from argparse import ArgumentError
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from anomalib import __version__
 from anomalib.cli import AnomalibCLI
 from anomalib.data.errors import MisMatchError
+from anomalib.models import AnomalibModule
 from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
+from rd_plugin.provenance import RecordedModule
 
 from . import check, convert, inspect, report
-from .argv import typed
+from .argv import option_names, typed
 from .error_messages import error_message
 from .export_place import beside_checkpoint
 from .help_text import SUBCOMMANDS, describe, describe_subcommand, new_parser
@@ -116,6 +119,24 @@ class CommandLine(AnomalibCLI):
         if self.subcommand == "export":
             beside_checkpoint(arguments, self.given)
         super().before_instantiate_classes()
+
+    def instantiate_classes(self) -> None:
+        """Build what a subcommand needs; components that were typed are not replaced by those of a checkpoint."""
+        super().instantiate_classes()
+        if isinstance(getattr(self, "model", None), RecordedModule):
+            self.model.given |= {name.removeprefix("--model.") for name in option_names(self.given)}
+
+    @property
+    def export(self) -> Callable[..., Path | None]:
+        """Export the model with the arguments that were typed."""
+        return self._export
+
+    def _export(self, model: AnomalibModule, ckpt_path: str | Path | None = None, **arguments: Any) -> Path | None:
+        # The engine would build the model anew, from the checkpoint's arguments alone.
+        if isinstance(model, RecordedModule) and ckpt_path is not None and "://" not in str(ckpt_path):
+            model.restore(ckpt_path)
+            ckpt_path = None
+        return self.engine.export(model, ckpt_path=ckpt_path, **arguments)
 
     def check(self) -> None:
         """Run ``check``."""
