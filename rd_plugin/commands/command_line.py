@@ -2,14 +2,12 @@
 """anomalib's command line with the package's subcommands."""
 
 from argparse import ArgumentError
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from anomalib import __version__
 from anomalib.cli import AnomalibCLI
 from anomalib.data.errors import MisMatchError
-from anomalib.models import AnomalibModule
 from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -121,22 +119,16 @@ class CommandLine(AnomalibCLI):
         super().before_instantiate_classes()
 
     def instantiate_classes(self) -> None:
-        """Build what a subcommand needs; components that were typed are not replaced by those of a checkpoint."""
+        """Build what a subcommand needs, and keep what was typed beside a checkpoint."""
         super().instantiate_classes()
-        if isinstance(getattr(self, "model", None), RecordedModule):
-            self.model.given |= {name.removeprefix("--model.") for name in option_names(self.given)}
-
-    @property
-    def export(self) -> Callable[..., Path | None]:
-        """Export the model with the arguments that were typed."""
-        return self._export
-
-    def _export(self, model: AnomalibModule, ckpt_path: str | Path | None = None, **arguments: Any) -> Path | None:
-        # The engine would build the model anew, from the checkpoint's arguments alone.
-        if isinstance(model, RecordedModule) and ckpt_path is not None and "://" not in str(ckpt_path):
-            model.restore(ckpt_path)
-            ckpt_path = None
-        return self.engine.export(model, ckpt_path=ckpt_path, **arguments)
+        model, arguments = getattr(self, "model", None), self.config_init[self.subcommand]
+        if not isinstance(model, RecordedModule):
+            return
+        model.given |= {name.removeprefix("--model.") for name in option_names(self.given)}
+        if self.subcommand == "export" and "://" not in str(arguments["ckpt_path"]):
+            # The engine would build the model anew, from the checkpoint's arguments alone.
+            model.restore(arguments["ckpt_path"])
+            arguments["ckpt_path"] = None
 
     def check(self) -> None:
         """Run ``check``."""

@@ -138,7 +138,8 @@ def test_files_that_are_no_models(inspect: Inspect, tmp_path: Path) -> None:
         ("text.xml", "cannot be read by OpenVINO"),
         (
             "foreign.xml",
-            "has no pred_label and no pred_score; train it with a post-processor that sets a threshold, and export it with that.",
+            "has no pred_label and no pred_score; train it with a post-processor that sets a threshold, and export it "
+            "with that.",
         ),
     ):
         status, output, errors = inspect(tmp_path / name, "image.png")
