@@ -24,9 +24,9 @@ from rd_plugin.provenance import (
     now,
     record_file,
     resizing,
-    score_threshold,
     write_record,
 )
+from rd_plugin.provenance.module import score_threshold
 from rd_plugin.storage import atomic_export, check_folder, state_size
 
 from .graph import decide_branches

@@ -14,7 +14,8 @@ from torch import nn
 from rd_plugin.drift import Reference
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.recorded import read_recorded
-from rd_plugin.provenance import is_untrained, score_threshold
+from rd_plugin.provenance import is_untrained
+from rd_plugin.provenance.module import score_threshold
 
 from .inferencer import Inferencer, Prediction, check_judges, to_prediction
 

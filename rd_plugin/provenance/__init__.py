@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The origin of a model: its record, and the module that keeps it."""
 
-from .module import RecordedModule, resizing, score_threshold
+from .module import RecordedModule, resizing
 from .record import (
     RECORD_KEY,
     Provenance,
@@ -27,6 +27,5 @@ __all__ = [
     "read_record",
     "record_file",
     "resizing",
-    "score_threshold",
     "write_record",
 ]
