@@ -98,6 +98,10 @@ class DistillationPostProcessor(PostProcessor):
         if not 0 < false_alarm_rate < 1:
             msg = f"false_alarm_rate must be a fraction between 0 and 1, got {false_alarm_rate}."
             raise ValueError(msg)
+        for name in ("image_sensitivity", "pixel_sensitivity"):
+            if not self.enable_normalization and getattr(self, name) != 0.5:
+                msg = f"{name} needs normalized scores: leave it out, or enable_normalization=False."
+                raise ValueError(msg)
         self.threshold: ThresholdType = threshold
         self.false_alarm_rate = false_alarm_rate
         self.expected_false_alarms: tuple[int, float, tuple[float, float]] | None = None
@@ -112,6 +116,16 @@ class DistillationPostProcessor(PostProcessor):
     def _checkpoint_config_keys(self) -> tuple[str, ...]:
         """Arguments that a checkpoint keeps."""
         return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate")
+
+    @property
+    def normalized_image_threshold(self) -> Tensor:
+        """Threshold of the image scores that the model gives, which may not be normalized."""
+        return super().normalized_image_threshold if self.enable_normalization else self.image_threshold
+
+    @property
+    def normalized_pixel_threshold(self) -> Tensor:
+        """Threshold of the anomaly maps that the model gives, which may not be normalized."""
+        return super().normalized_pixel_threshold if self.enable_normalization else self.pixel_threshold
 
     def on_validation_batch_end(  # type: ignore[override]  # as anomalib narrows it
         self,

@@ -19,6 +19,7 @@ from anomalib.data.utils import read_image
 from anomalib.models.components import AnomalibModule
 from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from rd_plugin.results.operating_points import OperatingPoint, Share, operating_points
 
@@ -56,6 +57,16 @@ class RunSummary(Callback):
         path = str(getattr(trainer.checkpoint_callback, "best_model_path", "") or "")
         if trainer.is_global_zero and path:
             logger.info("Trained. The checkpoint is %s", _shown(path))
+
+    @spared("The summary")
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the thresholds that ``validate`` has set, which no checkpoint keeps."""
+        if trainer.state.fn != TrainerFn.VALIDATING or not trainer.validate_loop.verbose or not trainer.is_global_zero:
+            return
+        model = cast("AnomalibModule", pl_module)
+        kept = ("kept", "not in the checkpoint; rd-plugin threshold writes a model with another threshold")
+        lines = [f"  {name:<9}  {text}" for name, text in [*_threshold(model), kept]]
+        self._summary = "\n".join([f"{model.name}: thresholds of the validation images.", "", *lines])
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with no scores."""
@@ -111,7 +122,7 @@ class RunSummary(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Print the summary, whole and when the progress bar is gone."""
         del trainer, pl_module
-        if stage == "test" and self._summary:
+        if stage in {"validate", "test"} and self._summary:
             # The output may be closed, or its encoding may lack a character of a path.
             with courtesy("The summary"):
                 sys.stdout.write(f"\n{self._summary}\n")
@@ -158,7 +169,9 @@ def _threshold(model: AnomalibModule) -> list[tuple[str, str]]:
         text = f"of 100 new normal images {100 * low:.0f} to {100 * high:.0f}, {100 * rate:.2g} on average"
         lines.append(("to expect", f"{text} ({count} set the threshold)"))
     threshold = float(getattr(model.post_processor, "image_threshold", math.nan))
-    if not math.isnan(threshold):
+    if math.isnan(threshold):
+        lines.append(("threshold", "none: the model was never validated, or has no post-processor that sets one"))
+    else:
         normalized = getattr(model.post_processor, "enable_normalization", False)
         lines.append(("threshold", f"{threshold:.4g}{', which is 0.5 among normalized scores' if normalized else ''}"))
     return lines

@@ -12,9 +12,10 @@ from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
+from rd_plugin.provenance import RecordedModule
 
 from . import check, convert, inspect, report
-from .argv import typed
+from .argv import option_names, typed
 from .error_messages import error_message
 from .export_place import beside_checkpoint
 from .help_text import SUBCOMMANDS, describe, describe_subcommand, new_parser
@@ -116,6 +117,18 @@ class CommandLine(AnomalibCLI):
         if self.subcommand == "export":
             beside_checkpoint(arguments, self.given)
         super().before_instantiate_classes()
+
+    def instantiate_classes(self) -> None:
+        """Build what a subcommand needs, and keep what was typed beside a checkpoint."""
+        super().instantiate_classes()
+        model, arguments = getattr(self, "model", None), self.config_init[self.subcommand]
+        if not isinstance(model, RecordedModule):
+            return
+        model.given |= {name.removeprefix("--model.") for name in option_names(self.given)}
+        if self.subcommand == "export" and "://" not in str(arguments["ckpt_path"]):
+            # The engine would build the model anew, from the checkpoint's arguments alone.
+            model.restore(arguments["ckpt_path"])
+            arguments["ckpt_path"] = None
 
     def check(self) -> None:
         """Run ``check``."""

@@ -2,20 +2,18 @@
 """``rd-plugin convert``: checkpoints of other programs."""
 
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_urd
-
 __all__ = ["add_arguments", "run"]
 
-_PROGRAMS: dict[str, tuple[Callable[..., None], str]] = {
-    "rd4ad": (convert_rd4ad, "the RD4AD authors' program: {'bn': ..., 'decoder': ...}"),
-    "urd": (convert_urd, "the RD with Expert authors' program: {'teacher': ..., 'student': ...}"),
-    "anomalib": (convert_anomalib, "anomalib's own ReverseDistillation: a Lightning checkpoint"),
+_PROGRAMS = {
+    "rd4ad": "the RD4AD authors' program: {'bn': ..., 'decoder': ...}",
+    "urd": "the RD with Expert authors' program: {'teacher': ..., 'student': ...}",
+    "anomalib": "anomalib's own ReverseDistillation: a Lightning checkpoint",
 }
 
 
@@ -27,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """
     subcommands = parser.add_subcommands(dest="program", metavar="PROGRAM", title="programs")
     programs: dict[str, ArgumentParser] = {}
-    for name, (_, help_text) in _PROGRAMS.items():
+    for name, help_text in _PROGRAMS.items():
         program = ArgumentParser(description=help_text, exit_on_error=False)
         subcommands.add_subcommand(name, program, help=help_text)
         program.add_argument("source", metavar="THEIRS", type=Path, help="the other program's checkpoint")
@@ -73,7 +71,8 @@ def run(arguments: Namespace) -> None:
         ValueError: If the source is not a checkpoint of the program.
     """
     options = dict(arguments[arguments.program])
-    convert, _ = _PROGRAMS[arguments.program]
+    # The help does not wait for torch.
+    convert = getattr(import_module("rd_plugin.convert"), f"convert_{arguments.program}")
     try:
         convert(**options)
     except (RuntimeError, TypeError) as error:

@@ -5,12 +5,23 @@ anomalib is not imported here: that takes seconds, and the list of subcommands m
 """
 
 import argparse
+import importlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 
-__all__ = ["SUBCOMMANDS", "Subcommand", "describe", "describe_subcommand", "new_parser", "print_help"]
+from .first_arguments import FIRST_ARGUMENTS
+
+__all__ = [
+    "SUBCOMMANDS",
+    "Subcommand",
+    "describe",
+    "describe_subcommand",
+    "new_parser",
+    "print_help",
+    "print_subcommand_help",
+]
 
 _EXIT_STATUSES = """\
 exit status:
@@ -91,6 +102,8 @@ SUBCOMMANDS = {
     ),
 }
 
+# Their parsers need no anomalib.
+_LIGHT = ("convert", "report")
 # Lightning's and OpenVINO's arguments: about two hundred, which would hide the others.
 _LONG = ("trainer", "optimizer", "lr_scheduler", "ov_kwargs", "ov_args", "onnx_kwargs", "metric", "logging")
 
@@ -100,7 +113,10 @@ class _FullHelp(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 
 class _ShortHelp(_FullHelp):
-    """Help without the arguments that Lightning's trainer and OpenVINO's converter take."""
+    """Help without the arguments that Lightning's trainer and OpenVINO's converter take, and without lists of classes.
+
+    jsonargparse lists all subclasses of a type, such as torchvision's seventy transforms.
+    """
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], *args: Any, **kwargs: Any) -> None:
         """Add the usage line.
@@ -119,12 +135,23 @@ class _ShortHelp(_FullHelp):
         Args:
             action: The argument.
         """
+        if hasattr(action, "extra_help"):
+            action.extra_help = lambda: ""
         if not _is_long(action):
             super().add_argument(action)
 
 
 def _is_long(action: argparse.Action) -> bool:
-    return action.dest.startswith(_LONG)
+    # The help of classes within a class, such as --data.augmentations.help.
+    nested_help = action.dest.endswith(".help") and action.dest.count(".") > 1
+    return nested_help or action.dest.startswith(_LONG)
+
+
+class _Parser(ArgumentParser):
+    """jsonargparse's parser with the short help, also for that of a class, which jsonargparse makes by itself."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": _ShortHelp, "prog": "rd-plugin", **kwargs})
 
 
 class _HelpAll(argparse.Action):
@@ -147,7 +174,7 @@ def new_parser(**kwargs: Any) -> ArgumentParser:
     Args:
         **kwargs: Those of jsonargparse's parser.
     """
-    parser = ArgumentParser(prog="rd-plugin", exit_on_error=False, formatter_class=_ShortHelp, **kwargs)
+    parser = _Parser(exit_on_error=False, **kwargs)
     parser.add_argument("--help_all", action=_HelpAll, help="Show all arguments, also those of Lightning's trainer.")
     parser.add_argument(
         "-c",
@@ -193,3 +220,30 @@ def print_help() -> None:
         subcommands.add_subcommand(name, new_parser(), help=subcommand.summary)
     describe(parser)
     parser.print_help()
+
+
+def print_subcommand_help(name: str) -> bool:
+    """Print the help of a subcommand if that is possible at once.
+
+    Args:
+        name: Name of the subcommand.
+
+    Returns:
+        Whether it was printed; otherwise its parser must be built.
+    """
+    parser = new_parser()
+    if name in _LIGHT:
+        importlib.import_module(f"{__package__}.{name}").add_arguments(parser)
+    elif name in FIRST_ARGUMENTS:
+        for title, arguments in FIRST_ARGUMENTS[name]:
+            group = parser.add_argument_group(title)
+            for argument, metavar, text in arguments:
+                group.add_argument(argument, metavar=metavar, help=text, default=argparse.SUPPRESS)
+    else:
+        return False
+    describe_subcommand(name, parser)
+    # Every argument that is named here is shown, also the trainer's.
+    parser.formatter_class = _FullHelp
+    parser.usage = f"rd-plugin [options] {name} [arguments]"
+    parser.print_help()
+    return True

@@ -17,6 +17,7 @@ _OF_CHECKPOINTS = {"validate", "test", "predict", "export"}
 # Objects, which a record holds as text; a checkpoint restores their settings.
 _COMPONENTS = {"pre_processor", "post_processor", "evaluator", "visualizer"}
 _CONFIGURATIONS = {"--config", "-c"}
+_POST_PROCESSOR = "--model.post_processor"
 # Lightning's keywords for a checkpoint.
 _WORDS = {"best", "last", "hpc", "registry"}
 
@@ -66,6 +67,9 @@ def with_recorded_model(arguments: Sequence[str]) -> list[str]:
             raise ValueError(msg)
         return list(arguments)
     known = {name: value for name, value in found.record.arguments.items() if name not in _COMPONENTS}
+    if any(name.startswith(_POST_PROCESSOR) for name in option_names(arguments)):
+        # What is typed changes the checkpoint's settings, not the defaults.
+        known["post_processor"] = found.post_processor
     model = json.dumps({"class_path": f"rd_plugin.{found.record.method}", "init_args": known})
     start = place + 1
     while start < len(arguments) and arguments[start].partition("=")[0] in _CONFIGURATIONS:

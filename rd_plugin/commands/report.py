@@ -6,10 +6,6 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from rd_plugin.provenance import read_record, record_file
-from rd_plugin.report import report_results
-from rd_plugin.results import read_results
-
 from .suggestions import nearest_file
 
 __all__ = ["add_arguments", "run"]
@@ -43,6 +39,11 @@ def run(arguments: Namespace) -> None:
         OSError: If a file does not exist, or the page cannot be written.
         ValueError: If the file holds no results, or the model has no record.
     """
+    # The help does not wait for these.
+    from rd_plugin.provenance import read_record, record_file
+    from rd_plugin.report import report_results
+    from rd_plugin.results import read_results
+
     source: Path = arguments.results
     if not source.is_file():
         msg = f"results {str(source)!r} is not a file.{nearest_file(source)}"

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The valid name closest to a wrong one."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from pydoc import locate
 
-from anomalib.data import AnomalibDataModule
-from anomalib.deploy import CompressionType, ExportType
-from anomalib.models.components import AnomalibModule
 from jsonargparse import ArgumentParser
 
 import rd_plugin
@@ -49,9 +47,10 @@ def known_names(parser: ArgumentParser | None, classes: Iterable[str]) -> set[st
         parser: Parser of the subcommand.
         classes: Import paths of classes whose arguments are also accepted.
     """
-    exports = [kind.value for choices in (ExportType, CompressionType) for kind in choices]
-    names = {*configuration_names(), *exports, *rd_plugin.__all__, *(f"rd_plugin.{name}" for name in rd_plugin.__all__)}
-    names |= {kind.__name__ for base in (AnomalibModule, AnomalibDataModule) for kind in _subclasses(base)}
+    names = {*configuration_names(), *rd_plugin.__all__, *(f"rd_plugin.{name}" for name in rd_plugin.__all__)}
+    # A subcommand that takes them has imported it; a station does not have it.
+    if "anomalib" in sys.modules:
+        names |= _of_anomalib()
     names |= set(parser.get_defaults().keys()) if parser else set()
     for path in classes:
         if isinstance(kind := locate(path), type):
@@ -59,6 +58,16 @@ def known_names(parser: ArgumentParser | None, classes: Iterable[str]) -> set[st
             arguments.add_class_arguments(kind, fail_untyped=False)
             names |= {path, *arguments.get_defaults().keys(branches=True)}
     return names
+
+
+def _of_anomalib() -> set[str]:
+    """Names of anomalib's exports, and of all models and data modules."""
+    from anomalib.data import AnomalibDataModule
+    from anomalib.deploy import CompressionType, ExportType
+    from anomalib.models.components import AnomalibModule
+
+    exports = {kind.value for choices in (ExportType, CompressionType) for kind in choices}
+    return exports | {kind.__name__ for base in (AnomalibModule, AnomalibDataModule) for kind in _subclasses(base)}
 
 
 def _subclasses(base: type) -> set[type]:

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The console script."""
 
+import io
 import sys
 from collections.abc import Sequence
 
-from .argv import arrange, typed
-from .help_text import print_help
+from .argv import arrange, options, typed
+from .help_text import SUBCOMMANDS, print_help, print_subcommand_help
 from .log_level import set_log_level
+from .suggestions import nearest
 
 __all__ = ["main"]
 
 _HELP = {"-h", "--help", "--help_all"}
+_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,10 +25,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: If the exit status is not 0; the help lists the statuses.
     """
-    given = arrange(typed() if arguments is None else arguments)
+    try:
+        _main(arrange(typed() if arguments is None else arguments))
+    except KeyboardInterrupt:
+        # In Lightning's loops and in inspect, Ctrl+C ends the work in an orderly way; here nothing has begun.
+        sys.stderr.write("rd-plugin: stopped by Ctrl+C.\n")
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _main(given: Sequence[str]) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal or pipe cannot show must not end the run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     set_log_level(verbose=bool({"-v", "--verbose"} & set(given)))
     if _HELP.issuperset(given) and given:
         print_help()
+        return
+    name = _subcommand(given)
+    if name not in SUBCOMMANDS:
+        problem = "a subcommand is missing" if name is None else f"{name!r} is not a subcommand"
+        sys.stderr.write(f"rd-plugin: error: {problem}: {', '.join(SUBCOMMANDS)}.{nearest(name or '', SUBCOMMANDS)}\n")
+        raise SystemExit(2)
+    asked = set(given) - {name, "-v", "--verbose", "--traceback"}
+    if asked and asked <= {"-h", "--help"} and print_subcommand_help(name):
         return
     # This imports anomalib, which takes seconds.
     from .command_line import CommandLine, WrongInput
@@ -40,3 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         sys.excepthook(type(error), error, error.__traceback__)
         raise SystemExit(3) from error
+
+
+def _subcommand(words: Sequence[str]) -> str | None:
+    """The first word that is no option, nor the value of one; ``None`` if there is none."""
+    values = {place + 1 for name, _, place in options(words) if name in {"-c", "--config"} and "=" not in words[place]}
+    return next((word for place, word in enumerate(words) if not word.startswith("-") and place not in values), None)

@@ -26,6 +26,7 @@ from rd_plugin.provenance import (
     resizing,
     write_record,
 )
+from rd_plugin.provenance.module import score_threshold
 from rd_plugin.storage import atomic_export, check_folder, state_size
 
 from .graph import decide_branches
@@ -187,10 +188,17 @@ class ExportedModule(RecordedModule):
                 type(self.pre_processor).__name__,
             )
 
+        threshold = score_threshold(self.post_processor)
+        if threshold is None:
+            logger.warning(
+                "The model has no threshold, since it was never validated or has no post-processor that sets one: "
+                "rd-plugin inspect will refuse the export."
+            )
+
         def write_with_record(folder: Path | str) -> Path:
             path = write(folder)
             export = {"date": now(), "versions": installed_versions(), "files": hash_export(path), **arguments}
-            export["threshold"] = self.score_threshold
+            export["threshold"] = threshold
             write_record(record_file(path), {**record.plain(), "export": export})
             return path
 

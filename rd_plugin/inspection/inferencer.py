@@ -2,8 +2,9 @@
 """The common interface of all runtimes of a trained model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -64,6 +65,31 @@ class Inferencer(ABC):
         Raises:
             RuntimeError: If what runs the model fails.
         """
+
+
+def check_judges(path: Path, outputs: Collection[str], threshold: float | None = 0.5) -> None:
+    """Check that a model gives verdicts.
+
+    Args:
+        path: Its file.
+        outputs: Names of its outputs.
+        threshold: The threshold of its scores; ``None`` if it was never set.
+
+    Raises:
+        ValueError: If it has no scores, labels or threshold.
+    """
+    if missing := {"pred_label", "pred_score"} - set(outputs):
+        msg = (
+            f"model {str(path)!r} has no {' and no '.join(sorted(missing))}; train it with a post-processor that sets "
+            "a threshold, and export it with that."
+        )
+        raise ValueError(msg)
+    if threshold is None:
+        msg = (
+            f"model {str(path)!r} has no threshold: it was never validated. Train it with validation images, or set "
+            "its threshold on good images with rd-plugin threshold."
+        )
+        raise ValueError(msg)
 
 
 def to_prediction(outputs: dict[str, np.ndarray], milliseconds: float) -> Prediction:

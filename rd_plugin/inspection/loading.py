@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from rd_plugin.drift import Reference
 from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained, read_record, record_file
 
-from .inferencer import Inferencer, Precision
+from .inferencer import Inferencer, Precision, check_judges
 from .onnx_inferencer import ONNXInferencer
 from .openvino_inferencer import OpenVINOInferencer
 
@@ -70,6 +70,8 @@ def load_inferencer(
         # An int8 export gives other scores than the model that the reference was made with.
         if inferencer.reference and "int8" in str(record.get("export", {}).get("compression_type")).lower():
             inferencer.reference = Reference(inferencer.reference.statistics)
-    threshold = record.get("export", {}).get("threshold")
-    inferencer.threshold = inferencer.threshold if threshold is None else float(threshold)
+    # Records of the first versions do not say it.
+    export = record.get("export", {})
+    check_judges(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
+    inferencer.threshold = float(export.get("threshold", inferencer.threshold))
     return inferencer

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from .inferencer import Inferencer, Prediction, to_prediction
+from .inferencer import Inferencer, Prediction, check_judges, to_prediction
 
 __all__ = ["ONNXInferencer"]
 
@@ -40,9 +40,7 @@ class ONNXInferencer(Inferencer):
             msg = f"model {str(path)!r} cannot be read by ONNX Runtime: {error}"
             raise ValueError(msg) from error
         self._names = [output.name for output in self._session.get_outputs()]
-        if missing := {"pred_label", "pred_score"} - set(self._names):
-            msg = f"model {str(path)!r} has no {' and no '.join(sorted(missing))}; export it with a post-processor."
-            raise ValueError(msg)
+        check_judges(path, self._names)
         (images,) = self._session.get_inputs()
         self._input = images.name
         height, width = images.shape[-2:]

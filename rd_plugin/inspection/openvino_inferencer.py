@@ -8,7 +8,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from .inferencer import Inferencer, Precision, Prediction, to_prediction
+from .inferencer import Inferencer, Precision, Prediction, check_judges, to_prediction
 
 __all__ = ["OpenVINOInferencer"]
 
@@ -47,9 +47,7 @@ class OpenVINOInferencer(Inferencer):
             msg = f"model {str(path)!r} cannot be read by OpenVINO: {error}"
             raise ValueError(msg) from error
         given = {name for output in model.outputs for name in output.names}
-        if missing := {"pred_label", "pred_score"} - given:
-            msg = f"model {str(path)!r} has no {' and no '.join(sorted(missing))}; export it with a post-processor."
-            raise ValueError(msg)
+        check_judges(path, given)
         sides = [side.get_length() for side in list(model.input(0).partial_shape)[-2:] if side.is_static]
         if len(sides) == 2:
             self.image_size = (sides[0], sides[1])

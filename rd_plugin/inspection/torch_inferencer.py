@@ -15,8 +15,9 @@ from rd_plugin.drift import Reference
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.recorded import read_recorded
 from rd_plugin.provenance import is_untrained
+from rd_plugin.provenance.module import score_threshold
 
-from .inferencer import Inferencer, Prediction, to_prediction
+from .inferencer import Inferencer, Prediction, check_judges, to_prediction
 
 __all__ = ["CheckpointInferencer", "TorchExportInferencer"]
 
@@ -29,14 +30,22 @@ class _TorchInferencer(Inferencer):
     """An anomalib module on the CPU.
 
     Args:
+        path: Its file.
         model: Takes images of shape ``(N, 3, H, W)`` in [0, 1].
         threads: Number of threads of the model; all cores by default.
+
+    Raises:
+        ValueError: If it has no labels or threshold.
     """
 
-    def __init__(self, model: nn.Module, threads: int | None) -> None:
+    def __init__(self, path: Path, model: nn.Module, threads: int | None) -> None:
         self._model = model.eval()
-        threshold: float | None = getattr(model, "score_threshold", None)
-        self.threshold = self.threshold if threshold is None else threshold
+        if hasattr(model, "post_processor"):
+            post_processor = model.post_processor
+            labels = post_processor is not None and getattr(post_processor, "enable_thresholding", True)
+            threshold = score_threshold(post_processor)
+            check_judges(path, ["pred_score", *(["pred_label"] if labels else [])], threshold)
+            self.threshold = cast("float", threshold)
         # One thread, since torch keeps a pool of threads for each thread that calls it.
         self._executor = ThreadPoolExecutor(1, initializer=_begin, initargs=(threads,))
 
@@ -84,7 +93,7 @@ class CheckpointInferencer(_TorchInferencer):
             msg = f"model {str(path)!r} has not been trained (0 steps in its record)."
             raise ValueError(msg)
         model = cast("Distillation", found.method.load_from_checkpoint(path, map_location="cpu"))
-        super().__init__(model, threads)
+        super().__init__(path, model, threads)
         # Older records do not say how the pre-processor crops.
         self.record, self.record_id = {**found.record.plain(), "crop": model.describe().crop}, found.record.id
         self.reference = Reference.of(found.record.reference)
@@ -113,4 +122,4 @@ class TorchExportInferencer(_TorchInferencer):
         except Exception as error:  # the unpickler passes on any error
             msg = f"model {str(path)!r} cannot be read as a torch export ({type(error).__name__}: {error})."
             raise ValueError(msg) from error
-        super().__init__(model, threads)
+        super().__init__(path, model, threads)

@@ -2,33 +2,59 @@
 """A model with a record of its origin, which its checkpoints hold."""
 
 import logging
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from torch import Tensor, nn
+from torch import nn
 
 from rd_plugin.data.crop import crop_steps
 from rd_plugin.storage import check_checkpoint, read_plain
 
 from .record import RECORD_KEY, Provenance, installed_versions, now
 
-__all__ = ["RecordedModule", "resizing"]
+__all__ = ["RecordedModule", "resizing", "score_threshold"]
 
 logger = logging.getLogger(__name__)
 
-# anomalib's key for the pre-processor in a checkpoint.
+# anomalib's keys in a checkpoint.
 _PRE_PROCESSOR = "anomalib_pre_processor_config"
+_POST_PROCESSOR = "anomalib_post_processor_config"
+_ENABLED = "anomalib_components_enabled"
+# Components that a user may replace: the weights do not depend on them.
+_REPLACEABLE = ("post_processor", "evaluator", "visualizer")
 
 
 def resizing(size: list[int] | None) -> str:
     """Describe how a pre-processor changes an image's size, given as height and width."""
     return "no resizing" if size is None else f"resizing to {size[0]} x {size[1]} pixels"
+
+
+def score_threshold(post_processor: nn.Module | None) -> float | None:
+    """Return the score above which a post-processor calls an image anomalous.
+
+    Args:
+        post_processor: The post-processor of a model; 0.5 is assumed of one that is not derived from anomalib's.
+
+    Returns:
+        The threshold in units of the scores that the model gives; ``None`` if it was never set, or the range that
+        normalizes scores was not.
+    """
+    if not isinstance(post_processor, PostProcessor):
+        return None if post_processor is None else 0.5
+    needed = [post_processor.image_threshold]
+    if post_processor.enable_normalization:
+        needed += [post_processor.image_min, post_processor.image_max]
+    if not post_processor.enable_thresholding or any(math.isnan(value) for value in needed):
+        return None
+    return round(float(post_processor.normalized_image_threshold), 6)
 
 
 class RecordedModule(AnomalibModule):
@@ -43,6 +69,7 @@ class RecordedModule(AnomalibModule):
     Attributes:
         provenance: Record of the training that the weights come from; ``None`` if neither a training nor a checkpoint
             has changed them.
+        given: Names of the components that are not left to the default, which a checkpoint does not replace.
     """
 
     def __init__(
@@ -60,6 +87,8 @@ class RecordedModule(AnomalibModule):
         )
         self.provenance: Provenance | None = None
         self._own_pre_processor = not isinstance(pre_processor, bool)
+        components = zip(_REPLACEABLE, (post_processor, evaluator, visualizer), strict=True)
+        self.given = {name for name, component in components if component is not True}
 
     @property
     def resized_to(self) -> list[int] | None:
@@ -69,6 +98,11 @@ class RecordedModule(AnomalibModule):
         except Exception:  # a user's own may lack attributes that anomalib reads, or reject its test image
             return None
 
+    @property
+    def _transforms(self) -> dict[str, Any] | None:
+        """The pre-processor's transforms as a checkpoint holds them; ``None`` if it cannot."""
+        return self.pre_processor.checkpoint_config() if isinstance(self.pre_processor, PreProcessor) else None
+
     def described_arguments(self) -> dict[str, Any]:
         """Return the model's arguments, as in the record."""
         return dict(self.hparams)
@@ -76,13 +110,6 @@ class RecordedModule(AnomalibModule):
     def learned_settings(self) -> dict[str, Any]:
         """Return what the model has fitted to normal images besides its weights, as in the record."""
         return {}
-
-    @property
-    def score_threshold(self) -> float | None:
-        """Score above which an image is called anomalous; ``None`` if the model has no threshold."""
-        if self.post_processor is None or not self.post_processor.enable_thresholding:
-            return None
-        return round(float(cast("Tensor", self.post_processor.normalized_image_threshold)), 6)
 
     @property
     def frozen_network(self) -> nn.Module:
@@ -120,9 +147,11 @@ class RecordedModule(AnomalibModule):
         """
         record = Provenance.of(checkpoint) or Provenance()
         record.check_fits(self.describe(), {kind.__name__ for kind in type(self).__mro__})
-        had = self.resized_to
+        had, transforms = self.resized_to, self._transforms
         self._keep_unsaved_pre_processor(checkpoint, record)
+        self._keep_given(checkpoint)
         super().on_load_checkpoint(checkpoint)
+        self._fit_state(checkpoint)
         if self.pre_processor is None and record.input_size:
             logger.warning(
                 "The checkpoint's pre-processor (%s) is left out: images must be resized and normalized beforehand.",
@@ -133,6 +162,11 @@ class RecordedModule(AnomalibModule):
                 "The checkpoint's pre-processor (%s) replaces the model's (%s): the thresholds belong to it.",
                 resizing(self.resized_to),
                 resizing(had),
+            )
+        elif self._own_pre_processor and self._transforms != transforms:
+            logger.warning(
+                "The checkpoint's pre-processor replaces the model's, which has other transforms: the thresholds "
+                "belong to it."
             )
         self.provenance = record
 
@@ -154,6 +188,46 @@ class RecordedModule(AnomalibModule):
             raise ValueError(msg)
         checkpoint.pop(_PRE_PROCESSOR, None)
 
+    def _keep_given(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the components that the user has given; say which others the checkpoint takes away."""
+        enabled = dict(checkpoint.get(_ENABLED) or {})
+        for name in _REPLACEABLE:
+            if enabled.get(name, True) or getattr(self, name) is None:
+                continue
+            if name in self.given:
+                enabled[name] = True
+            else:
+                logger.info("The checkpoint's model has no %s, so this one has none: give one as an object.", name)
+        checkpoint[_ENABLED] = enabled
+        saved = checkpoint.get(_POST_PROCESSOR)
+        if "post_processor" not in self.given or not saved or not isinstance(self.post_processor, PostProcessor):
+            return
+        own = self.post_processor.checkpoint_config()
+        differing = [f"{name} {own[name]}, not {value}" for name, value in saved.items() if own.get(name) != value]
+        if differing:
+            logger.info("The given post-processor replaces the checkpoint's settings: %s.", "; ".join(differing))
+        checkpoint[_POST_PROCESSOR] = None
+
+    def _fit_state(self, checkpoint: dict[str, Any]) -> None:
+        """Give the checkpoint the state of components that the model has, and no other.
+
+        Raises:
+            ValueError: If the checkpoint has state of a post-processor that was not given.
+        """
+        own = self.state_dict()
+        for name in _REPLACEABLE:
+            saved = set(_below(checkpoint["state_dict"], name))
+            expected = set(_below(own, name))
+            if name == "post_processor" and name not in self.given and saved - expected and self.post_processor:
+                msg = (
+                    f"The checkpoint does not fit the model: its post-processor holds {min(saved - expected)!r}, which "
+                    f"a {type(self.post_processor).__name__} does not. Give the model the post_processor that it was "
+                    "trained with."
+                )
+                raise ValueError(msg)
+            state = {key: value for key, value in checkpoint["state_dict"].items() if key not in saved - expected}
+            checkpoint["state_dict"] = {**state, **{key: own[key] for key in expected - saved}}
+
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # as anomalib narrows it
         cls,
@@ -172,6 +246,9 @@ class RecordedModule(AnomalibModule):
             ValueError: If the file is not a checkpoint, holds more than plain data, or does not fit the given
                 arguments.
         """
+        for name in _REPLACEABLE:
+            if kwargs.get(name) is True:
+                kwargs[name] = getattr(cls, f"configure_{name}")()
         try:
             return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         except Exception:
@@ -183,3 +260,23 @@ class RecordedModule(AnomalibModule):
             record = Provenance.of(content) or Provenance()
             record.check_fits(Provenance(method=cls.__name__), {kind.__name__ for kind in cls.__mro__})
             raise
+
+    def restore(self, checkpoint_path: str | Path) -> None:
+        """Take over a checkpoint's weights and record, and keep the arguments that the model was built with.
+
+        Args:
+            checkpoint_path: The checkpoint.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it is not a checkpoint, holds more than plain data, or does not fit the model.
+        """
+        content = read_plain(checkpoint_path, self.checkpoint_safe_globals())
+        check_checkpoint(checkpoint_path, content)
+        self.on_load_checkpoint(content)
+        self.load_state_dict(content["state_dict"])
+
+
+def _below(state: dict[str, Any], name: str) -> Iterator[str]:
+    """The keys of a component's state."""
+    return (key for key in state if key.startswith(f"{name}."))

@@ -136,7 +136,11 @@ def test_files_that_are_no_models(inspect: Inspect, tmp_path: Path) -> None:
     for name, expected in (
         ("missing.xml", "is not a file."),
         ("text.xml", "cannot be read by OpenVINO"),
-        ("foreign.xml", "has no pred_label and no pred_score; export it with a post-processor."),
+        (
+            "foreign.xml",
+            "has no pred_label and no pred_score; train it with a post-processor that sets a threshold, and export it "
+            "with that.",
+        ),
     ):
         status, output, errors = inspect(tmp_path / name, "image.png")
         assert (status, output) == (2, [])

@@ -18,8 +18,9 @@ TRAIN = ("train", *MODEL)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), 'expected "subcommand" to be one of '),
-        (("trian",), "invalid choice: 'trian' (choose from ...) Did you mean 'train'?"),
+        ((), "a subcommand is missing: check, train, "),
+        (("trian", "--config", "folder"), "'trian' is not a subcommand: check, train, "),
+        (("trian",), "Did you mean 'train'?"),
         (("train",), "Option 'train.model' is required but not provided"),
         (TRAIN, "data is missing: give --data NAME, such as PartsFolder with --data.root FOLDER."),
         (("convert", "rd4da"), "invalid choice: 'rd4da' (choose from ...) Did you mean 'rd4ad'?"),

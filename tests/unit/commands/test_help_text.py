@@ -45,13 +45,13 @@ def test_help_of_each_has_an_example_and_the_exit_statuses(tool: Tool, subcomman
     assert status == 0
     assert f"example:\n  rd-plugin {subcommand} " in output
     assert "exit status:" in output
-    assert "--trainer.max_steps" not in output
+    assert "--trainer.barebones" not in output
 
 
 def test_help_with_everything(tool: Tool) -> None:
     status, output, _ = tool("train", "--help_all")
     assert status == 0
-    assert "--trainer.max_steps" in output
+    assert "--trainer.barebones" in output
 
 
 def test_examples_name_arguments_that_exist(parsers: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,3 +61,20 @@ def test_examples_name_arguments_that_exist(parsers: dict, tmp_path: Path, monke
         for word in example.split()[2:]:
             if word.startswith("--") and name != "convert":
                 assert word in known or word == "--data.root", f"{name}: {word}"
+
+
+def test_training_shows_what_is_set_first(tool: Tool) -> None:
+    status, output, _ = tool("train", "--help")
+    assert status == 0
+    for name in ("--model.backbone", "--model.image_size", "--trainer.max_steps", "--data.root"):
+        assert f"  {name} " in output
+    assert "Padim" not in output
+
+
+def test_help_of_a_class_lists_no_other_classes(tool: Tool) -> None:
+    status, output, _ = tool("train", "--data.help", "PartsFolder")
+    assert status == 0
+    assert "--data.val_split_ratio" in output
+    assert "--data.augmentations AUGMENTATIONS" in output
+    assert "RandomErasing" not in output
+    assert "--data.augmentations.help" not in output

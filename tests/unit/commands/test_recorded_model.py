@@ -9,9 +9,11 @@ import pytest
 import torch
 import yaml
 
+from rd_plugin import ReverseDistillation
 from rd_plugin.commands.argv import arrange
 from rd_plugin.commands.command_line import CommandLine
 from rd_plugin.commands.recorded_model import with_recorded_model
+from rd_plugin.convert.files import write_checkpoint
 
 from .conftest import Tool
 
@@ -24,6 +26,40 @@ def _parsed(*arguments: object) -> dict:
     # anomalib's class does as it is told when it is made; its parser alone is wanted here.
     cli = CommandLine(["inspect", "model.xml", "a.png"], run=False)
     return cli.parser.parse_args(given)[given[0]]
+
+
+POST_PROCESSOR = "rd_plugin.post_processor.DistillationPostProcessor"
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Path:
+    """A checkpoint whose post-processor has settings of its own."""
+    model = ReverseDistillation.load_from_checkpoint(CHECKPOINT)
+    model.post_processor.threshold, model.post_processor.image_sensitivity = "false_alarms", 0.6
+    write_checkpoint(model, tmp_path / "strict.ckpt", "RD4AD")
+    return tmp_path / "strict.ckpt"
+
+
+@pytest.mark.parametrize("words", [(), ("--model.post_processor", POST_PROCESSOR)])
+def test_typed_settings_of_the_post_processor_change_those_of_the_checkpoint(
+    strict: Path, run_config: Path, words: tuple[str, ...]
+) -> None:
+    parsed = _parsed(
+        "validate",
+        "--config",
+        run_config,
+        "--ckpt_path",
+        strict,
+        *words,
+        "--model.post_processor.false_alarm_rate",
+        0.2,
+    )
+    post_processor = parsed.model.init_args.post_processor
+    assert post_processor.class_path == POST_PROCESSOR
+    found = {name: post_processor.init_args[name] for name in ("threshold", "image_sensitivity", "false_alarm_rate")}
+    assert found == {"threshold": "false_alarms", "image_sensitivity": 0.6, "false_alarm_rate": 0.2}
+    # Without them the checkpoint restores its own.
+    assert _parsed("validate", "--config", run_config, "--ckpt_path", strict).model.init_args.post_processor is True
 
 
 @pytest.fixture
@@ -114,3 +150,12 @@ def test_export_beside_its_checkpoint(tmp_path: Path, tool: Tool, monkeypatch: p
     ]
     assert sorted(Path().rglob("*.pt")) == expected
     assert json.loads(expected[0].with_suffix(".json").read_text())["arguments"]["backbone"] == "test_efficientnet"
+
+
+def test_export_has_what_was_typed(tmp_path: Path, tool: Tool) -> None:
+    """anomalib's engine builds a model from its checkpoint alone."""
+    shutil.copy(CHECKPOINT, tmp_path)
+    words = ("--model.score", "mean", "--model.post_processor.image_sensitivity", "0.7")
+    assert tool("export", "--export_type", "torch", "--ckpt_path", tmp_path / CHECKPOINT.name, *words).status == 0
+    record = json.loads((tmp_path / "weights" / "torch" / "model.json").read_text())
+    assert (record["arguments"]["score"], record["export"]["threshold"]) == ("mean", 0.3)

@@ -46,5 +46,5 @@ def test_scores_and_size(tmp_path: Path) -> None:
 
 def test_model_without_labels(tmp_path: Path) -> None:
     path = save(tmp_path / "model.onnx", (4, 6), "pred_score")
-    with pytest.raises(ValueError, match="has no pred_label; export it with a post-processor"):
+    with pytest.raises(ValueError, match="has no pred_label; train it with a post-processor"):
         load_inferencer(path)

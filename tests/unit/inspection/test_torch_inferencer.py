@@ -13,14 +13,23 @@ from torch import Tensor, nn
 from rd_plugin import ReverseDistillation
 from rd_plugin.convert.files import write_checkpoint
 from rd_plugin.inspection import load_inferencer
+from rd_plugin.post_processor import DistillationPostProcessor
+
+from ..models.base import with_thresholds
 
 
 class Mean(nn.Module):
-    """Scores an image by its mean."""
+    """Scores an image by its mean.
 
-    def __init__(self, score_threshold: float | None) -> None:
+    Args:
+        threshold: That of its post-processor; it has none if this is ``None``.
+    """
+
+    def __init__(self, threshold: float | None) -> None:
         super().__init__()
-        self.score_threshold = score_threshold
+        if threshold is not None:
+            self.post_processor = DistillationPostProcessor(enable_normalization=False)
+            self.post_processor._image_threshold.fill_(threshold)
 
     def forward(self, images: Tensor) -> InferenceBatch:
         scores = images.mean((1, 2, 3))
@@ -41,7 +50,7 @@ def test_zero_is_a_threshold(
 
 def test_weights_of_a_checkpoint_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.ckpt"
-    write_checkpoint(ReverseDistillation("resnet18", pre_trained=False), path, "RD4AD")
+    write_checkpoint(with_thresholds(ReverseDistillation("resnet18", pre_trained=False)), path, "RD4AD")
     read, load = [], torch.load
 
     def noted(*arguments: Any, **options: Any) -> Any:

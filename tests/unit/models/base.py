@@ -35,6 +35,15 @@ def scale_maps(model: DistillationModel, images: Tensor) -> list[Tensor]:
     return model.anomaly_map_generator.scale_maps(model.deviation(*model.distill(images)), images.shape[-2:])
 
 
+def with_thresholds(model: Distillation) -> Distillation:
+    """Give a model the thresholds and ranges that a validation would set."""
+    state = model.post_processor.state_dict()
+    values = {name: torch.tensor(1.0 if name.endswith("max") else 0.0) for name in state}
+    values |= {name: torch.tensor(0.5) for name in state if name.endswith("threshold")}
+    model.post_processor.load_state_dict(values)
+    return model
+
+
 class TorchModelTests:
     """Tests of a torch module.
 

@@ -22,9 +22,10 @@ from rd_plugin.convert.files import write_checkpoint
 from rd_plugin.inspection import load_inferencer
 from rd_plugin.models import METHODS
 from rd_plugin.models.distillation import Distillation
+from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.provenance import RECORD_KEY
 
-from ..models.base import SMALL, loader
+from ..models.base import SMALL, loader, with_thresholds
 from ..trainers import quiet_trainer
 
 Method = type[Distillation]
@@ -69,7 +70,9 @@ def test_record_of_a_model_that_was_not_trained(tmp_path: Path, method: Method) 
 def test_record_says_how_images_are_cropped(tmp_path: Path) -> None:
     """A checkpoint's, an export's, and that of a checkpoint of before, which does not say so."""
     steps = [["resize", [72, 72], None], ["crop", [64, 64]]]
-    path = save(tmp_path, pre_processor=ExactPreProcessor(Compose([Resize((72, 72)), CenterCrop(64)])))
+    pre_processor = ExactPreProcessor(Compose([Resize((72, 72)), CenterCrop(64)]))
+    path = tmp_path / "model.ckpt"
+    write_checkpoint(with_thresholds(ReverseDistillation(**{**SMALL, "pre_processor": pre_processor})), path, "RD4AD")
     assert json.loads(path.with_suffix(".json").read_text())["crop"] == steps
     model = ReverseDistillation.load_from_checkpoint(path)
     exported = model.to_onnx(tmp_path / "exported")
@@ -176,6 +179,80 @@ def test_left_out_pre_processor_is_named(tmp_path: Path, log: pytest.LogCaptureF
     model = ReverseDistillation.load_from_checkpoint(save(tmp_path), pre_processor=False)
     assert model.pre_processor is None
     assert "The checkpoint's pre-processor (resizing to 64 x 64 pixels) is left out" in log.text
+
+
+def test_other_transforms_of_the_same_size_give_way_and_are_named(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    """Also if they are a subclass's, which exports exactly; the same ones are not named."""
+    path = save(tmp_path)
+    ReverseDistillation.load_from_checkpoint(path, pre_processor=resizing(64))
+    assert "replaces" not in log.text
+    ReverseDistillation.load_from_checkpoint(path, pre_processor=PreProcessor(Resize((64, 64))))
+    assert "The checkpoint's pre-processor replaces the model's, which has other transforms" in log.text
+
+
+def _rate(rate: float) -> DistillationPostProcessor:
+    return DistillationPostProcessor(threshold="false_alarms", false_alarm_rate=rate)
+
+
+def test_given_post_processor_is_obeyed(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    """With the checkpoint's thresholds, which the next validation replaces."""
+    saved = with_thresholds(ReverseDistillation(**{**SMALL, "post_processor": _rate(0.01)}))
+    write_checkpoint(saved, tmp_path / "model.ckpt", "RD4AD")
+    assert ReverseDistillation.load_from_checkpoint(tmp_path / "model.ckpt").post_processor.false_alarm_rate == 0.01
+    assert "replaces" not in log.text
+    model = ReverseDistillation.load_from_checkpoint(tmp_path / "model.ckpt", post_processor=_rate(0.2))
+    assert model.post_processor.false_alarm_rate == 0.2
+    assert float(model.post_processor.image_threshold) == 0.5
+    assert "The given post-processor replaces the checkpoint's settings: false_alarm_rate 0.2, not 0.01." in log.text
+    model = ReverseDistillation(**{**SMALL, "post_processor": _rate(0.3)})
+    quiet_trainer(tmp_path, limit_test_batches=0).test(model, loader(), ckpt_path=tmp_path / "model.ckpt")
+    assert model.post_processor.false_alarm_rate == 0.3
+
+
+def test_given_components_are_kept_and_others_named(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    without = save(tmp_path, post_processor=False, visualizer=False)
+    model = ReverseDistillation.load_from_checkpoint(without, post_processor=_rate(0.2), visualizer=True)
+    assert model.post_processor.false_alarm_rate == 0.2
+    assert model.visualizer is not None
+    assert "has no" not in log.text
+    assert ReverseDistillation.load_from_checkpoint(without).post_processor is None
+    assert "The checkpoint's model has no post_processor, so this one has none: give one as an object." in log.text
+
+
+@pytest.mark.parametrize("component", ["post_processor", "evaluator", "visualizer"])
+def test_component_that_is_left_out(tmp_path: Path, component: str) -> None:
+    model = ReverseDistillation.load_from_checkpoint(save(tmp_path, visualizer=True), **{component: False})
+    assert getattr(model, component) is None
+
+
+class Counting(DistillationPostProcessor):
+    """A post-processor with a state of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+
+def test_post_processor_of_the_users_own_kind_must_be_given(tmp_path: Path) -> None:
+    path = save(tmp_path, post_processor=Counting())
+    assert isinstance(
+        ReverseDistillation.load_from_checkpoint(path, post_processor=Counting()).post_processor, Counting
+    )
+    message = "its post-processor holds 'post_processor.seen', which a DistillationPostProcessor does not"
+    with pytest.raises(ValueError, match=message):
+        ReverseDistillation.load_from_checkpoint(path)
+
+
+def test_restored_weights_keep_the_arguments(tmp_path: Path) -> None:
+    path = save(tmp_path, pre_processor=resizing(96))
+    model = ReverseDistillation(**{**SMALL, "score": "mean"})
+    model.restore(path)
+    assert (model.hparams["score"], model.resized_to) == ("mean", [96, 96])
+    (tmp_path / "other.ckpt").write_text("nothing")
+    with pytest.raises(ValueError, match="was refused"):
+        model.restore(tmp_path / "other.ckpt")
 
 
 class Halving(nn.Module):
