@@ -65,6 +65,10 @@ class Inferencer(ABC):
             RuntimeError: If what runs the model fails.
         """
 
+    def unclip(self) -> None:
+        """Give scores that are not cut off at 1, if the model can; only models of version 0.2 cut them off."""
+        return
+
 
 def to_prediction(outputs: dict[str, np.ndarray], milliseconds: float) -> Prediction:
     """Make a prediction of a model's outputs for one image, by anomalib's names.

@@ -5,7 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,14 +31,23 @@ class _TorchInferencer(Inferencer):
     Args:
         model: Takes images of shape ``(N, 3, H, W)`` in [0, 1].
         threads: Number of threads of the model; all cores by default.
+
+    Attributes:
+        module: The module.
     """
 
     def __init__(self, model: nn.Module, threads: int | None) -> None:
-        self._model = model.eval()
+        self.module = model.eval()
         threshold: float | None = getattr(model, "score_threshold", None)
         self.threshold = self.threshold if threshold is None else threshold
         # One thread, since torch keeps a pool of threads for each thread that calls it.
         self._executor = ThreadPoolExecutor(1, initializer=_begin, initargs=(threads,))
+
+    def unclip(self) -> None:
+        """Give scores that are not cut off at 1."""
+        post_processor: Any = getattr(self.module, "post_processor", None)
+        if post_processor is not None:
+            post_processor.clip_scores = False
 
     def predict(self, image: np.ndarray) -> Prediction:
         """Predict an image; threads take turns, since one image keeps all cores busy."""
@@ -48,7 +57,7 @@ class _TorchInferencer(Inferencer):
         start = perf_counter()
         batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
         with torch.inference_mode():
-            found = self._model(batch)
+            found = self.module(batch)
         tensors = {name: getattr(found, name, None) for name in _OUTPUTS}
         outputs = {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
         return to_prediction(outputs, 1e3 * (perf_counter() - start))
