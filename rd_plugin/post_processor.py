@@ -3,16 +3,20 @@
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import torch
-from anomalib.data import Batch, ImageBatch
+from anomalib.data import Batch, ImageBatch, InferenceBatch
 from anomalib.post_processing import PostProcessor
 from lightning.pytorch import LightningModule, Trainer
 from scipy.stats import betabinom
 from torch import Tensor
 from torchmetrics import CatMetric
 
+from rd_plugin.components.scale import bend
+from rd_plugin.export.constants import Constants
 from rd_plugin.storage import printable
 
 __all__ = ["DistillationPostProcessor", "ThresholdType", "false_alarm_threshold"]
@@ -27,6 +31,8 @@ _NEW_IMAGES = 100
 # Normalized scores run from 0 to 1 with the threshold at 0.5. With good images alone, the range above the threshold is
 # this many times the distance of the lowest score below it.
 _ROOM = 4.0
+# In place of a range of 0.
+_NO_RANGE = 1e-30
 
 
 def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, tuple[float, float]]:
@@ -90,8 +96,14 @@ class DistillationPostProcessor(PostProcessor):
         ValueError: If an argument is out of range.
     """
 
+    # Default of checkpoints and torch exports of version 0.2, whose scores are cut off at 1 as anomalib's are.
+    clip_scores = True
+    # Filled while a graph is exported.
+    _constants = torch.empty(0)
+
     def __init__(self, threshold: ThresholdType = "auto", false_alarm_rate: float = 0.01, **arguments: Any) -> None:
         super().__init__(**arguments)
+        self.clip_scores = False
         if threshold not in {"auto", "f1", "false_alarms"}:
             msg = f"threshold must be 'auto', 'f1' or 'false_alarms', got {threshold!r}."
             raise ValueError(msg)
@@ -115,7 +127,15 @@ class DistillationPostProcessor(PostProcessor):
     @property
     def _checkpoint_config_keys(self) -> tuple[str, ...]:
         """Arguments that a checkpoint keeps."""
-        return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate")
+        return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate", "clip_scores")
+
+    def load_checkpoint_config(self, config: dict[str, Any]) -> None:
+        """Restore the arguments that a checkpoint holds; scores of one of version 0.2 stay cut off at 1.
+
+        Args:
+            config: What :meth:`checkpoint_config` returned.
+        """
+        super().load_checkpoint_config({"clip_scores": True, **config})
 
     @property
     def normalized_image_threshold(self) -> Tensor:
@@ -246,14 +266,78 @@ class DistillationPostProcessor(PostProcessor):
         )
         logger.info(message, count, self.false_alarm_rate, expected, *(_NEW_IMAGES * bound for bound in interval))
 
-    @staticmethod
-    def _normalize(preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor) -> Tensor | None:
-        """Normalize as anomalib does, but keep NaN, which anomalib's comparisons convert to 0.5."""
-        normalized = PostProcessor._normalize(preds, norm_min, norm_max, threshold)  # noqa: SLF001
-        if preds is None or normalized is None:
+    def _normalize(  # type: ignore[override]  # a static method of anomalib's
+        self, preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor
+    ) -> Tensor | None:
+        """Normalize linearly up to the threshold, which is 0.5, and bend what is above it, so that 1 is never reached.
+
+        anomalib cuts off at 1, and converts NaN to 0.5. NaN is kept here.
+        """
+        if preds is None:
             return None
-        # Only comparisons, since runtimes may lose NaN in any other operation.
-        return torch.where((preds <= math.inf) & (preds >= -math.inf), normalized, math.nan)
+        if self.clip_scores:
+            normalized = PostProcessor._normalize(preds, norm_min, norm_max, threshold)  # noqa: SLF001
+            return _where_finite(preds, cast("Tensor", normalized))
+        threshold = torch.where(torch.isnan(threshold), (norm_max + norm_min) / 2, threshold)
+        width = _width(norm_max - norm_min)
+        return _where_finite(preds, torch.where(torch.isnan(width), preds, bend((preds - threshold) / width + 0.5)))
+
+    def forward(self, predictions: InferenceBatch) -> InferenceBatch:
+        """Normalize scores and maps, and set labels and masks, as anomalib does.
+
+        Args:
+            predictions: Scores of shape ``(N, 1)`` and maps of shape ``(N, 1, H, W)``, on the network's scale.
+        """
+        score, anomaly_map = predictions.pred_score, predictions.anomaly_map
+        if not self._constants.numel() or score is None or anomaly_map is None:
+            return super().forward(predictions)
+        # Taken by a condition on the image, so that no converter computes anything with the constant in advance.
+        finite = (score <= math.inf) & (score >= -math.inf)
+        numbers = torch.where(finite, self._constants, math.nan)[:, Constants.first : Constants.first + 4]
+        image_threshold, image_range, pixel_threshold, pixel_range = numbers.split(1, dim=1)
+        score = _where_finite(score, bend((score - image_threshold) / image_range + 0.5))
+        offset = anomaly_map - pixel_threshold[..., None, None]
+        anomaly_map = _where_finite(anomaly_map, bend(offset / pixel_range[..., None, None] + 0.5))
+        return InferenceBatch(
+            pred_score=score,
+            anomaly_map=anomaly_map,
+            pred_label=self._apply_threshold(score, self.normalized_image_threshold),
+            pred_mask=self._apply_threshold(anomaly_map, self.normalized_pixel_threshold),
+        )
+
+    def scale(self) -> Constants | None:
+        """Return the thresholds and ranges that scores are normalized by; ``None`` if they are not, or are cut off."""
+        if not self.enable_normalization or not self.enable_thresholding or self.clip_scores:
+            return None
+        numbers = []
+        for name in ("image", "pixel"):
+            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            threshold = getattr(self, f"{name}_threshold")
+            threshold = torch.where(torch.isnan(threshold), (high + low) / 2, threshold)
+            numbers += [float(threshold), float(_width(high - low))]
+        return Constants(*numbers) if all(map(math.isfinite, numbers)) else None
+
+    def set_scale(self, scale: Constants) -> None:
+        """Set thresholds and ranges; the lowest scores of the validation stay.
+
+        Args:
+            scale: The thresholds and ranges, on the network's scale.
+        """
+        for name in ("image", "pixel"):
+            getattr(self, f"_{name}_threshold").fill_(getattr(scale, f"{name}_threshold"))
+            lowest = getattr(self, f"{name}_min")
+            getattr(self, f"{name}_max").copy_(lowest + getattr(scale, f"{name}_range"))
+
+    @contextmanager
+    def as_constants(self) -> Iterator[None]:
+        """Within this block, :meth:`forward` takes thresholds and ranges from one constant, which an export keeps."""
+        scale = self.scale()
+        if scale is not None:
+            self._constants = torch.from_numpy(scale.packed()).to(self.image_min.device)
+        try:
+            yield
+        finally:
+            self._constants = torch.empty(0)
 
     @staticmethod
     def _apply_threshold(preds: Tensor | None, threshold: Tensor) -> Tensor | None:
@@ -263,3 +347,14 @@ class DistillationPostProcessor(PostProcessor):
         if not torch.compiler.is_compiling() and torch.isnan(threshold).item():
             return preds
         return ~(preds <= threshold)
+
+
+def _width(difference: Tensor) -> Tensor:
+    """A range that can be divided by: without one, scores are 0 below the threshold and 1 above it."""
+    return torch.where(difference == 0, _NO_RANGE, difference)
+
+
+def _where_finite(values: Tensor, normalized: Tensor) -> Tensor:
+    """Normalized values where the values are finite, and NaN elsewhere."""
+    # Only comparisons, since runtimes may lose NaN in any other operation.
+    return torch.where((values <= math.inf) & (values >= -math.inf), normalized, math.nan)

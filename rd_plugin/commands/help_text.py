@@ -68,6 +68,10 @@ SUBCOMMANDS = {
         "Make an HTML page from the results of inspect: pictures, histogram, threshold, mistakes.",
         "rd-plugin report verdicts.csv --good good --output report.html",
     ),
+    "threshold": Subcommand(
+        "Give a trained model a new threshold without training.",
+        f"rd-plugin threshold {_CHECKPOINT} --good new_good_parts --rate 0.01",
+    ),
     "export": Subcommand(
         "Export a trained model to OpenVINO, ONNX or torch.",
         f"rd-plugin export --export_type openvino --ckpt_path {_CHECKPOINT}",

@@ -88,6 +88,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="add 8 to the status if the images differ from the training images",
     )
+    add("--threshold", type=float, help="try another threshold, without changing the model; rows state it")
     add(
         "--multi_frame",
         type=MultiFrame,
@@ -127,6 +128,7 @@ def run(arguments: Namespace) -> int:
         mode="latency" if arguments.watch else "throughput",
         window=_WINDOW if arguments.watch else None,
         precision=arguments.precision,
+        threshold=arguments.threshold,
     )
     _check_drift(inspector, arguments.fail_on_drift)
     _check_report(arguments.report)

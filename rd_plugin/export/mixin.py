@@ -3,6 +3,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,9 @@ class ExportedModule(RecordedModule):
         kwargs.setdefault("verbose", False)
 
         def write(folder: Path | str) -> Path:
-            return super(ExportedModule, self).to_onnx(folder, model_file_name, input_size, **kwargs)
+            # A post-processor of the package's keeps its thresholds where they can be changed.
+            with getattr(self.post_processor, "as_constants", nullcontext)():
+                return super(ExportedModule, self).to_onnx(folder, model_file_name, input_size, **kwargs)
 
         # anomalib's export to OpenVINO makes an ONNX file for its own use.
         if self._on_the_way_to_openvino:

@@ -66,6 +66,10 @@ class Inferencer(ABC):
             RuntimeError: If what runs the model fails.
         """
 
+    def unclip(self) -> None:
+        """Give scores that are not cut off at 1, if the model can; only models of version 0.2 cut them off."""
+        return
+
 
 def check_judges(path: Path, outputs: Collection[str], threshold: float | None = 0.5) -> None:
     """Check that a model gives verdicts.

@@ -18,7 +18,7 @@ from rd_plugin.data.crop import on_whole_image
 from rd_plugin.drift import DriftMonitor, image_statistics
 from rd_plugin.results import AS_A_WHOLE, InspectionResult, Picture
 
-from .inferencer import Inferencer, Precision
+from .inferencer import Inferencer, Precision, Prediction
 from .loading import load_inferencer
 from .pipeline import in_order
 from .regions import find_regions
@@ -44,9 +44,13 @@ class Inspector:
         precision: ``"float32"``, as in the engine, or ``"bfloat16"``: a quarter faster if the processor supports it,
             but less exact (OpenVINO).
         window: Number of last images that are compared with the training images; ``None`` for all.
+        threshold: Images with a higher score are anomalous, and pixels with a higher value are marked; ``None`` for the
+            model's own threshold.
+        unclipped: Whether a checkpoint or torch export of version 0.2 gives scores that are not cut off at 1.
 
     Attributes:
         inferencer: The runtime of the model.
+        threshold: Images with a higher score are anomalous.
         drift: The monitor that compares images with the training images; ``None`` if the model's record has no
             reference.
 
@@ -75,6 +79,8 @@ class Inspector:
         mode: Literal["throughput", "latency"] = "throughput",
         precision: Precision = "float32",
         window: int | None = None,
+        threshold: float | None = None,
+        unclipped: bool = False,
     ) -> None:
         for name, value in (("threads", threads), ("workers", workers)):
             if value is not None and value < 1:
@@ -87,6 +93,13 @@ class Inspector:
         self.inferencer = (
             model if isinstance(model, Inferencer) else load_inferencer(Path(model), threads, mode, precision)
         )
+        if unclipped:
+            self.inferencer.unclip()
+        if threshold is not None and not math.isfinite(threshold):
+            msg = f"threshold must be a number, got {threshold}."
+            raise ValueError(msg)
+        self._trial = threshold
+        self.threshold = self.inferencer.threshold if threshold is None else threshold
         reference = self.inferencer.reference
         self.drift = None if reference is None else DriftMonitor(reference, window)
         self._comparing = Lock()
@@ -192,7 +205,7 @@ class Inspector:
         start = perf_counter()
         statistics = None if self.drift is None else image_statistics(pixels)
         reading += 1e3 * (perf_counter() - start)
-        found = inferencer.predict(pixels)
+        found = self._tried(inferencer.predict(pixels))
         if not math.isfinite(found.score):
             return self._error(path, "the model's score is not a number.")
         size = (pixels.shape[0], pixels.shape[1])
@@ -205,7 +218,7 @@ class Inspector:
             path,
             "anomalous" if found.anomalous else "normal",
             round(found.score, 6),
-            inferencer.threshold,
+            self.threshold,
             boxes,
             round(reading + found.milliseconds, 1),
             inferencer.record_id,
@@ -213,6 +226,13 @@ class Inspector:
             picture=Picture(pixels, anomaly_map, mask),
         )
         return result, statistics
+
+    def _tried(self, found: Prediction) -> Prediction:
+        """A prediction at the threshold that is tried, if there is one."""
+        if self._trial is None:
+            return found
+        mask = None if found.anomaly_map is None else ~(found.anomaly_map <= self._trial)
+        return replace(found, anomalous=found.score > self._trial, mask=mask)
 
     def _compared(self, result: InspectionResult, statistics: np.ndarray | None) -> InspectionResult:
         """Add whether the images up to this one differ from the training images."""
@@ -227,7 +247,7 @@ class Inspector:
     def _error(self, path: str, reason: str) -> tuple[InspectionResult, None]:
         inferencer = self.inferencer
         return (
-            InspectionResult(path, "error", threshold=inferencer.threshold, model=inferencer.record_id, reason=reason),
+            InspectionResult(path, "error", threshold=self.threshold, model=inferencer.record_id, reason=reason),
             None,
         )
 

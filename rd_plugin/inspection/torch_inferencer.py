@@ -5,7 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,12 +34,15 @@ class _TorchInferencer(Inferencer):
         model: Takes images of shape ``(N, 3, H, W)`` in [0, 1].
         threads: Number of threads of the model; all cores by default.
 
+    Attributes:
+        module: The module.
+
     Raises:
         ValueError: If it has no labels or threshold.
     """
 
     def __init__(self, path: Path, model: nn.Module, threads: int | None) -> None:
-        self._model = model.eval()
+        self.module = model.eval()
         if hasattr(model, "post_processor"):
             post_processor = model.post_processor
             labels = post_processor is not None and getattr(post_processor, "enable_thresholding", True)
@@ -49,6 +52,12 @@ class _TorchInferencer(Inferencer):
         # One thread, since torch keeps a pool of threads for each thread that calls it.
         self._executor = ThreadPoolExecutor(1, initializer=_begin, initargs=(threads,))
 
+    def unclip(self) -> None:
+        """Give scores that are not cut off at 1."""
+        post_processor: Any = getattr(self.module, "post_processor", None)
+        if post_processor is not None:
+            post_processor.clip_scores = False
+
     def predict(self, image: np.ndarray) -> Prediction:
         """Predict an image; threads take turns, since one image keeps all cores busy."""
         return self._executor.submit(self._predict, image).result()
@@ -57,7 +66,7 @@ class _TorchInferencer(Inferencer):
         start = perf_counter()
         batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
         with torch.inference_mode():
-            found = self._model(batch)
+            found = self.module(batch)
         tensors = {name: getattr(found, name, None) for name in _OUTPUTS}
         outputs = {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
         return to_prediction(outputs, 1e3 * (perf_counter() - start))

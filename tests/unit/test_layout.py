@@ -36,6 +36,7 @@ ROOMS = (
     "models",
     "convert",
     "inspection",
+    "thresholds",
     "commands",
     "registration",
 )

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A new threshold for a trained model, without training: ``choice`` finds it, ``writing`` writes the model."""
+
+from .choice import Choice, choose, measure
+from .writing import write_threshold
+
+__all__ = ["Choice", "choose", "measure", "write_threshold"]
