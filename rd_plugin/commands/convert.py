@@ -8,7 +8,13 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_urd
+from rd_plugin.convert import (
+    convert_anomalib,
+    convert_anomalib_dinomaly,
+    convert_dinomaly,
+    convert_rd4ad,
+    convert_urd,
+)
 
 __all__ = ["add_arguments", "run"]
 
@@ -16,6 +22,8 @@ _PROGRAMS: dict[str, tuple[Callable[..., None], str]] = {
     "rd4ad": (convert_rd4ad, "the RD4AD authors' program: {'bn': ..., 'decoder': ...}"),
     "urd": (convert_urd, "the RD with Expert authors' program: {'teacher': ..., 'student': ...}"),
     "anomalib": (convert_anomalib, "anomalib's own ReverseDistillation: a Lightning checkpoint"),
+    "dinomaly": (convert_dinomaly, "the Dinomaly authors' program: encoder, bottleneck and decoder in one state dict"),
+    "anomalib_dinomaly": (convert_anomalib_dinomaly, "anomalib's own Dinomaly: a Lightning checkpoint"),
 }
 
 
@@ -45,6 +53,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=True,
         metavar="WEIGHTS",
         help="its weights: true (timm's, downloaded), false (random), a path or an installed package",
+    )
+    programs["dinomaly"].add_argument(
+        "--backbone",
+        type=str,
+        default="vit_base_patch14_reg4_dinov2.lvd142m",
+        help="the teacher, by timm's name; its weights are in the file",
     )
     programs["urd"].add_argument(
         "--backbone",
