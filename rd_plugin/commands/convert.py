@@ -14,6 +14,8 @@ _PROGRAMS = {
     "rd4ad": "the RD4AD authors' program: {'bn': ..., 'decoder': ...}",
     "urd": "the RD with Expert authors' program: {'teacher': ..., 'student': ...}",
     "anomalib": "anomalib's own ReverseDistillation: a Lightning checkpoint",
+    "dinomaly": "the Dinomaly authors' program: encoder, bottleneck and decoder in one state dict",
+    "anomalib_dinomaly": "anomalib's own Dinomaly: a Lightning checkpoint",
 }
 
 
@@ -43,6 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=True,
         metavar="WEIGHTS",
         help="its weights: true (timm's, downloaded), false (random), a path or an installed package",
+    )
+    programs["dinomaly"].add_argument(
+        "--backbone",
+        type=str,
+        default="vit_base_patch14_reg4_dinov2.lvd142m",
+        help="the teacher, by timm's name; its weights are in the file",
     )
     programs["urd"].add_argument(
         "--backbone",

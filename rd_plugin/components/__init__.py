@@ -5,14 +5,18 @@ from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreT
 from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
 from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
+from .fixed_size_map import FixedSizeMap
 from .gaussians import PositionGaussians
 from .held_out import held_out, perturbed_places, spread
 from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, in_range, mask_invalid
+from .noisy_bottleneck import NoisyBottleneck, TokenBottleneckType
 from .pyramid import Pyramid, Residual, Stage
 from .resampling import BlurBorder, resampling_matrix
 from .student import Student
 from .teacher import Teacher
 from .tiles import Tiles, tiles_of
+from .token_student import LinearAttention, TokenStudent
+from .vit_teacher import ViTTeacher, build_teacher, default_image_size, is_plain_vit, patch_size
 
 __all__ = [
     "FINITE_RANGE",
@@ -23,8 +27,11 @@ __all__ = [
     "BottleneckType",
     "CosineDeviation",
     "DeviationType",
+    "FixedSizeMap",
     "ImageScore",
+    "LinearAttention",
     "MahalanobisDeviation",
+    "NoisyBottleneck",
     "PositionGaussians",
     "Pyramid",
     "Residual",
@@ -34,15 +41,22 @@ __all__ = [
     "Student",
     "Teacher",
     "Tiles",
+    "TokenBottleneckType",
+    "TokenStudent",
+    "ViTTeacher",
     "build_bottleneck",
     "build_deviation",
+    "build_teacher",
     "check_images",
     "check_range",
     "cosine_deviation",
+    "default_image_size",
     "flattened_deviation",
     "held_out",
     "in_range",
+    "is_plain_vit",
     "mask_invalid",
+    "patch_size",
     "perturbed_places",
     "resampling_matrix",
     "spread",

@@ -14,7 +14,7 @@ from .resampling import BlurBorder, resampling_matrix
 
 __all__ = ["AnomalyMapGenerator", "AnomalyMapMode", "ImageScore", "ScoreType"]
 
-AnomalyMapMode = Literal["add", "multiply"]
+AnomalyMapMode = Literal["add", "mean", "multiply"]
 ScoreType = Literal["max", "mean"] | float
 
 
@@ -64,7 +64,7 @@ class AnomalyMapGenerator(nn.Module):
     """Resize the deviations of all scales to the image's size, combine and blur them.
 
     Args:
-        mode: ``"add"`` (the authors' default) or ``"multiply"`` the scales.
+        mode: ``"add"`` (the authors' default), ``"mean"`` (their mean, as in Dinomaly) or ``"multiply"`` the scales.
         sigma: Standard deviation of the Gaussian blur, in pixels of the input; 0 for none.
         border: How the blur pads the border, in numpy's terms: ``"symmetric"`` repeats the edge pixel (the authors;
             SciPy calls it ``reflect``), ``"reflect"`` does not (anomalib's own model).
@@ -85,8 +85,8 @@ class AnomalyMapGenerator(nn.Module):
         border: BlurBorder = "symmetric",
     ) -> None:
         super().__init__()
-        if mode not in {"add", "multiply"}:
-            msg = f"anomaly_map_mode must be 'add' or 'multiply', got {mode!r}."
+        if mode not in {"add", "mean", "multiply"}:
+            msg = f"anomaly_map_mode must be 'add', 'mean' or 'multiply', got {mode!r}."
             raise ValueError(msg)
         if border not in {"symmetric", "reflect"}:
             msg = f"blur_border must be 'symmetric' or 'reflect', got {border!r}."
@@ -120,8 +120,9 @@ class AnomalyMapGenerator(nn.Module):
         Returns:
             Map of shape ``(N, 1, *size)``; from 0 to twice the number of scales when added.
         """
-        if self.mode == "add":
-            return _resample(deviations, size, self.sigma, self.border).unsqueeze(1)
+        if self.mode != "multiply":
+            total = _resample(deviations, size, self.sigma, self.border).unsqueeze(1)
+            return total if self.mode == "add" else total / len(deviations)
         product = torch.stack(self.scale_maps(deviations, size)).prod(dim=0).squeeze(1)
         return _resample([product], size, self.sigma, self.border).unsqueeze(1)
 

@@ -133,18 +133,8 @@ class Teacher(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.pre_trained = pre_trained
-        with torch.device("meta"):
-            plan = _create(backbone)
-        infos: list[dict[str, Any]] = list(plan.feature_info.info)  # type: ignore[union-attr, arg-type]
-        indices = self._select(layers, infos)
-        if with_embedding:
-            indices.append(self._embedding_index(indices[-1], infos))
-        self._indices = tuple(indices)
-        self.net = _create(backbone, out_indices=self._indices)
-        _drop_unused(self.net, infos[indices[-1]]["module"])
+        self._build(layers, with_embedding)
         self.net.requires_grad_(trainable)
-        self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
-        self.pyramid = self._pyramid(indices[:-1] if with_embedding else indices, infos)
         self._weights_pending = True
         self.register_load_state_dict_pre_hook(self._before_state_is_loaded)
         self.eval()
@@ -153,6 +143,28 @@ class Teacher(nn.Module):
                 "The teacher %r has random weights (pre_trained=False): use it only to test shapes and speed.",
                 backbone,
             )
+
+    def _build(self, layers: Sequence[str] | None, with_embedding: bool) -> None:
+        """Build the network with random weights, and describe its stages."""
+        with torch.device("meta"):
+            plan = _create(self.backbone)
+        infos: list[dict[str, Any]] = list(plan.feature_info.info)  # type: ignore[union-attr, arg-type]
+        indices = self._select(layers, infos)
+        if with_embedding:
+            indices.append(self._embedding_index(indices[-1], infos))
+        self._indices = tuple(indices)
+        self.net = _create(self.backbone, out_indices=self._indices)
+        _drop_unused(self.net, infos[indices[-1]]["module"])
+        self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
+        self.pyramid = self._pyramid(indices[:-1] if with_embedding else indices, infos)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Module names of the layers that the features come from."""
+        return self.pyramid.distilled
+
+    def set_size(self, size: Sequence[int]) -> None:
+        """Prepare for images of a height and width, in pixels; a pyramid takes all sizes as it is."""
 
     def _select(self, layers: Sequence[str] | None, infos: Sequence[dict[str, Any]]) -> list[int]:
         """Indices of the chosen stages in ``feature_info``, fine to coarse."""
@@ -271,20 +283,25 @@ class Teacher(nn.Module):
             return
         if self.pre_trained is True:
             try:
-                source = hub_source(self.backbone)
-                loaded = _create(self.backbone, out_indices=self._indices, pretrained=True, **source)
+                weights = self._download(**hub_source(self.backbone))
             except OSError as error:
                 msg = (
                     f"timm's weights of backbone {self.backbone!r} could not be downloaded ({error}). Without a "
                     "network, give pre_trained the path of a weights file or the name of an installed package with one."
                 )
                 raise ConnectionError(msg) from error
-            weights = loaded.state_dict()
             self.net.load_state_dict({name: weights[name] for name in self.net.state_dict()})
         elif self.pre_trained is not False:
-            path = find_weights(self.pre_trained)
-            self.net.load_state_dict(load_matched(path, self.backbone, self.net, self._indices))
+            self.net.load_state_dict(self._read(find_weights(self.pre_trained)))
         self._weights_pending = False
+
+    def _download(self, **source: str) -> dict[str, Tensor]:
+        """Return timm's weights by name, downloaded or from where ``source`` says."""
+        return _create(self.backbone, out_indices=self._indices, pretrained=True, **source).state_dict()
+
+    def _read(self, path: Path) -> dict[str, Tensor]:
+        """Return the weights of a file by name."""
+        return load_matched(path, self.backbone, self.net, self._indices)
 
     @staticmethod
     def _before_state_is_loaded(module: "Teacher", state_dict: Mapping[str, Any], prefix: str, *_: object) -> None:

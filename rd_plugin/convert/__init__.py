@@ -6,7 +6,9 @@ files, ``transfer`` copies tensors, and ``names`` maps their names.
 """
 
 from .anomalib import convert_anomalib
+from .anomalib_dinomaly import convert_anomalib_dinomaly
+from .dinomaly import convert_dinomaly
 from .rd4ad import convert_rd4ad
 from .urd import convert_urd
 
-__all__ = ["convert_anomalib", "convert_rd4ad", "convert_urd"]
+__all__ = ["convert_anomalib", "convert_anomalib_dinomaly", "convert_dinomaly", "convert_rd4ad", "convert_urd"]

@@ -38,8 +38,8 @@ RECORD_KEY = "rd_plugin_provenance"
 
 _SUFFIXES = (".ckpt", ".pt", ".onnx", ".xml")
 _PACKAGES = ("rd-plugin", "anomalib", "lightning", "timm", "torch", "torchvision", "onnx", "openvino", "nncf")
-_STRUCTURE = ("backbone", "layers", "bottleneck", "injection", "deviation")
-_ANOMALY_MAP = ("anomaly_map_mode", "score", "blur_sigma", "blur_border", "tile_size", "tile_overlap")
+_STRUCTURE = ("backbone", "layers", "bottleneck", "injection", "deviation", "student_depth", "recentred")
+_ANOMALY_MAP = ("anomaly_map_mode", "score", "blur_sigma", "blur_border", "map_size", "tile_size", "tile_overlap")
 
 
 @dataclass(frozen=True)

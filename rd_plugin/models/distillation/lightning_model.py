@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every reverse-distillation method does in anomalib's engine."""
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,8 @@ from rd_plugin.components import (
     ScoreType,
     Teacher,
     Tiles,
+    default_image_size,
+    is_plain_vit,
     tiles_of,
 )
 from rd_plugin.data.check import MAX_PIXELS, OnBadData, set_up
@@ -46,6 +48,24 @@ __all__ = ["Distillation"]
 # What torch.compile puts into the names of weights.
 _COMPILED = "_orig_mod."
 
+# What is taken where an argument is not given: the settings of RD4AD, and for a plain ViT those of Dinomaly.
+_DEFAULTS: dict[str, Any] = {
+    "anomaly_map_mode": "add",
+    "score": "max",
+    "blur_sigma": 4.0,
+    "map_size": None,
+    "learning_rate": 0.005,
+    "betas": (0.5, 0.999),
+}
+_VIT_DEFAULTS: dict[str, Any] = {
+    "anomaly_map_mode": "mean",
+    "score": 0.01,
+    "blur_sigma": 4.0,
+    "map_size": 256,
+    "learning_rate": 0.002,
+    "betas": (0.9, 0.999),
+}
+
 
 class Distillation(ExportedModule):
     """Base of the package's models: the arguments that all methods share, callbacks, evaluation and inference.
@@ -54,12 +74,14 @@ class Distillation(ExportedModule):
     :attr:`network_arguments` as ``self.model``, and adds its training step and optimizers.
 
     Args:
-        backbone: Teacher: any timm model that supports ``features_only`` with a pyramid of strides that double.
+        backbone: Teacher: any timm model that supports ``features_only`` with a pyramid of strides that double, or a
+            plain vision transformer, such as DINOv2 or DINOv3.
         layers: Names of the stages to distil, as in timm's ``feature_info``; by default those of strides 4, 8 and 16,
-            which are ``layer1``, ``layer2`` and ``layer3`` of a ResNet.
+            which are ``layer1``, ``layer2`` and ``layer3`` of a ResNet, or the middle eight blocks of a ViT.
         pre_trained: Teacher weights: ``True`` downloads timm's, ``False`` leaves them random, a path or the name of an
             installed package reads a local file (safetensors or ``torch.save``, timm's names or timm's order).
-        image_size: Height and width in pixels that the default pre-processor resizes images to; 256 x 256 by default.
+        image_size: Height and width in pixels that the default pre-processor resizes images to; 256 x 256 by default,
+            for a ViT rounded to whole patches.
         tile_size: Height and width, or one number for both, of tiles that the resized images are cut into, for large
             images with small defects. Each goes through the model alone, in training, in testing and in an export, and
             the tiles' maps are put together. ``None`` for no tiles.
@@ -69,14 +91,18 @@ class Distillation(ExportedModule):
             features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
             which all go through the model once more before each validation. It suits textures; images must have one
             size, and checkpoints and exports grow by a covariance for each position.
-        anomaly_map_mode: ``"add"`` or ``"multiply"`` the scales.
+        anomaly_map_mode: ``"add"`` the scales (the default), take their ``"mean"`` (for a ViT) or ``"multiply"`` them.
         score: Image score: ``"max"`` or ``"mean"`` of the map, or the mean of a share of its pixels, the highest ones,
-            given as a fraction in (0, 1].
-        blur_sigma: Standard deviation of the map's Gaussian blur, in pixels of the model's input; 0 for none.
+            given as a fraction in (0, 1]. By default ``"max"``, for a ViT 0.01.
+        map_size: Side of a square in pixels that the map is resized to before it is blurred, by a kernel of 5 x 5
+            pixels, and the score is computed; 256 for a ViT, as in Dinomaly, and by default ``None`` for all others,
+            whose map is blurred in the images' size.
+        blur_sigma: Standard deviation of the map's Gaussian blur, in pixels of the model's input, or of ``map_size``; 4
+            by default, 0 for none.
         blur_border: What the blur sees beyond the border, as in ``numpy.pad``: ``"symmetric"`` (the authors) or
             ``"reflect"`` (anomalib's own model, for checkpoints converted from it).
-        learning_rate: Adam's learning rate for bottleneck and student.
-        betas: Adam's decay rates.
+        learning_rate: The optimizer's learning rate for bottleneck and student; 0.005 by default, 0.002 for a ViT.
+        betas: The optimizer's decay rates; (0.5, 0.999) by default, (0.9, 0.999) for a ViT.
         on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
             ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
         validations: At most how many validations there are on the way, besides the one at the end; ``None`` leaves it
@@ -100,11 +126,13 @@ class Distillation(ExportedModule):
         default_max_epochs: Length of the paper's training in epochs, taken if the user sets no limit at all; -1 for
             none.
         default_max_steps: The same in steps.
+        vit_defaults: What is taken with a plain ViT where an argument is not given.
     """
 
     model: DistillationModel
     default_max_epochs: int = -1
     default_max_steps: int = -1
+    vit_defaults: Mapping[str, Any] = _VIT_DEFAULTS
 
     def __init__(
         self,
@@ -116,12 +144,13 @@ class Distillation(ExportedModule):
         tile_size: int | tuple[int, int] | None = None,
         tile_overlap: int | tuple[int, int] = 0,
         deviation: DeviationType = "cosine",
-        anomaly_map_mode: AnomalyMapMode = "add",
-        score: ScoreType = "max",
-        blur_sigma: float = 4.0,
+        anomaly_map_mode: AnomalyMapMode | None = None,
+        score: ScoreType | None = None,
+        blur_sigma: float | None = None,
         blur_border: BlurBorder = "symmetric",
-        learning_rate: float = 0.005,
-        betas: tuple[float, float] = (0.5, 0.999),
+        map_size: int | None = None,
+        learning_rate: float | None = None,
+        betas: tuple[float, float] | None = None,
         on_bad_data: OnBadData = "error",
         max_pixels: int = MAX_PIXELS,
         validations: int | None = 5,
@@ -135,16 +164,26 @@ class Distillation(ExportedModule):
     ) -> None:
         # Plain types, since these become the checkpoint's hyper-parameters; OmegaConf gives lists of its own.
         layers = None if layers is None or isinstance(layers, str) else list(layers)
-        betas = (float(betas[0]), float(betas[1]))
+        given: dict[str, Any] = {
+            "anomaly_map_mode": anomaly_map_mode,
+            "score": score,
+            "blur_sigma": blur_sigma,
+            "map_size": map_size,
+            "learning_rate": learning_rate,
+            "betas": None if betas is None else (float(betas[0]), float(betas[1])),
+        }
+        defaults = self.vit_defaults if is_plain_vit(backbone) else _DEFAULTS
+        chosen = {name: defaults[name] if value is None else value for name, value in given.items()}
         image_size = None if image_size is None else _checked_size(image_size, pre_processor)
+        size = image_size or (default_image_size(backbone) if pre_processor is True else None)
         super().__init__(
-            pre_processor=pre_processor if image_size is None else self.configure_pre_processor(image_size),
+            pre_processor=pre_processor if size is None else self.configure_pre_processor(size),
             post_processor=post_processor,
             evaluator=evaluator,
             visualizer=visualizer,
         )
         # Lightning collects them as a method's constructor was given them.
-        self.hparams.update(layers=layers, betas=betas, image_size=image_size)
+        self.hparams.update(layers=layers, image_size=image_size, **chosen)
         tiles = tiles_of(tile_size, tile_overlap)
         self.hparams.update(_tile_arguments(tiles))
         if tiles is not None and self.resized_to is not None:
@@ -154,14 +193,13 @@ class Distillation(ExportedModule):
             "layers": layers,
             "pre_trained": pre_trained,
             "deviation": deviation,
-            "anomaly_map_mode": anomaly_map_mode,
-            "score": score,
-            "blur_sigma": blur_sigma,
+            **{name: chosen[name] for name in ("anomaly_map_mode", "score", "blur_sigma", "map_size")},
             "blur_border": blur_border,
+            "image_size": self.resized_to,
             **_tile_arguments(tiles),
         }
-        self.learning_rate = learning_rate
-        self.betas = betas
+        self.learning_rate: float = chosen["learning_rate"]
+        self.betas: tuple[float, float] = chosen["betas"]
         self.on_bad_data = on_bad_data
         self.max_pixels = max_pixels
         self.validations = validations
@@ -197,7 +235,7 @@ class Distillation(ExportedModule):
         """Return what the model was built with, the layers by name where they were left to the default, too."""
         return {
             **super().described_arguments(),
-            "layers": list(self.model.teacher.pyramid.distilled),
+            "layers": list(self.model.teacher.layers),
             # anomalib's TilerConfigurationCallback may have set them.
             **_tile_arguments(self.model.tiler),
         }
@@ -213,6 +251,9 @@ class Distillation(ExportedModule):
         if tiles is not None and self.model.tiler is None:
             self.model.tiler = tiles
         super().on_load_checkpoint(checkpoint)
+        # The checkpoint's pre-processor may resize to another size, and a ViT's position table has that.
+        if size := self.resized_to or record.input_size:
+            self.model.set_size(size)
         compiled = {name.replace(_COMPILED, ""): name for name in self.state_dict() if _COMPILED in name}
         if compiled:
             state = checkpoint["state_dict"]

@@ -7,6 +7,7 @@ import torch
 from anomalib.data import InferenceBatch
 from anomalib.data.utils.tiler import ImageUpscaleMode, Tiler
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from rd_plugin.components import (
     FINITE_RANGE,
@@ -14,6 +15,7 @@ from rd_plugin.components import (
     AnomalyMapMode,
     BlurBorder,
     DeviationType,
+    FixedSizeMap,
     ImageScore,
     ScoreType,
     Student,
@@ -39,13 +41,16 @@ class DistillationModel(nn.Module):
         bottleneck: Bottleneck for the teacher's pyramid.
         student: Student for the teacher's pyramid.
         deviation: ``"cosine"`` or ``"mahalanobis"``; see :mod:`~rd_plugin.components.deviation`.
-        anomaly_map_mode: ``"add"`` or ``"multiply"``.
+        anomaly_map_mode: ``"add"``, ``"mean"`` or ``"multiply"``.
         score: ``"max"``, ``"mean"`` or the fraction of highest pixels whose mean is the score.
         blur_sigma: Standard deviation of the Gaussian blur, in pixels.
         blur_border: ``"symmetric"`` or ``"reflect"``, as in ``numpy.pad``.
         tile_size: Height and width of tiles that images are cut into, in pixels, or one number for both. Each tile goes
             through the model separately, and the tiles' maps are joined. ``None`` for no tiles.
         tile_overlap: Rows and columns that neighbouring tiles share, or one number for both.
+        map_size: Height and width that the map is resized to, in pixels, before it is blurred and scored, as in
+            Dinomaly; see :class:`~rd_plugin.components.FixedSizeMap`. ``None``: it keeps the images' size.
+        image_size: Height and width of images, in pixels, if it is known: a ViT's position table is made for it.
 
     Raises:
         ValueError: If an argument is out of range; see the components.
@@ -63,6 +68,8 @@ class DistillationModel(nn.Module):
         blur_border: BlurBorder = "symmetric",
         tile_size: int | Sequence[int] | None = None,
         tile_overlap: int | Sequence[int] = 0,
+        map_size: int | None = None,
+        image_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.tiler = tiles_of(tile_size, tile_overlap)
@@ -70,12 +77,20 @@ class DistillationModel(nn.Module):
         self.bottleneck = bottleneck
         self.student = student
         self.deviation = build_deviation(deviation, [stage.channels for stage in teacher.pyramid.targets])
-        self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, blur_sigma, blur_border)
+        self.fixed_size_map = None if map_size is None else FixedSizeMap(map_size, blur_sigma)
+        sigma = blur_sigma if map_size is None else 0.0
+        self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, sigma, blur_border)
         self.image_score = ImageScore(score)
         # The teacher's inputs have this layout; otherwise convolutions would convert the weights in every call.
         for parameter in self.parameters():
             if parameter.ndim == _IMAGE_DIMENSIONS:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        if image_size is not None:
+            self.set_size(image_size)
+
+    def set_size(self, image_size: Sequence[int]) -> None:
+        """Prepare the teacher for images of a height and width, in pixels, or for their tiles."""
+        self.teacher.set_size(image_size if self.tiler is None else self.tiler.size)
 
     @property
     def tiler(self) -> Tiles | None:
@@ -123,7 +138,11 @@ class DistillationModel(nn.Module):
 
     def distill_features(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the features of teacher and student as :meth:`distill` does, for given teacher features."""
-        return features[: len(self.teacher.pyramid.distilled)], self.reconstruct(features)
+        return self.targets(features), self.reconstruct(features)
+
+    def targets(self, features: list[Tensor]) -> list[Tensor]:
+        """Return what the student is compared with, from all of the teacher's features."""
+        return features[: len(self.teacher.pyramid.distilled)]
 
     def deviations(self, images: Tensor) -> list[Tensor]:
         """Return the student's deviations from the teacher, of shapes ``(N, H_l, W_l)``, fine to coarse."""
@@ -158,7 +177,13 @@ class DistillationModel(nn.Module):
         """
         self.check(images)
         anomaly_map = self.anomaly_map(self.deviations(self.network_inputs(images)), images.shape[-2:])
-        return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
+        # Torch exports of earlier versions do not have it.
+        fixed_size_map = getattr(self, "fixed_size_map", None)
+        if fixed_size_map is None:
+            return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
+        resized = fixed_size_map(anomaly_map)
+        anomaly_map = F.interpolate(resized, images.shape[-2:], mode="bilinear")
+        return InferenceBatch(pred_score=self.image_score(resized), anomaly_map=anomaly_map)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:
         """Return features in training and predictions in evaluation.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rd_plugin.components import Student, Teacher, build_bottleneck
+from rd_plugin.components import Student, Teacher, build_bottleneck, is_plain_vit
 from rd_plugin.models.distillation import DistillationModel
 
 from .injection import InjectionType, injection_builder
@@ -43,6 +43,13 @@ class ExpertReverseDistillationModel(DistillationModel):
         train_teacher: bool = True,
         **map_arguments: Any,
     ) -> None:
+        if is_plain_vit(backbone):
+            msg = (
+                f"backbone {backbone!r} is a plain vision transformer, whose blocks have one stride: RD with Expert "
+                "joins scales of several. Choose a backbone with a feature pyramid, or ReverseDistillation or "
+                "FusedReverseDistillation."
+            )
+            raise ValueError(msg)
         teacher = Teacher(backbone, layers, pre_trained, trainable=train_teacher)
         super().__init__(
             teacher,

@@ -15,7 +15,7 @@ from .torch_model import FusedReverseDistillationModel
 __all__ = ["FusedReverseDistillation"]
 
 # What the fusion decides by itself.
-_DECIDED = {"deviation": "cosine", "anomaly_map_mode": "add"}
+_DECIDED = {"deviation": "cosine", "anomaly_map_mode": "add", "map_size": None}
 
 
 class FusedReverseDistillation(ReverseDistillation):
@@ -36,9 +36,9 @@ class FusedReverseDistillation(ReverseDistillation):
             blur would, so it is narrower here.
         validations: At most how many validations there are on the way, by default none but that at the end: each needs
             all training images once more.
-        **arguments: All others of :class:`~rd_plugin.models.ReverseDistillation`, save ``deviation`` and
-            ``anomaly_map_mode``, which the fusion stands in place of. ``light``, the name of ``brightness`` in version
-            0.2, is still taken.
+        **arguments: All others of :class:`~rd_plugin.models.ReverseDistillation`, save ``deviation``,
+            ``anomaly_map_mode`` and ``map_size``, which the fusion stands in place of. ``light``, the name of
+            ``brightness`` in version 0.2, is still taken.
 
     Raises:
         ValueError: If an argument is out of range, the backbone is unknown or a layer does not exist.
@@ -53,6 +53,8 @@ class FusedReverseDistillation(ReverseDistillation):
     model: FusedReverseDistillationModel
     default_max_epochs = -1
     default_max_steps = 400
+    vit_length = (-1, 400)
+    vit_defaults = {**ReverseDistillation.vit_defaults, **_DECIDED, "score": "max"}  # noqa: RUF012
 
     def __init__(
         self,

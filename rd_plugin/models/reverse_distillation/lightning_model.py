@@ -1,35 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reverse distillation in anomalib's engine (Deng and Li, CVPR 2022)."""
 
+from functools import partial
 from typing import Any
 
 from anomalib.data import ImageBatch
-from lightning.pytorch.utilities.types import STEP_OUTPUT
+from anomalib.models.image.dinomaly.components import StableAdamW
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import optim
 
-from rd_plugin.components import BottleneckType
+from rd_plugin.components import BottleneckType, TokenBottleneckType, ViTTeacher
 from rd_plugin.models.distillation import Distillation
 
+from .hard_mining import MiningType
 from .loss import CosineLoss, LossType
+from .schedule import warm_cosine
 from .torch_model import ReverseDistillationModel
 
 __all__ = ["ReverseDistillation"]
 
+# Dinomaly's program: weight decay, also of biases and norms, and the norm that gradients are clipped to.
+_WEIGHT_DECAY, _EPSILON, _CLIP = 1e-4, 1e-10, 0.1
+
 
 class ReverseDistillation(Distillation):
-    """RD4AD: anomaly detection via reverse distillation from one-class embedding.
+    """RD4AD: anomaly detection via reverse distillation from one-class embedding; for a plain ViT Dinomaly.
 
     A frozen teacher extracts features at several scales, a bottleneck embeds them, and a student reconstructs them from
     the embedding alone. Trained on normal images, the student fails on anomalies: where the directions of its features
     and the teacher's differ, the anomaly map is high.
 
-    All defaults follow the paper's recipe as implemented by its authors.
+    All defaults follow the papers' recipes as implemented by their authors: for a teacher with a feature pyramid RD4AD
+    (Deng and Li, CVPR 2022), for a plain vision transformer Dinomaly (Guo et al., CVPR 2025).
 
     Args:
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position.
         bottleneck: ``"mff_oce"`` (all scales fused and embedded), ``"oce"`` (the coarsest scale embedded) or ``"none"``
-            (the teacher's next stage, not trained): the paper's ablation.
+            (the teacher's next stage, not trained): the paper's ablation. For a ViT ``"noisy"``, or ``"narrow"``, that
+            of Dinomaly2. By default the first of each.
         loss: ``"flattened"`` (the authors' program, published figures) or ``"per_pixel"`` (the paper's equations).
+        hard_mining: Which positions teach the student less, because it reconstructs them well: ``"off"``, ``"share"``
+            (Dinomaly, the default for a ViT) or ``"deviation"`` (ReContrast).
+        dropout: For a ViT: probability of dropout in the bottleneck. The authors take 0.4 for many, varied parts.
+        student_depth: For a ViT: number of the student's blocks.
+        recentred: For a ViT: whether the student learns patches less the class token, normalized (Dinomaly2).
         **arguments: All other arguments of :class:`~rd_plugin.models.distillation.Distillation`.
 
     Attributes:
@@ -45,23 +59,73 @@ class ReverseDistillation(Distillation):
     """
 
     network: type[ReverseDistillationModel] = ReverseDistillationModel
+    model: ReverseDistillationModel
     loss: CosineLoss
     default_max_epochs = 200
+    # Epochs and steps with a ViT: the authors train a model of one part for 5,000 steps.
+    vit_length = (-1, 5000)
 
     def __init__(
         self,
         *network: Any,
-        bottleneck: BottleneckType = "mff_oce",
+        bottleneck: BottleneckType | TokenBottleneckType | None = None,
         loss: LossType = "flattened",
+        hard_mining: MiningType | None = None,
+        dropout: float = 0.2,
+        student_depth: int = 8,
+        recentred: bool = False,
         **arguments: Any,
     ) -> None:
         super().__init__(*network, **arguments)
-        self.model = self.network(bottleneck=bottleneck, **self.network_arguments)
-        self.loss = CosineLoss(loss)
+        self.model = self.network(
+            bottleneck=bottleneck,
+            dropout=dropout,
+            student_depth=student_depth,
+            recentred=recentred,
+            **self.network_arguments,
+        )
+        mining: MiningType = hard_mining or ("share" if self.is_vit else "off")
+        self.hparams.update(bottleneck=self.model.bottleneck_kind, hard_mining=mining)
+        self.loss = CosineLoss(loss, mining, mean=self.is_vit)
+        if self.is_vit:
+            self.default_max_epochs, self.default_max_steps = self.vit_length
 
-    def configure_optimizers(self) -> optim.Optimizer:
-        """Return Adam over bottleneck and student, without the frozen teacher."""
-        return self.adam(self.model.parameters(), self.learning_rate)
+    @property
+    def is_vit(self) -> bool:
+        """Whether the teacher is a plain vision transformer."""
+        return isinstance(self.model.teacher, ViTTeacher)
+
+    @property
+    def steps(self) -> float:
+        """Number of steps of the training; the default one without a trainer or a limit of steps."""
+        steps = float("inf") if self._trainer is None else self.trainer.estimated_stepping_batches
+        return float(self.vit_length[1]) if steps == float("inf") else float(steps)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return Adam over bottleneck and student, without the frozen teacher; for a ViT StableAdamW and a schedule."""
+        if not self.is_vit:
+            return self.adam(self.model.parameters(), self.learning_rate)
+        optimizer = StableAdamW(
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
+            lr=self.learning_rate,
+            betas=self.betas,
+            eps=_EPSILON,
+            weight_decay=_WEIGHT_DECAY,
+            amsgrad=True,
+        )
+        schedule = optim.lr_scheduler.LambdaLR(optimizer, partial(warm_cosine, steps=int(self.steps)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients as the trainer was told; for a ViT by default to a norm of 0.1."""
+        if gradient_clip_val is None and self.is_vit:
+            gradient_clip_val = _CLIP
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Return the loss of one batch of normal images.
@@ -72,4 +136,7 @@ class ReverseDistillation(Distillation):
             **kwargs: Not used.
         """
         del args, kwargs
-        return self.finish_loss("train_loss", self.loss.scales(*self.distill_batch(batch)), batch)
+        teacher, student = self.distill_batch(batch)
+        # A teacher may give more than what is reconstructed: tokens of the image as a whole.
+        scales = self.loss.scales(teacher[: len(student)], student, self.global_step, self.steps)
+        return self.finish_loss("train_loss", scales, batch)
