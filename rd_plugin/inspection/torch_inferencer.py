@@ -44,7 +44,7 @@ class _TorchInferencer(Inferencer):
     def __init__(self, path: Path, model: nn.Module, threads: int | None) -> None:
         self.module = model.eval()
         if hasattr(model, "post_processor"):
-            post_processor = model.post_processor
+            post_processor = cast("nn.Module | None", model.post_processor)
             labels = post_processor is not None and getattr(post_processor, "enable_thresholding", True)
             threshold = score_threshold(post_processor)
             check_judges(path, ["pred_score", *(["pred_label"] if labels else [])], threshold)
