@@ -62,6 +62,7 @@ def fix_arguments(subcommand: str, arguments: Any, words: Sequence[str] = ()) ->
         arguments["seed_everything"] = seed_everything(None if seed is True else seed, workers=True, verbose=not ours)
     if not ours:
         return
+    _give_way(model.get("init_args") or {}, given)
     if seed is not False:
         logger.info("Seed set to %s", arguments["seed_everything"])
     if subcommand in _OF_TRAINED_MODELS and arguments.get("ckpt_path") is None:
@@ -73,6 +74,21 @@ def fix_arguments(subcommand: str, arguments: Any, words: Sequence[str] = ()) ->
     trainer = arguments.get("trainer") or {}
     if not verbose and trainer.get("enable_model_summary", True) is None:
         trainer["enable_model_summary"] = False
+
+
+def _give_way(arguments: Any, given: set[str]) -> None:
+    """Let a configuration's image size give way to a pre-processor, which resizes by itself.
+
+    The package's own configurations set the size.
+
+    Args:
+        arguments: Those of the model.
+        given: Names of the options that were typed.
+    """
+    size, pre_processor = arguments.get("image_size"), arguments.get("pre_processor", True)
+    if size is not None and pre_processor is not True and "--model.image_size" not in given:
+        logger.info("model.image_size %s of the configuration gives way to model.pre_processor.", size)
+        arguments["image_size"] = None
 
 
 def _check_tiler(arguments: Any) -> None:

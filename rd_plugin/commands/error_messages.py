@@ -9,6 +9,7 @@ from urllib.error import URLError
 
 from jsonargparse import ArgumentParser
 
+from .advice import advice
 from .argv import options
 from .suggestions import known_names, nearest, nearest_file
 
@@ -47,7 +48,10 @@ def error_message(error: Exception, words: Sequence[str], parsers: Mapping[str, 
         return _shortened(message)
     classes = re.findall(r"class_path '([\w.]+)'", message)
     if {"anomalib.data.AnomalibDataModule", "anomalib.models.AnomalibModule"} & set(classes):
-        return f"{_shortened(message)} Give the class first: --data NAME, --model NAME."
+        return (
+            f"{_shortened(message)} Give the class first: --data NAME, --model NAME; or write --config folder, which "
+            "has both."
+        )
     parser = next((parsers[word] for word in words if word in parsers), None)
     known = {*known_names(parser, classes), *parsers}
     choices = {*_NAME.findall(message.partition("(choose from")[2]), *re.findall(r"'([\w.]+)'", message)}
@@ -56,6 +60,8 @@ def error_message(error: Exception, words: Sequence[str], parsers: Mapping[str, 
     wrong = [name for name in names if _last_part(name) in given and name not in known]
     files = [nearest_file(Path(name)) for name in wrong if "does not exist" in message]
     hints = [nearest(name, {*known, *choices} - {name}) for name in (Path(name).name for name in wrong)]
+    if told := advice(message, words):
+        return f"{message.rstrip('.')}. {told}"
     return message + next(filter(None, [*files, *hints]), "")
 
 

@@ -197,7 +197,12 @@ class RecordedModule(AnomalibModule):
             if name in self.given:
                 enabled[name] = True
             else:
-                logger.info("The checkpoint's model has no %s, so this one has none: give one as an object.", name)
+                logger.info(
+                    "The checkpoint's model has no %s, so this one has none; --model.%s true, or an object in Python, "
+                    "gives one.",
+                    name,
+                    name,
+                )
         checkpoint[_ENABLED] = enabled
         saved = checkpoint.get(_POST_PROCESSOR)
         if "post_processor" not in self.given or not saved or not isinstance(self.post_processor, PostProcessor):
@@ -273,6 +278,8 @@ class RecordedModule(AnomalibModule):
         """
         content = read_plain(checkpoint_path, self.checkpoint_safe_globals())
         check_checkpoint(checkpoint_path, content)
+        # These are for runs, whatever the checkpoint's run had.
+        self.given |= {"evaluator", "visualizer"}
         self.on_load_checkpoint(content)
         self.load_state_dict(content["state_dict"])
 

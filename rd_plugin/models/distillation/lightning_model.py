@@ -80,8 +80,8 @@ class Distillation(ExportedModule):
             which are ``layer1``, ``layer2`` and ``layer3`` of a ResNet, or the middle eight blocks of a ViT.
         pre_trained: Teacher weights: ``True`` downloads timm's, ``False`` leaves them random, a path or the name of an
             installed package reads a local file (safetensors or ``torch.save``, timm's names or timm's order).
-        image_size: Height and width in pixels that the default pre-processor resizes images to; 256 x 256 by default,
-            for a ViT rounded to whole patches.
+        image_size: Height and width in pixels, or one number for both, that the default pre-processor resizes images
+            to; 256 x 256 by default, for a ViT rounded to whole patches.
         tile_size: Height and width, or one number for both, of tiles that the resized images are cut into, for large
             images with small defects. Each goes through the model alone, in training, in testing and in an export, and
             the tiles' maps are put together. ``None`` for no tiles.
@@ -140,7 +140,7 @@ class Distillation(ExportedModule):
         layers: Sequence[str] | None = None,
         pre_trained: bool | str | Path = True,
         *,
-        image_size: tuple[int, int] | None = None,
+        image_size: int | tuple[int, int] | None = None,
         tile_size: int | tuple[int, int] | None = None,
         tile_overlap: int | tuple[int, int] = 0,
         deviation: DeviationType = "cosine",
@@ -461,7 +461,7 @@ def _tile_arguments(tiles: Tiles | None) -> dict[str, Any]:
     return {"tile_size": tiles.size, "tile_overlap": tiles.overlap}
 
 
-def _checked_size(size: Sequence[int], pre_processor: PreProcessor | bool) -> tuple[int, int]:
+def _checked_size(size: int | Sequence[int], pre_processor: PreProcessor | bool) -> tuple[int, int]:
     """The size that images are resized to, as plain numbers.
 
     Raises:
@@ -470,6 +470,7 @@ def _checked_size(size: Sequence[int], pre_processor: PreProcessor | bool) -> tu
     if pre_processor is not True:
         msg = "image_size is for the default pre-processor: leave it out, or pre_processor."
         raise ValueError(msg)
+    size = [size, size] if isinstance(size, int) else size
     if len(size) != 2 or any(side < 1 for side in size):
         msg = f"image_size must be a height and a width in pixels, got {list(size)}."
         raise ValueError(msg)

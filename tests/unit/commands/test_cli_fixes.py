@@ -76,3 +76,21 @@ def test_lightnings_table_of_modules_is_shown_when_asked_for(words: list[str], s
 
 def test_model_that_is_a_file_is_left_alone() -> None:
     fix_arguments("inspect", {"model": Path("model.xml")})
+
+
+@pytest.mark.parametrize(
+    ("pre_processor", "words", "size"),
+    [
+        ({"class_path": "rd_plugin.ExactPreProcessor"}, [], None),
+        ({"class_path": "rd_plugin.ExactPreProcessor"}, ["--model.image_size", "[256,256]"], [256, 256]),
+        (False, [], None),
+        (True, [], [256, 256]),
+    ],
+)
+def test_size_of_a_configuration_gives_way_to_a_pre_processor(
+    pre_processor: object, words: list[str], size: list[int] | None
+) -> None:
+    """A crop in a file of one's own beside the configuration folder; what is typed is refused by the model."""
+    model = {**OURS, "init_args": {"image_size": [256, 256], "pre_processor": pre_processor}}
+    fix_arguments("train", {"model": model}, words)
+    assert model["init_args"]["image_size"] == size

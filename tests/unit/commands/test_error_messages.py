@@ -13,6 +13,9 @@ from .conftest import Tool
 
 MODEL = ("--model", "rd_plugin.ReverseDistillation")
 TRAIN = ("train", *MODEL)
+CHECKPOINT = str(
+    Path(__file__).parents[2] / "compatibility" / "files" / "0.2.0" / "reverse_distillation" / "model.ckpt"
+)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,22 @@ TRAIN = ("train", *MODEL)
             ("export", *MODEL, "--export_type", "onnx", "--ckpt_path", "none.ckpt"),
             "ckpt_path 'none.ckpt' is not a file.",
         ),
-        ((*TRAIN, "--data", "MVTec", "--model.image_size", "12"), "image_size: Expected a tuple. Given value: 12."),
+        (
+            (*TRAIN, "--data", "MVTec", "--model.image_size", "12x12"),
+            "image_size: Expected a int. Expected a tuple. Given value: 12x12. Give one number, or [HEIGHT,WIDTH].",
+        ),
+        (("train", "parts"), "Unrecognized arguments: parts. Write --config folder --data.root parts."),
+        (("train", "--data.root", "parts"), "or write --config folder, which has both."),
+        (
+            (*TRAIN, "--data", "parts"),
+            "To train on a folder, write --data PartsFolder --data.root parts.",
+        ),
+        (
+            ("export", "--ckpt_path", CHECKPOINT),
+            "provided or its value is None. Give --export_type openvino, onnx or torch.",
+        ),
+        (("export", "--export_type", "onnx"), "its value is None. Give --ckpt_path FILE"),
+        (("inspect", "model.xml", "parts", "--picture"), "in full: --pictures or --pictures_folder."),
         (("inspect", "none.xml", "a.png"), "model 'none.xml' is not a file."),
         (("check", "--data", "rd_plugin.PartsFolder", "--data.root", "none"), "data.root 'none' is not a folder."),
     ],
@@ -59,6 +77,7 @@ def test_one_line(
     tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
     status, _, errors = tool(*arguments)
     assert status == 2
     told = [line for line in errors.splitlines() if line.startswith("rd-plugin: error: ")]
@@ -67,7 +86,7 @@ def test_one_line(
     assert beginning in told[0]
     assert end in told[0]
     assert "Traceback" not in errors
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [tmp_path / "parts"]
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,9 @@ def test_given_components_are_kept_and_others_named(tmp_path: Path, log: pytest.
     assert model.visualizer is not None
     assert "has no" not in log.text
     assert ReverseDistillation.load_from_checkpoint(without).post_processor is None
-    assert "The checkpoint's model has no post_processor, so this one has none: give one as an object." in log.text
+    assert (
+        "The checkpoint's model has no post_processor, so this one has none; --model.post_processor true, " in log.text
+    )
 
 
 @pytest.mark.parametrize("component", ["post_processor", "evaluator", "visualizer"])

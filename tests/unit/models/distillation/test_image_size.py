@@ -19,6 +19,7 @@ def test_height_and_width(method: type[Distillation]) -> None:
     assert model.hparams["image_size"] == (32, 64)
     assert model.eval()(torch.rand(1, 3, 50, 40)).anomaly_map.shape == (1, 1, 32, 64)
     assert method("resnet18", pre_trained=False).resized_to == [256, 256]
+    assert method("resnet18", pre_trained=False, image_size=32).hparams["image_size"] == (32, 32)
 
 
 def test_a_checkpoint_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -33,6 +34,7 @@ def test_a_checkpoint_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     ("arguments", "expected"),
     [
         ({"image_size": (32,)}, r"image_size must be a height and a width in pixels, got \[32\]"),
+        ({"image_size": 0}, r"image_size must be a height and a width in pixels, got \[0, 0\]"),
         ({"image_size": (0, 32)}, r"image_size must be a height and a width in pixels, got \[0, 32\]"),
         ({"image_size": (32, 32), "pre_processor": False}, "image_size is for the default pre-processor"),
     ],
