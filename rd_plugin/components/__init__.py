@@ -10,6 +10,7 @@ from .gaussians import PositionGaussians
 from .held_out import held_out, perturbed_places, spread
 from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, in_range, mask_invalid
 from .noisy_bottleneck import NoisyBottleneck, TokenBottleneckType
+from .projection import random_directions
 from .pyramid import Pyramid, Residual, Stage
 from .resampling import BlurBorder, resampling_matrix
 from .student import Student
@@ -58,6 +59,7 @@ __all__ = [
     "mask_invalid",
     "patch_size",
     "perturbed_places",
+    "random_directions",
     "resampling_matrix",
     "spread",
     "tiles_of",

@@ -4,7 +4,7 @@
 import importlib
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -141,14 +141,15 @@ class ViTTeacher(Teacher):
     Attributes:
         pyramid: One stage for each group of blocks, all of the patches' stride.
         groups: Number of blocks in each group.
-        size: Height and width of images, in pixels, that the position table is made for. Others are taken, too, where
-            the backbone can, but the table is then resampled in each pass, and such a model cannot be exported.
+        image_size: Height and width of images, in pixels, that the position table is made for. Others are taken, too,
+            where the backbone can, but the table is then resampled in each pass, and such a model cannot be exported.
 
     Raises:
         ValueError: If a layer does not exist.
     """
 
     net: Any
+    image_size: Tensor
 
     def _build(self, layers: Sequence[str] | None, with_embedding: bool) -> None:
         if with_embedding:
@@ -168,6 +169,10 @@ class ViTTeacher(Teacher):
         names = ["+".join(self._layers[first : first + size]) for first, size in zip(firsts, self.groups, strict=True)]
         stages = tuple(Stage(name, channels, stride) for name in names)
         self.pyramid = Pyramid(stages, tuple(names), Stage("embedding", channels, stride))
+        # A table's shape does not tell its height and width.
+        self.register_buffer("image_size", torch.tensor(self.size))
+        self._wanted = self.size
+        self.register_load_state_dict_post_hook(_take_wanted_size)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -233,8 +238,23 @@ class ViTTeacher(Teacher):
             ValueError: If images of that size are not made of whole patches; the message names one that is.
         """
         self._check(size, "image_size")
-        if tuple(size) != self.size:
-            self.net.set_input_size(img_size=(int(size[0]), int(size[1])))
+        self._wanted = (int(size[0]), int(size[1]))
+        self._resample()
+
+    def _resample(self, size: tuple[int, int] | None = None) -> None:
+        """Make the position table for images of a size, by default of that which was set last."""
+        size = size or self._wanted
+        if size != self.size:
+            self.net.set_input_size(img_size=size)
+            self.image_size.copy_(torch.tensor(size))
+
+    @staticmethod
+    def _before_state_is_loaded(module: Teacher, state_dict: Mapping[str, Any], prefix: str, *rest: object) -> None:
+        """Make room for the checkpoint's position table."""
+        if isinstance(module, ViTTeacher) and f"{prefix}image_size" in state_dict:
+            height, width = state_dict[f"{prefix}image_size"].tolist()
+            module._resample((height, width))  # noqa: SLF001  # the hook is given its own module
+        Teacher._before_state_is_loaded(module, state_dict, prefix, *rest)  # noqa: SLF001  # its own class
 
     def embedding_positions(self, size: Sequence[int], argument: str = "image_size") -> int:
         """Return the number of tokens of an image; see :meth:`Teacher.embedding_positions`."""
@@ -297,3 +317,8 @@ class ViTTeacher(Teacher):
         # Without prefix tokens timm gives the patches alone.
         blocks = [output if isinstance(output, Tensor) else torch.cat(output[::-1], dim=1) for output in outputs]
         return grouped(blocks, self.groups, (height // self.patch[0], width // self.patch[1]))
+
+
+def _take_wanted_size(teacher: ViTTeacher, *_: object) -> None:
+    """Resample the position table that a checkpoint has brought to the size of the model."""
+    teacher._resample()  # noqa: SLF001  # a hook of its own class

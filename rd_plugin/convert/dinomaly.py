@@ -115,8 +115,9 @@ def load_tokens(
     """
     ours = model.model
     # Loaded through the teacher, which then notes that it has its weights.
-    encoder = used_blocks(parts["encoder"], ours.teacher)
-    load_renamed(ours.teacher, encoder, "net.{}".format, f"{prefix}encoder.", misfit)
+    encoder = {f"net.{name}": tensor for name, tensor in used_blocks(parts["encoder"], ours.teacher).items()}
+    encoder["image_size"] = ours.teacher.state_dict()["image_size"]
+    load_renamed(ours.teacher, encoder, str, f"{prefix}encoder.", misfit)
     for part, module in (("bottleneck", ours.bottleneck), ("decoder", ours.student)):
         load_renamed(
             module, {f"{part}.{name}": tensor for name, tensor in parts[part].items()}, student_name, prefix, misfit

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from rd_plugin.components import PositionGaussians, cosine_deviation
+from rd_plugin.components import PositionGaussians, Teacher, ViTTeacher, cosine_deviation, random_directions
 
 from .context import Context
 
-__all__ = ["EVIDENCE", "Evidence"]
+__all__ = ["EVIDENCE", "Evidence", "evidence_for"]
 
 # In the order in which they are stacked, each with its prior weight. Five sources count alike: the teacher's features
 # at a position, in a region, beside the rest of the picture and over the whole image, and the student's error, which is
@@ -21,6 +21,9 @@ EVIDENCE = {"teacher": 1 / 5, "region": 1 / 5, "residual": 1 / 10, "cosine": 1 /
 
 # Positions of the coarsest scale along the side of a region.
 _REGION = 2
+# A vision transformer has one fine grid and wide features. So that its statistics take no more memory than those of a
+# pyramid: most positions along a side, side of blocks that share a covariance, and directions of a region.
+_SIDE, _BLOCK, _DIRECTIONS = 32, 2, 256
 
 
 def _resample(scale: Tensor, size: Sequence[int]) -> Tensor:
@@ -61,24 +64,36 @@ class Evidence(nn.Module):
     of the means and standard deviations of the teacher's features over all positions (after Rippel, Mertens and Merhof,
     ICPR 2020), the same at each position; it does not depend on where a part lies.
 
+    A plain vision transformer's groups of blocks are the scales. Its class token joins the evidence of the image, and its
+    grid is averaged to at most 32 positions a side.
+
     Args:
         channels: Channels of each scale's features, fine to coarse.
+        one_grid: Whether all scales have one grid, as a plain vision transformer's.
+        class_channels: Channels of class tokens that come with the features; 0 for none.
     """
 
+    # Of torch exports of earlier versions, which had pyramids alone.
+    one_grid = False
     # Of torch exports of version 0.2, which had the coarsest scale's grid, and no context.
     scale = -1
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], one_grid: bool = False, class_channels: int = 0) -> None:
         super().__init__()
+        self.one_grid = one_grid
         self.scale = (len(channels) - 1) // 2
         # Neighbours share covariances, so that a finer grid needs no more memory than the coarsest one.
-        block = 2 ** (len(channels) - 1 - self.scale)
+        block = _BLOCK if one_grid else 2 ** (len(channels) - 1 - self.scale)
+        of_region = sum(channels)
+        if one_grid:
+            self.register_buffer("directions", random_directions(of_region, _DIRECTIONS))
+            of_region = min(of_region, _DIRECTIONS)
         self.teacher = PositionGaussians(sum(channels), block=block)
-        self.region = PositionGaussians(sum(channels))
+        self.region = PositionGaussians(of_region)
         self.residual = PositionGaussians(sum(channels), block=block)
         self.context = Context()
-        self.unexplained = PositionGaussians(sum(channels))
-        self.image = PositionGaussians(2 * sum(channels))
+        self.unexplained = PositionGaussians(of_region)
+        self.image = PositionGaussians(2 * sum(channels) + class_channels)
         self.register_load_state_dict_pre_hook(_restore_version_0_2)
         self.reset()
 
@@ -104,15 +119,24 @@ class Evidence(nn.Module):
         return self.teacher.is_fitted
 
     def _grid(self, scales: Sequence[Tensor]) -> Sequence[int]:
-        return scales[self.scale].shape[-2:]
+        size = scales[self.scale].shape[-2:]
+        while self.one_grid and max(size) > _SIDE:
+            size = [ceil(side / 2) for side in size]
+        return size
 
     def _regions(self, teacher: Sequence[Tensor]) -> Tensor:
         """The teacher's joined features averaged over regions."""
-        size = teacher[-1].shape[-2:]
-        return _resample(_join(teacher, size), [ceil(side / _REGION) for side in size])
+        size = self._grid(teacher) if self.one_grid else teacher[-1].shape[-2:]
+        regions = _resample(_join(teacher, size), [ceil(side / _REGION) for side in size])
+        if not self.one_grid or not self.directions.numel():
+            return regions
+        return (regions.permute(0, 2, 3, 1) @ self.directions.to(regions.dtype)).permute(0, 3, 1, 2)
 
     def _features(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the features that there are statistics of, of shapes ``(N, C, H, W)``, by the kind of evidence."""
+        # After the scales come a vision transformer's class and register tokens, of shape (N, C, scales, tokens).
+        teacher, tokens = teacher[: len(student)], teacher[len(student) :]
+        classes = [part[..., :1].transpose(1, 2).reshape(len(part), -1, 1, 1).float() for part in tokens]
         directions = [F.normalize(t.float()) - F.normalize(s.float()) for t, s in zip(teacher, student, strict=True)]
         grid = self._grid(teacher)
         regions = self._regions(teacher)
@@ -120,7 +144,7 @@ class Evidence(nn.Module):
             "teacher": _join(teacher, grid),
             "region": regions,
             "residual": _join(directions, grid),
-            "image": _summary(teacher),
+            "image": torch.cat([_summary(teacher), *classes], dim=1) if classes else _summary(teacher),
         }
         if self.has_context and self.context.mean.numel():
             features["context"] = self.context(regions.float())
@@ -138,8 +162,9 @@ class Evidence(nn.Module):
         """Add up features of normal images.
 
         Args:
-            teacher: Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
-            student: Features of the same shapes.
+            teacher: Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse; for a vision transformer also its class
+                and register tokens.
+            student: Features of the same shapes, without tokens.
             held_out: Which images are held out, booleans of shape ``(N,)``.
             slots: Where the regions of an image are kept for :meth:`fit_context`, integers of shape ``(N,)``; -1 for
                 those that are not.
@@ -199,7 +224,8 @@ class Evidence(nn.Module):
 
     def cosine(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
         """Return the cosine evidence alone, of shape ``(N, H, W)``, which needs no statistics."""
-        deviations = [cosine_deviation(t, s).unsqueeze(1) for t, s in zip(teacher, student, strict=True)]
+        scales = zip(teacher[: len(student)], student, strict=True)
+        deviations = [cosine_deviation(t, s).unsqueeze(1) for t, s in scales]
         return _join(deviations, self._grid(teacher)).sum(1)
 
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
@@ -223,6 +249,14 @@ class Evidence(nn.Module):
             if name in found:
                 found[name] = _resample(found[name].unsqueeze(1), grid.shape[-2:]).squeeze(1)
         return torch.stack([found[name].expand_as(grid) for name in self.kinds], dim=1)
+
+
+def evidence_for(teacher: Teacher) -> Evidence:
+    """Build the evidence of a teacher's features."""
+    channels = [stage.channels for stage in teacher.pyramid.targets]
+    if not isinstance(teacher, ViTTeacher):
+        return Evidence(channels)
+    return Evidence(channels, one_grid=True, class_channels=sum(channels) if teacher.prefix_tokens else 0)
 
 
 def _restore_version_0_2(evidence: Evidence, state: dict[str, Tensor], prefix: str, *_: object) -> None:

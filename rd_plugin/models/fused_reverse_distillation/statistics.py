@@ -16,7 +16,7 @@ from rd_plugin.components import held_out, perturbed_places, spread
 from rd_plugin.synthetic import TwinGenerator, change_brightness, perturb, spot_masks
 
 from .brightness import BrightnessType
-from .evidence import Evidence
+from .evidence import Evidence, evidence_for
 
 __all__ = ["FusedStatistics", "compute_perturbations", "describe", "kept_places"]
 
@@ -75,7 +75,7 @@ class FusedStatistics(NormalStatistics):
         tried = {}
         for strength in _STRENGTHS:
             brightness.strength.fill_(strength)
-            evidence = Evidence([stage.channels for stage in network.teacher.pyramid.targets]).to(batches[0].device)
+            evidence = evidence_for(network.teacher).to(batches[0].device)
             for images, flag in zip([*batches, *other], [*flags, *flags], strict=True):
                 features = network.teacher(network.network_inputs(images))[: len(network.teacher.pyramid.distilled)]
                 evidence.update_teacher(features, _for_tiles(flag, features))

@@ -11,7 +11,7 @@ from torch import Tensor
 from rd_plugin.models.reverse_distillation import ReverseDistillationModel
 
 from .brightness import BrightnessNormalization
-from .evidence import EVIDENCE, Evidence
+from .evidence import EVIDENCE, evidence_for
 from .fusion import Fusion
 
 __all__ = ["FusedReverseDistillationModel"]
@@ -37,7 +37,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
     def __init__(self, *network: Any, **arguments: Any) -> None:
         super().__init__(*network, **arguments)
         self.brightness = BrightnessNormalization()
-        self.evidence = Evidence([stage.channels for stage in self.teacher.pyramid.targets])
+        self.evidence = evidence_for(self.teacher)
         self.fusion = Fusion(list(EVIDENCE.values()))
         self.register_load_state_dict_pre_hook(_restore_version_0_2)
 
@@ -51,6 +51,16 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
     def network_inputs(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: images of normalized brightness, or their tiles."""
         return super().network_inputs(self.brightness(images))
+
+    def distill_features(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the features of teacher and student; a vision transformer's tokens follow the teacher's scales."""
+        teacher, student = super().distill_features(features)
+        return [*teacher, *features[len(teacher) :]] if self.evidence.one_grid else teacher, student
+
+    def deviations(self, images: Tensor) -> list[Tensor]:
+        """Return the student's deviations from the teacher, of shapes ``(N, H_l, W_l)``, fine to coarse."""
+        teacher, student = self.distill(images)
+        return self.deviation(teacher[: len(student)], student)
 
     def predict(self, images: Tensor) -> InferenceBatch:
         """Return predictions for images that are known to be finite.

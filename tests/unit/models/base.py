@@ -50,14 +50,18 @@ class TorchModelTests:
     Attributes:
         network: Its class.
         arguments: What it is built with.
+        backbone: Teacher of the tests that need only one.
+        layers: Two of its layers.
     """
 
     network: type[DistillationModel]
     arguments: dict[str, Any] = {}  # noqa: RUF012
+    backbone = "resnet18"
+    layers = ("layer1", "layer2")
 
     @classmethod
-    def build(cls, backbone: str = "resnet18", **arguments: object) -> DistillationModel:
-        return cls.network(backbone, pre_trained=False, **{**cls.arguments, **arguments})
+    def build(cls, backbone: str | None = None, **arguments: object) -> DistillationModel:
+        return cls.network(backbone or cls.backbone, pre_trained=False, **{**cls.arguments, **arguments})
 
     def learn(self, model: DistillationModel, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """The sum of all losses that the model is trained by, and the features of teacher and student."""
@@ -92,7 +96,7 @@ class TorchModelTests:
         self.check_every_parameter_is_trained(model, size)
 
     def test_images_of_another_kind(self) -> None:
-        model = self.build(layers=["layer1"]).eval()
+        model = self.build(layers=self.layers[:1]).eval()
         for images, error in (
             (torch.randn(1, 1, 32, 32), ValueError),
             (torch.randn(3, 32, 32), ValueError),
@@ -129,7 +133,7 @@ class TorchModelTests:
     def test_order_of_layers_does_not_matter(self) -> None:
         images = torch.randn(1, 3, 64, 64)
         maps = []
-        for layers in (["layer1", "layer2"], ["layer2", "layer1"]):
+        for layers in (self.layers, self.layers[::-1]):
             torch.manual_seed(0)
             maps.append(self.build(layers=layers).eval()(images).anomaly_map)
         assert torch.equal(*maps)
@@ -164,8 +168,8 @@ class TorchModelTests:
             predictions = model(images)
             sharp[mode] = predictions.anomaly_map
             torch.testing.assert_close(predictions.pred_score, predictions.anomaly_map.mean().reshape(1, 1))
-        torch.testing.assert_close(sharp["add"], scales[0] + scales[1] + scales[2])
-        torch.testing.assert_close(sharp["multiply"], scales[0] * scales[1] * scales[2])
+        torch.testing.assert_close(sharp["add"], torch.stack(scales).sum(0))
+        torch.testing.assert_close(sharp["multiply"], torch.stack(scales).prod(0))
         assert plain(images).anomaly_map.std() < sharp["add"].std()
 
     @torch.no_grad()
@@ -185,9 +189,9 @@ class TorchModelTests:
         assert predictions.anomaly_map.dtype == predictions.pred_score.dtype == torch.float32
 
     @torch.no_grad()
-    @pytest.mark.parametrize("layers", [["layer1"], ["layer1", "layer2"]])
-    def test_tiles_go_through_the_model_alone(self, layers: list[str]) -> None:
-        model = self.build(layers=layers, blur_sigma=0).eval()
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_tiles_go_through_the_model_alone(self, count: int) -> None:
+        model = self.build(layers=self.layers[:count], blur_sigma=0).eval()
         images = torch.randn(2, 3, 64, 64)
         tiles = [model(images[..., row : row + 32, :32]).anomaly_map for row in (0, 32)]
         model.tiler = Tiler(tile_size=32, stride=32)
@@ -266,39 +270,45 @@ class LightningModelTests:
         limits: Epochs and steps that the paper trains for.
         losses: Names of the losses that are logged.
         half: How far features in half precision may move the first losses, relatively.
+        small: Arguments of a small model.
+        layers: Two layers of its backbone.
+        tiles: Tiles of images of 32 x 32 pixels.
     """
 
     method: type[Distillation]
     limits: tuple[int, int]
     losses: set[str]
     half: float = 1e-3
+    small: dict[str, Any] = SMALL
+    layers = ("layer1", "layer2")
+    tiles = Tiles((16, 24), (0, 8))
 
     def build(self, **arguments: object) -> Distillation:
         # The default pre-processor resizes to 256 x 256, which teaches no more and takes 64 times as long.
         transform = Compose([Resize((32, 32), antialias=True), Normalize([0.5] * 3, [0.25] * 3)])
-        return self.method(**{**SMALL, "pre_processor": PreProcessor(transform), **arguments})
+        return self.method(**{**self.small, "pre_processor": PreProcessor(transform), **arguments})
 
     @pytest.mark.parametrize("by_callback", [False, True], ids=["argument", "callback"])
     def test_tiles_are_recorded_and_restored(
         self, tmp_path: Path, by_callback: bool, caplog: pytest.LogCaptureFixture
     ) -> None:
-        tiles = Tiles((16, 24), (0, 8))
+        tiles = self.tiles
         callback = TilerConfigurationCallback(enable=True, tile_size=tiles.size, stride=(16, 16))
-        arguments = {} if by_callback else {"tile_size": list(tiles.size), "tile_overlap": [0, 8]}
-        model = self.build(layers=["layer1", "layer2"], **arguments)
+        arguments = {} if by_callback else {"tile_size": list(tiles.size), "tile_overlap": list(tiles.overlap)}
+        model = self.build(layers=self.layers, **arguments)
         trainer = train(model, tmp_path, max_steps=1, callbacks=[callback] if by_callback else [])
         trainer.save_checkpoint(tmp_path / "model.ckpt")
         again = self.method.load_from_checkpoint(tmp_path / "model.ckpt").eval()
         assert again.model.tiler == tiles
         for each in (model, again):
             recorded = each.describe().plain()["arguments"]
-            assert (recorded["tile_size"], recorded["tile_overlap"]) == ([16, 24], [0, 8])
+            assert (recorded["tile_size"], recorded["tile_overlap"]) == (list(tiles.size), list(tiles.overlap))
         assert not [message for message in caplog.messages if "do not fit" in message]
         images = batch().image
         assert torch.equal(again(images).anomaly_map, model.eval()(images).anomaly_map)
-        others = self.method.load_from_checkpoint(tmp_path / "model.ckpt", tile_size=16, tile_overlap=0)
-        assert others.model.tiler == Tiles((16, 16))
-        assert "The checkpoint's thresholds do not fit the model: tile_size [16, 24] in the checkpoint" in caplog.text
+        others = self.method.load_from_checkpoint(tmp_path / "model.ckpt", tile_size=32, tile_overlap=0)
+        assert others.model.tiler == Tiles((32, 32))
+        assert "The checkpoint's thresholds do not fit the model: tile_size " in caplog.text
 
     def test_tiles_that_cannot_be(self) -> None:
         with pytest.raises(ValueError, match=r"tile_size \[64, 64\] is larger than the images, which have \[32, 32\]"):
@@ -363,7 +373,9 @@ class LightningModelTests:
         images = batch()
         images.image[0] = torch.nan
         images.image_path = ["one.png", "two.png"]
-        with pytest.raises(ValueError, match=r"loss at step 0 is not finite \(layer1 nan\).*one.png, two.png"):
+        with pytest.raises(
+            ValueError, match=rf"loss at step 0 is not finite \({self.layers[0]} nan\).*one.png, two.png"
+        ):
             train(model, tmp_path, DataLoader([images], batch_size=None), max_steps=1)
         assert all(tensor.isfinite().all() for tensor in model.parameters())
 
