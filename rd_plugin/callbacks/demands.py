@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 _PRECISIONS = {"32-true", "16-mixed", "bf16-mixed"}
 _FROM_TESTS = ("F1Score", "AUPRO")
 # What the package's models and Lightning log beside metrics.
-_LOGGED = {"train_loss", "teacher_loss", "student_loss", "epoch", "step"}
+_LOGGED = {"train_loss", "teacher_loss", "student_loss", "distillation_loss", "projection_loss", "epoch", "step"}
 _KNOWN_PACKAGES = {"lightning", "anomalib", "rd_plugin"}
 
 

@@ -26,6 +26,8 @@ __all__ = ["quantize", "quantize_with_control"]
 _MAP_OPERATIONS = ["Divide", "MatMul", "Multiply", "Power", "ReduceL2", "ReduceSum", "Sqrt", "Subtract"]
 # A quantizer would clip NaN, infinity and values out of range before they are compared.
 _COMPARISONS = ["GreaterEqual", "LessEqual"]
+# A norm by each image's own statistics magnifies what 8 bits round, and cannot be folded into a convolution.
+_NORMS = ["MVN"]
 
 _CALIBRATION_IMAGES = 300
 
@@ -56,7 +58,7 @@ def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any
         "fast_bias_correction": False,
         "ignored_scope": nncf.IgnoredScope(
             names=[centring.get_friendly_name() for centring, _ in distances(model)],
-            types=[*_MAP_OPERATIONS, *_COMPARISONS],
+            types=[*_MAP_OPERATIONS, *_COMPARISONS, *_NORMS],
             validate=False,
         ),
     }

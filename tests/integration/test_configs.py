@@ -7,7 +7,7 @@ import pytest
 import yaml
 from anomalib.cli import AnomalibCLI
 
-from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation, RevisitedReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
 from .conftest import Method
@@ -26,7 +26,11 @@ def test_configuration_builds_model_and_data(config: Path, tmp_path: Path, monke
 
 @pytest.mark.parametrize(
     ("method", "stem"),
-    [(ReverseDistillation, "mvtec"), (ExpertReverseDistillation, "mvtec_expert")],
+    [
+        (ReverseDistillation, "mvtec"),
+        (ExpertReverseDistillation, "mvtec_expert"),
+        (RevisitedReverseDistillation, "mvtec_rdpp"),
+    ],
     indirect=["method"],
 )
 def test_mvtec_recipe_is_the_default_one(

@@ -15,7 +15,7 @@ from anomalib.deploy import CompressionType, ExportType, OpenVINOInferencer, Tor
 from anomalib.engine import Engine
 from torchmetrics.functional.classification import binary_auroc
 
-from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation, RevisitedReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
 from .conftest import SIZE, Method, Trained, one_method, run_openvino
@@ -82,6 +82,7 @@ def _assert_spoiled_are_withheld(
         (ReverseDistillation, None),
         pytest.param(ReverseDistillation, (96, 96), marks=pytest.mark.slow),
         pytest.param(ExpertReverseDistillation, None, marks=pytest.mark.slow),
+        pytest.param(RevisitedReverseDistillation, None, marks=pytest.mark.slow),
     ],
     indirect=["method"],
 )
@@ -149,6 +150,7 @@ def test_openvino_inferencer(
         pytest.param(ReverseDistillation, CompressionType.INT8, marks=pytest.mark.slow),
         pytest.param(ReverseDistillation, CompressionType.INT8_PTQ, marks=pytest.mark.slow),
         pytest.param(ExpertReverseDistillation, CompressionType.INT8_PTQ, marks=pytest.mark.slow),
+        pytest.param(RevisitedReverseDistillation, CompressionType.INT8_PTQ, marks=pytest.mark.slow),
         pytest.param(ReverseDistillation, CompressionType.INT8_ACQ, marks=pytest.mark.slow),
     ],
     indirect=["method"],

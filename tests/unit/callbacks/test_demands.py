@@ -15,13 +15,13 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from PIL import Image
 from torchvision.transforms.v2 import Compose, Resize, ToDtype
 
-from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, PartsFolder, ReverseDistillation
+from rd_plugin import PartsFolder, ReverseDistillation
 from rd_plugin.callbacks import DataCheck
+from rd_plugin.models import METHODS
 
 from ..trainers import quiet_trainer
 
 SMALL: dict[str, Any] = {"backbone": "resnet18", "pre_trained": False, "visualizer": False, "report": False}
-METHODS = [ReverseDistillation, ExpertReverseDistillation, FusedReverseDistillation]
 
 
 @pytest.fixture

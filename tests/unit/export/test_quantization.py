@@ -3,11 +3,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import openvino
 import pandas as pd
 import pytest
+import torch
 
-from rd_plugin.export.quantization import quantize_with_control
+from rd_plugin.export.quantization import quantize, quantize_with_control
 
 
 def _model() -> openvino.Model:
@@ -31,3 +33,24 @@ def test_drop_out_of_range(max_drop: float) -> None:
 def test_accuracy_needs_good_and_defective_images(labels: list[int] | None, missing: str) -> None:
     with pytest.raises(ValueError, match=f"the data has no {missing} ones for validation"):
         quantize_with_control(_model(), _data(labels), None, 0.01)
+
+
+def test_norm_by_an_images_own_statistics_stays_in_floating_point() -> None:
+    operations = openvino.opset13
+    images = operations.parameter([1, 3, 8, 8])
+    weights = np.random.default_rng(0).random((3, 3, 3, 3), dtype=np.float32)
+    state = images
+    for _ in range(2):
+        state = operations.convolution(state, weights, [1, 1], [1, 1], [1, 1], [1, 1])
+        state = operations.mvn(state, np.array([2, 3]), normalize_variance=True, eps=1e-5, eps_mode="inside_sqrt")
+        state = operations.relu(state)
+    data = SimpleNamespace(
+        setup=lambda _stage: None, train_data=[SimpleNamespace(image=torch.rand(3, 8, 8)) for _ in range(3)]
+    )
+    quantized = quantize(openvino.Model([state], [images]), data)
+    before = {
+        node.get_type_name(): [each.get_source_output().get_node().get_type_name() for each in node.inputs()]
+        for node in quantized.get_ops()
+    }
+    assert before["MVN"][0] == "Convolution"
+    assert before["Convolution"][0] == "FakeQuantize"
