@@ -64,8 +64,8 @@ class Evidence(nn.Module):
     of the means and standard deviations of the teacher's features over all positions (after Rippel, Mertens and Merhof,
     ICPR 2020), the same at each position; it does not depend on where a part lies.
 
-    A plain vision transformer's groups of blocks are the scales. Its class token joins the evidence of the image, and its
-    grid is averaged to at most 32 positions a side.
+    A plain vision transformer's groups of blocks are the scales. Its class token joins the evidence of the image, and
+    its grid is averaged to at most 32 positions a side.
 
     Args:
         channels: Channels of each scale's features, fine to coarse.
