@@ -73,6 +73,7 @@ class Evidence(nn.Module):
         class_channels: Channels of class tokens that come with the features; 0 for none.
     """
 
+    directions: Tensor
     # Of torch exports of earlier versions, which had pyramids alone.
     one_grid = False
     # Of torch exports of version 0.2, which had the coarsest scale's grid, and no context.
@@ -119,7 +120,7 @@ class Evidence(nn.Module):
         return self.teacher.is_fitted
 
     def _grid(self, scales: Sequence[Tensor]) -> Sequence[int]:
-        size = scales[self.scale].shape[-2:]
+        size: Sequence[int] = scales[self.scale].shape[-2:]
         while self.one_grid and max(size) > _SIDE:
             size = [ceil(side / 2) for side in size]
         return size
