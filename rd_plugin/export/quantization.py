@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Int8 quantization for OpenVINO that keeps the anomaly map in floating point."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,15 @@ from torchvision.transforms.v2.functional import resize
 
 from rd_plugin.components import held_out, perturbed_places
 
-from .statistics import compute_statistics, distances
+from .statistics import compute_statistics, distances, is_constant
 
 if TYPE_CHECKING:
     import nncf
     import openvino as ov
 
 __all__ = ["quantize", "quantize_with_control"]
+
+logger = logging.getLogger(__name__)
 
 # The anomaly map is a small difference, one minus a cosine near one, which is lost in 8 bits. So only the networks are
 # quantized, not the operations after them; in the exported graph these are:
@@ -28,6 +31,9 @@ _MAP_OPERATIONS = ["Divide", "MatMul", "Multiply", "Power", "ReduceL2", "ReduceS
 _COMPARISONS = ["GreaterEqual", "LessEqual"]
 # A norm by each image's own statistics magnifies what 8 bits round, and cannot be folded into a convolution.
 _NORMS = ["MVN"]
+
+# A vision transformer's layers are products, too; those of its networks are found by where they are in the graph.
+_PRODUCT, _LAYER_NORM = "MatMul", "MVN"
 
 _CALIBRATION_IMAGES = 300
 
@@ -45,11 +51,60 @@ def _images(model: "ov.Model", dataset: AnomalibDataset) -> Callable[[int], np.n
     return read
 
 
+def _related(start: Iterable["ov.Node"], neighbours: Callable[["ov.Node"], Iterable["ov.Node"]]) -> set[str]:
+    """Names of the operations that are reached from some, in one direction."""
+    found: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        for node in neighbours(waiting.pop()):
+            if node.get_friendly_name() not in found:
+                found.add(node.get_friendly_name())
+                waiting.append(node)
+    return found
+
+
+def _inputs(node: "ov.Node") -> list["ov.Node"]:
+    return [node.input_value(index).get_node() for index in range(node.get_input_size())]
+
+
+def _users(node: "ov.Node") -> list["ov.Node"]:
+    return [user.get_node() for output in node.outputs() for user in output.get_target_inputs()]
+
+
+def other_products(model: "ov.Model") -> list[str]:
+    """Names of the products in a vision transformer that are no layers of its networks; empty for other backbones.
+
+    The layers come after the convolution that makes the patches, and before the norms that the map begins with. The
+    others resize the image, attend, project features, or make the map.
+
+    Args:
+        model: Model as read or converted by OpenVINO.
+    """
+    by_type: dict[str, list[ov.Node]] = {}
+    for operation in model.get_ordered_ops():
+        by_type.setdefault(operation.get_type_name(), []).append(operation)
+    if _LAYER_NORM not in by_type or "ScaledDotProductAttention" not in by_type:
+        return []
+    norms = by_type.get("ReduceL2", [])
+    layers = _related(by_type.get("Convolution", []), _users) & _related(norms, _inputs) - _related(norms, _users)
+    names = [
+        product.get_friendly_name()
+        for product in by_type[_PRODUCT]
+        if product.get_friendly_name() not in layers or not is_constant(product.input_value(1).get_node())
+    ]
+    logger.warning(
+        "int8: where it was measured, on a processor without VNNI, it made no vision transformer faster. Compare the "
+        "time of an image with that of the float32 export."
+    )
+    return names
+
+
 def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any]:
     """Options of the quantization, with the images of a data module for the calibration; the module must be set up."""
     import nncf  # part of the extra `openvino`
 
     images = datamodule.train_data
+    by_name = other_products(model)
     chosen = np.linspace(0, len(images) - 1, num=min(_CALIBRATION_IMAGES, len(images)), dtype=int)
     return {
         "calibration_dataset": nncf.Dataset(chosen.tolist(), _images(model, images)),
@@ -57,8 +112,8 @@ def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any
         "subset_size": len(chosen),
         "fast_bias_correction": False,
         "ignored_scope": nncf.IgnoredScope(
-            names=[centring.get_friendly_name() for centring, _ in distances(model)],
-            types=[*_MAP_OPERATIONS, *_COMPARISONS, *_NORMS],
+            names=[*by_name, *(centring.get_friendly_name() for centring, _ in distances(model))],
+            types=[kind for kind in (*_MAP_OPERATIONS, *_COMPARISONS, *_NORMS) if not by_name or kind != _PRODUCT],
             validate=False,
         ),
     }

@@ -14,7 +14,7 @@ from rd_plugin.synthetic import perturb
 if TYPE_CHECKING:
     import openvino as ov
 
-__all__ = ["compute_statistics", "distances"]
+__all__ = ["compute_statistics", "distances", "is_constant"]
 
 # Factor of the mean in the operation that subtracts it; OpenVINO converts the subtraction to a sum.
 _SIGNS = {"Add": -1, "Subtract": 1}
@@ -34,7 +34,7 @@ def distances(model: "ov.Model") -> list[tuple["ov.Node", "ov.Node"]]:
         operation
         for operation in model.get_ordered_ops()
         if operation.get_type_name() == "MatMul"
-        and _is_constant(operation.input_value(1).get_node())
+        and is_constant(operation.input_value(1).get_node())
         and len(operation.input_value(1).get_shape()) in _STATISTICS
     ]
     return [(_centring(product), product) for product in products]
@@ -48,8 +48,8 @@ def _centring(product: "ov.Node") -> "ov.Node":
     return node
 
 
-def _is_constant(node: "ov.Node") -> bool:
-    """Whether this is a constant, or a half-precision constant that is converted."""
+def is_constant(node: "ov.Node") -> bool:
+    """Return whether an operation is a constant, or a half-precision constant that is converted."""
     source = node.input_value(0).get_node() if node.get_type_name() == "Convert" else node
     return source.get_type_name() == "Constant"
 

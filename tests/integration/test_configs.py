@@ -72,3 +72,19 @@ def test_one_class_recipes_differ_from_the_default_in_teacher_and_size(
     }
     assert model.visualizer is None
     assert model.input_size == (32, 32)
+
+
+def test_dinomaly_recipe_is_the_default_one_in_the_papers_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (config,) = [path for path in CONFIGS if path.stem == "dinomaly"]
+    # A tiny teacher in place of the paper's, whose weights nobody needs here; its patches have 16 pixels, not 14.
+    tiny = ["--model.backbone", "test_vit"]
+    recipe = yaml.safe_load(config.read_text())
+    steps = recipe["model"]["init_args"]["pre_processor"]["init_args"]["transform"]["init_args"]["transforms"]
+    assert [step["init_args"].get("size") for step in steps] == [[448, 448], [392, 392], None]
+    steps[1]["init_args"]["size"] = [400, 400]
+    (tmp_path / "dinomaly.yaml").write_text(yaml.safe_dump(recipe))
+    model = AnomalibCLI(["train", "--config", "dinomaly.yaml", *tiny], run=False).model
+    assert model.resized_to == [400, 400]
+    assert dict(model.hparams) == dict(ReverseDistillation("test_vit").hparams)
+    assert recipe["trainer"] == {"max_steps": model.default_max_steps}

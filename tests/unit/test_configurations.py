@@ -25,5 +25,5 @@ def test_a_file_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(FileNotFoundError, match=r"config 'quickstat' is neither .*: fast, .*quickstart\."):
+    with pytest.raises(FileNotFoundError, match=r"config 'quickstat' is neither .*: dinomaly, fast, .*quickstart\."):
         configuration("quickstat")

@@ -64,8 +64,8 @@ class Evidence(nn.Module):
     of the means and standard deviations of the teacher's features over all positions (after Rippel, Mertens and Merhof,
     ICPR 2020), the same at each position; it does not depend on where a part lies.
 
-    A plain vision transformer's groups of blocks are the scales. Its class token joins the evidence of the image, and its
-    grid is averaged to at most 32 positions a side.
+    A plain vision transformer's groups of blocks are the scales. Its class token joins the evidence of the image, and
+    its grid is averaged to at most 32 positions a side.
 
     Args:
         channels: Channels of each scale's features, fine to coarse.
@@ -73,6 +73,7 @@ class Evidence(nn.Module):
         class_channels: Channels of class tokens that come with the features; 0 for none.
     """
 
+    directions: Tensor
     # Of torch exports of earlier versions, which had pyramids alone.
     one_grid = False
     # Of torch exports of version 0.2, which had the coarsest scale's grid, and no context.
@@ -119,7 +120,7 @@ class Evidence(nn.Module):
         return self.teacher.is_fitted
 
     def _grid(self, scales: Sequence[Tensor]) -> Sequence[int]:
-        size = scales[self.scale].shape[-2:]
+        size: Sequence[int] = scales[self.scale].shape[-2:]
         while self.one_grid and max(size) > _SIDE:
             size = [ceil(side / 2) for side in size]
         return size

@@ -32,7 +32,7 @@ ONE_BACKBONE = (BACKBONES[0], *(pytest.param(backbone, marks=pytest.mark.slow) f
 
 def scale_maps(model: DistillationModel, images: Tensor) -> list[Tensor]:
     """Return each scale's own map before the blur, of shape ``(N, 1, H, W)``, fine to coarse."""
-    return model.anomaly_map_generator.scale_maps(model.deviation(*model.distill(images)), images.shape[-2:])
+    return model.anomaly_map_generator.scale_maps(model.deviations(images), images.shape[-2:])
 
 
 def with_thresholds(model: Distillation) -> Distillation:

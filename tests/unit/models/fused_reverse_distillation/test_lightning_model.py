@@ -17,7 +17,7 @@ SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "vi
 
 def fit(folder: Path, images: torch.Tensor, validation: torch.Tensor, labels: torch.Tensor, **arguments: object):
     torch.manual_seed(0)
-    model = FusedReverseDistillation(**SMALL, **arguments)
+    model = FusedReverseDistillation(**{**SMALL, **arguments})
     items = [ImageItem(image=image, image_path=f"{index}.png") for index, image in enumerate(images)]
     quiet_trainer(folder, max_epochs=1).fit(
         model,

@@ -62,7 +62,7 @@ class TestDinomalyModel(TorchModelTests):
         model = self.build(recentred=True).eval()
         first, second, tokens = model.teacher(torch.randn(2, 3, 32, 48))
         targets, _ = model.distill_features([first, second, tokens])
-        for index, (target, scale) in enumerate(zip(targets, (first, second), strict=True)):
+        for index, (target, scale) in enumerate(zip(targets[:2], (first, second), strict=True)):
             centred = scale - tokens[:, :, index, :1, None]
             expected = (centred - centred.mean(1, keepdim=True)) / centred.std(1, unbiased=False, keepdim=True)
             torch.testing.assert_close(target, expected, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A vision transformer as the teacher, from training to exports."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+import torch
+from anomalib.deploy import CompressionType
+from anomalib.engine import Engine
+from PIL import Image
+
+from rd_plugin import FusedReverseDistillation, MVTec, ReverseDistillation
+from rd_plugin.export.quantization import other_products
+from rd_plugin.inspection import Inspector
+from rd_plugin.models.distillation import Distillation
+
+from .conftest import run_openvino
+
+pytestmark = pytest.mark.slow
+NAMES = ["pred_score", "anomaly_map", "pred_label", "pred_mask"]
+
+
+@pytest.fixture(scope="module")
+def data(mvtec_root: Path) -> MVTec:
+    return MVTec(mvtec_root, "tile", train_batch_size=4, eval_batch_size=4, num_workers=0)
+
+
+@pytest.fixture(scope="module", params=[ReverseDistillation, FusedReverseDistillation])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data: MVTec) -> Distillation:
+    torch.manual_seed(0)
+    model = request.param("test_vit", pre_trained=False, image_size=(64, 96), student_depth=2, visualizer=False)
+    engine = Engine(max_steps=3, accelerator="cpu", logger=False, default_root_dir=tmp_path_factory.mktemp("run"))
+    engine.fit(model, datamodule=data)
+    path = tmp_path_factory.mktemp("weights") / "model.ckpt"
+    engine.trainer.save_checkpoint(path)
+    return request.param.load_from_checkpoint(path).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Distillation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained.to_openvino(tmp_path_factory.mktemp("export"))
+
+
+@pytest.mark.parametrize("factor", [0.5, 1, 4])
+@torch.no_grad()
+def test_openvino_and_onnx_agree_with_the_engine(
+    trained: Distillation, exported: Path, tmp_path: Path, factor: float
+) -> None:
+    images = torch.rand(2, 3, int(64 * factor), int(96 * factor), generator=torch.Generator().manual_seed(0))
+    expected = trained(images)
+    session = onnxruntime.InferenceSession(trained.to_onnx(tmp_path))
+    onnx = dict(zip(NAMES, session.run(NAMES, {"input": images.numpy()}), strict=True))
+    for actual in (run_openvino(exported, images.numpy()), onnx):
+        np.testing.assert_allclose(actual["pred_score"].ravel(), expected.pred_score.ravel(), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(actual["anomaly_map"], expected.anomaly_map, rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_torch_export_agrees_with_the_engine(trained: Distillation, tmp_path: Path, mvtec_root: Path) -> None:
+    image = sorted((mvtec_root / "tile" / "test" / "scratch").iterdir())[0]
+    found = [result.score for result in Inspector(trained.to_torch(tmp_path)).inspect([image])]
+    pixels = torch.from_numpy(np.asarray(Image.open(image).convert("RGB"))).permute(2, 0, 1)[None] / 255
+    assert found == pytest.approx([trained(pixels).pred_score.item()], abs=1e-4)
+
+
+def test_int8_leaves_out_what_is_no_layer_by_name(
+    trained: Distillation, exported: Path, data: MVTec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = openvino.Core().read_model(exported)
+    products = [operation for operation in model.get_ordered_ops() if operation.get_type_name() == "MatMul"]
+    # Four in each of six blocks, two in the bottleneck, four in each of the student's two blocks.
+    assert len(products) - len(other_products(model)) == 6 * 4 + 2 + 2 * 4
+    assert "made no vision transformer faster" in caplog.text
+    path = trained.to_openvino(tmp_path, compression_type=CompressionType.INT8_PTQ, datamodule=data)
+    quantized = openvino.Core().read_model(path)
+    kinds = [operation.get_type_name() for operation in quantized.get_ordered_ops()]
+    # One for each layer's input, but layers that share it.
+    assert kinds.count("FakeQuantize") >= 34
+    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    actual = run_openvino(path, images.numpy())
+    with torch.no_grad():
+        expected = trained(images)
+    assert np.abs(actual["anomaly_map"] - expected.anomaly_map.numpy()).mean() < 0.1
