@@ -16,6 +16,7 @@ from rd_plugin.provenance import RecordedModule
 
 from . import check, convert, inspect, report, threshold
 from .argv import option_names, typed
+from .default_post_processor import with_default_post_processor
 from .error_messages import error_message
 from .export_place import beside_checkpoint
 from .help_text import SUBCOMMANDS, describe, describe_subcommand, new_parser
@@ -50,7 +51,7 @@ class CommandLine(AnomalibCLI):
     def __init__(self, args: Sequence[str] | None = None, run: bool = True) -> None:
         self.given = typed() if args is None else list(args)
         try:
-            super().__init__(with_recorded_model(self.given), run)
+            super().__init__(with_recorded_model(with_default_post_processor(self.given)), run)
         except _OF_INPUT as error:
             # If a checkpoint cannot be read, there are no parsers yet.
             message = error_message(error, self.given, getattr(self, "subcommand_parsers", {}))

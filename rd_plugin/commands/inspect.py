@@ -31,7 +31,7 @@ from rd_plugin.inspection import (
     watch,
 )
 from rd_plugin.report import report_results
-from rd_plugin.results import ResultFile
+from rd_plugin.results import ResultFile, is_standard_output, is_stream
 
 __all__ = ["add_arguments", "run"]
 
@@ -64,9 +64,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="+",
         help="files, folders (without masks), patterns ('parts/**/*.png'); - reads a list from standard input",
     )
-    add("--csv", metavar="FILE", type=Path, help="new file: a line for each image, as CSV")
-    add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line")
+    add("--csv", metavar="FILE", type=Path, help="new file: a line for each image, as CSV; - is standard output")
+    add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line; - likewise")
     add("--resume", action="store_true", help="continue the files of an earlier run; no image is inspected twice")
+    add("--overwrite", action="store_true", help="replace files, report and pictures that exist already")
     add("--pictures", type=Literal["all", "anomalous"], help="draw these images, with map, regions, verdict and score")
     add("--pictures_folder", metavar="FOLDER", type=Path, default=Path("pictures"), help="where they are drawn")
     add(
@@ -119,6 +120,7 @@ def run(arguments: Namespace) -> int:
     if arguments.watch and (others := [path for path in arguments.paths if not Path(path).is_dir()]):
         msg = f"watch needs existing folders; {others[0]!r} is not a folder."
         raise ValueError(msg)
+    _check_outputs(arguments)
     inspector = Inspector(
         arguments.model,
         max_pixels=arguments.max_pixels,
@@ -161,6 +163,31 @@ def run(arguments: Namespace) -> int:
     status = _ERROR if "error" in verdicts else 0
     status |= _ANOMALOUS if "anomalous" in verdicts and arguments.fail_on_anomalous else 0
     return status | (_DRIFTED if drifted and arguments.fail_on_drift else 0)
+
+
+def _check_outputs(arguments: Namespace) -> None:
+    """Check that no earlier results would be lost, and that what is continued can be.
+
+    Raises:
+        OSError: If a report or a folder of pictures exists already.
+        ValueError: If options contradict each other.
+    """
+    files = [path for path in (arguments.csv, arguments.jsonl) if path is not None]
+    if sum(map(is_standard_output, files)) > 1:
+        msg = "csv and jsonl cannot both be standard output: give a file for one of them."
+        raise ValueError(msg)
+    if arguments.resume and (arguments.overwrite or any(map(is_stream, files))):
+        msg = "resume continues csv and jsonl: they must be files, and --overwrite must be left out."
+        raise ValueError(msg)
+    if arguments.overwrite or arguments.resume:
+        return
+    there = {"report": arguments.report} if arguments.report is not None and arguments.report.is_file() else {}
+    folder = arguments.pictures_folder
+    if arguments.pictures is not None and folder.is_dir() and any(folder.iterdir()):
+        there["pictures_folder"] = folder
+    for name, path in there.items():
+        msg = f"{name} {str(path)!r} exists already; give another name, remove it, or replace it with --overwrite."
+        raise FileExistsError(msg)
 
 
 def _check_drift(inspector: Inspector, asked: bool) -> None:
@@ -221,11 +248,11 @@ def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Itera
 
 def _sinks(arguments: Namespace, total: int | None) -> Iterator[Sink]:
     """The sinks of the results. Files come first, so that every result that is shown has been written."""
-    if arguments.csv is not None:
-        yield ResultFile(arguments.csv, "csv", arguments.resume)
-    if arguments.jsonl is not None:
-        yield ResultFile(arguments.jsonl, "jsonl", arguments.resume)
-    yield Text()
+    files = {"csv": arguments.csv, "jsonl": arguments.jsonl}
+    given: dict[Any, Path] = {kind: path for kind, path in files.items() if path is not None}
+    for kind, path in given.items():
+        yield ResultFile(path, kind, arguments.resume, arguments.overwrite)
+    yield Text(verdicts=not any(map(is_standard_output, given.values())))
     yield Progress(total, arguments.progress)
 
 

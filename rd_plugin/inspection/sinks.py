@@ -22,10 +22,19 @@ class Sink(Protocol):
 
 
 class Text:
-    """Results as lines for people: verdicts on standard output, errors on standard error."""
+    """Results as lines for people: verdicts on standard output, errors on standard error.
+
+    Args:
+        verdicts: Whether verdicts are shown; standard output may hold the results for other programs.
+    """
+
+    def __init__(self, verdicts: bool = True) -> None:
+        self._verdicts = verdicts
 
     def write(self, result: InspectionResult) -> None:
         """Write a result."""
+        if result.score is not None and not self._verdicts:
+            return
         stream = sys.stdout if result.score is not None else sys.stderr
         # A progress bar on the same terminal is redrawn below the line.
         with tqdm.external_write_mode(stream):

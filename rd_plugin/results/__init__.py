@@ -7,7 +7,7 @@ counts false alarms and defects found.
 
 from .operating_points import RATES, OperatingPoint, Share, operating_points
 from .result import AS_A_WHOLE, COLUMNS, InspectionResult, Picture, Region
-from .result_file import ReadResults, ResultFile, read_results
+from .result_file import ReadResults, ResultFile, is_standard_output, is_stream, read_results
 
 __all__ = [
     "AS_A_WHOLE",
@@ -20,6 +20,8 @@ __all__ = [
     "Region",
     "ResultFile",
     "Share",
+    "is_standard_output",
+    "is_stream",
     "operating_points",
     "read_results",
 ]

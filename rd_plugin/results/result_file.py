@@ -3,6 +3,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,35 +12,65 @@ from typing import Literal
 
 from .result import COLUMNS, InspectionResult, csv_line
 
-__all__ = ["ReadResults", "ResultFile", "read_results"]
+__all__ = ["ReadResults", "ResultFile", "is_standard_output", "is_stream", "read_results"]
 
 Kind = Literal["csv", "jsonl"]
+
+_STANDARD_OUTPUT = ("-", "/dev/stdout")
+
+
+def is_standard_output(path: Path) -> bool:
+    """Whether a path stands for standard output: ``-``, as in other programs, or ``/dev/stdout``.
+
+    Args:
+        path: What was given as a file.
+    """
+    return str(path) in _STANDARD_OUTPUT
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is written to without an end, as standard output, a named pipe or a device is.
+
+    Args:
+        path: What was given as a file.
+    """
+    return is_standard_output(path) or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 class ResultFile:
     """A file with one result a line, each written at once in one piece, so that a killed run leaves complete lines.
 
     Args:
-        path: The file; it must not exist unless it is resumed, since it may hold the results of another run.
+        path: The file, or a stream, see :func:`is_stream`. A file must not exist unless it is resumed or overwritten,
+            since it may hold the results of another run.
         kind: ``"csv"``, with a header, or ``"jsonl"``, one object a line.
         resumed: Whether to continue at its end.
+        overwritten: Whether to replace it.
 
     Raises:
-        OSError: If it exists and is not resumed, or cannot be written.
+        OSError: If it exists and is neither resumed nor overwritten, or cannot be written.
     """
 
-    def __init__(self, path: Path, kind: Kind, resumed: bool = False) -> None:
+    def __init__(self, path: Path, kind: Kind, resumed: bool = False, overwritten: bool = False) -> None:
+        standard = is_standard_output(path)
+        mode = "a" if resumed else "w" if overwritten or is_stream(path) else "x"
         try:
-            self._file = path.open("a" if resumed else "x", encoding="utf-8", newline="")
+            # Standard output is written in UTF-8, whatever its own encoding is, and stays open.
+            self._file = open(  # noqa: SIM115
+                sys.stdout.fileno() if standard else path, mode, encoding="utf-8", newline="", closefd=not standard
+            )
         except FileExistsError as error:
-            msg = f"{kind} {str(path)!r} exists already; give another name, remove it, or continue it with --resume."
+            msg = (
+                f"{kind} {str(path)!r} exists already; give another name, remove it, replace it with --overwrite, or "
+                "continue it with --resume."
+            )
             raise FileExistsError(msg) from error
         except OSError as error:
             msg = f"{kind} {str(path)!r} cannot be written: {error.strerror}."
             raise OSError(msg) from error
         self._path = path
         self._kind = kind
-        if kind == "csv" and not self._file.tell():
+        if kind == "csv" and not (resumed and self._file.tell()):
             self._put(csv_line(COLUMNS))
 
     def write(self, result: InspectionResult) -> None:

@@ -28,7 +28,9 @@ def parsers() -> dict:
 
 @pytest.mark.parametrize("subcommand", FIRST_ARGUMENTS)
 def test_arguments_exist_and_have_the_stated_defaults(parsers: dict, subcommand: str) -> None:
-    known = {option: action for action in parsers[subcommand]._actions for option in action.option_strings}
+    known = {
+        option: action for action in parsers[subcommand]._actions for option in (*action.option_strings, action.dest)
+    }
     for group in FIRST_ARGUMENTS[subcommand]:
         for name, _, text in group.arguments:
             stated = re.search(r"\(default: (.+)\)$", text)

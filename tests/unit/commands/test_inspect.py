@@ -357,3 +357,62 @@ def test_report_of_a_model_that_cannot_tell(tool: Tool, draw: Callable) -> None:
     draw("good.png", 51)
     assert tool("inspect", "model.xml", "good.png", "--report", "report.html").status == 0
     assert "Not checked, the model" in _reported("report.html")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--report", "old.html"), ("--pictures", "all", "--pictures_folder", "old"), ("--csv", "old.html")],
+)
+def test_earlier_results_are_replaced_only_when_asked(tool: Tool, draw: Callable, arguments: tuple[str, ...]) -> None:
+    draw("new/a.png", 51)
+    draw("old/a.png", 204)
+    Path("old.html").write_text("earlier")
+    before = Path("old/a.png").read_bytes()
+    status, output, errors = tool("inspect", "model.xml", "new", *arguments)
+    assert (status, output) == (2, "")
+    assert f"{arguments[-2].strip('-')} '{arguments[-1]}' exists already" in errors
+    assert "--overwrite" in errors
+    assert (Path("old.html").read_text(), Path("old/a.png").read_bytes()) == ("earlier", before)
+    assert tool("inspect", "model.xml", "new", *arguments, "--overwrite").status == 0
+    assert (Path("old.html").read_text(), Path("old/a.png").read_bytes()) != ("earlier", before)
+
+
+@pytest.mark.parametrize("place", ["-", "/dev/stdout"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_results_on_standard_output(tool: Tool, draw: Callable, place: str, kind: str) -> None:
+    """Nothing else is there, in UTF-8 whatever the terminal has."""
+    draw("Prüfteile/good.png", 51)
+    draw("Prüfteile/black.png", 0)
+    status, output, errors = tool("inspect", "model.xml", "Prüfteile", f"--{kind}", place)
+    assert status == 1
+    lines = output.splitlines()
+    rows = list(csv.DictReader(lines)) if kind == "csv" else [json.loads(line) for line in lines]
+    assert [row["path"] for row in rows] == ["Prüfteile/black.png", "Prüfteile/good.png"]
+    assert "Prüfteile/black.png: the image cannot be inspected" in errors
+    assert not Path("-").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+def test_results_to_a_named_pipe(tool: Tool, draw: Callable) -> None:
+    draw("good.png", 51)
+    os.mkfifo("pipe")
+    read: list[str] = []
+    reader = Thread(target=lambda: read.append(Path("pipe").read_text()))
+    reader.start()
+    assert tool("inspect", "model.xml", "good.png", "--jsonl", "pipe").status == 0
+    reader.join()
+    assert json.loads(read[0])["verdict"] == "normal"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--csv", "-", "--jsonl", "-"), "csv and jsonl cannot both be standard output"),
+        (("--csv", "-", "--resume"), "resume continues csv and jsonl: they must be files"),
+        (("--csv", "a.csv", "--resume", "--overwrite"), "--overwrite must be left out"),
+    ],
+)
+def test_outputs_that_contradict_each_other(tool: Tool, arguments: tuple[str, ...], expected: str) -> None:
+    status, _, errors = tool("inspect", "model.xml", "a.png", *arguments)
+    assert status == 2
+    assert expected in errors
