@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rd_plugin.commands import command_line
-from rd_plugin.commands.command_line import WrongInput
+from rd_plugin.commands import inspect
+from rd_plugin.commands.error_messages import WrongInput
 
 from .conftest import Tool
 
@@ -76,7 +76,7 @@ def test_faults_of_the_program_are_shown_and_have_a_status_of_their_own(
     def fail(_: object) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(command_line.inspect, "run", fail)
+    monkeypatch.setattr(inspect, "run", fail)
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     status, _, errors = tool("inspect", "model.xml", "a.png")
     assert status == 3
