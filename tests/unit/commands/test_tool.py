@@ -40,7 +40,7 @@ def test_ctrl_c_while_a_model_is_loaded_is_one_line(tool: Tool, monkeypatch: pyt
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line.inspect, "run", interrupted)
+    monkeypatch.setattr(inspect, "run", interrupted)
     status, output, errors = tool("inspect", "model.xml", "a.png")
     assert (status, output, errors) == (130, "", "rd-plugin: stopped by Ctrl+C.\n")
 
