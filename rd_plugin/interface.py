@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The public names, which ``rd_plugin`` loads when the first one is used."""
+"""All public names at once, so that a command line and jsonargparse know every class."""
 
 from rd_plugin.configurations import configuration
 from rd_plugin.data import MVTec, OneClass, PartsFolder, SolarCells

@@ -19,7 +19,8 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
 
 from rd_plugin.callbacks.courtesy import spared
-from rd_plugin.data.crop import crop_steps, on_whole_image
+from rd_plugin.data.crop import on_whole_image
+from rd_plugin.data.crop_steps import crop_steps
 
 __all__ = ["PredictionVisualizer"]
 

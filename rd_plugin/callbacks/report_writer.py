@@ -16,7 +16,8 @@ from anomalib.post_processing import PostProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
-from rd_plugin.data.crop import crop_steps, on_whole_image
+from rd_plugin.data.crop import on_whole_image
+from rd_plugin.data.crop_steps import crop_steps
 from rd_plugin.provenance import RecordedModule
 from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
 from rd_plugin.results import AS_A_WHOLE, InspectionResult

@@ -17,23 +17,19 @@ from rd_plugin.provenance import RecordedModule
 from . import check, convert, inspect, report, threshold
 from .argv import option_names, typed
 from .default_post_processor import with_default_post_processor
-from .error_messages import error_message
+from .error_messages import WrongInput, error_message
 from .export_place import beside_checkpoint
 from .help_text import SUBCOMMANDS, describe, describe_subcommand, new_parser
 from .recorded_model import check_is_there, with_recorded_model
 from .sections import accept_sections
 
-__all__ = ["CommandLine", "WrongInput"]
+__all__ = ["CommandLine"]
 
 # Errors that wrong input causes; any other error is a bug.
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only after it has built a trainer and read a model's weights.
 _ON_DATA = {"fit", "train", "validate", "test"}
 _OWN = ("check", "convert", "inspect", "report", "threshold")
-
-
-class WrongInput(Exception):  # noqa: N818  # not an error of the program
-    """A given argument, file or folder is wrong; the message names it."""
 
 
 class CommandLine(AnomalibCLI):

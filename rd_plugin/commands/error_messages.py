@@ -13,7 +13,7 @@ from .advice import advice
 from .argv import options
 from .suggestions import known_names, nearest, nearest_file
 
-__all__ = ["error_message"]
+__all__ = ["WrongInput", "error_message"]
 
 # jsonargparse's remarks about itself, and about alternatives that nobody meant.
 _NOISE = re.compile(
@@ -22,6 +22,10 @@ _NOISE = re.compile(
 # What jsonargparse puts around a name.
 _WRAPPING = re.compile(r"""<class '(.+?)'>|typing\.(?=Literal)|Parser key "([^"]+)"(?=:)""")
 _NAME = re.compile(r"[\w./-]*\w")
+
+
+class WrongInput(Exception):  # noqa: N818  # not an error of the program
+    """A given argument, file or folder is wrong; the message names it."""
 
 
 def error_message(error: Exception, words: Sequence[str], parsers: Mapping[str, ArgumentParser]) -> str:

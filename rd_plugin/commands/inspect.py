@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 from typing import Any, Literal
@@ -30,7 +31,6 @@ from rd_plugin.inspection import (
     find_images,
     watch,
 )
-from rd_plugin.report import report_results
 from rd_plugin.results import ResultFile, is_standard_output, is_stream
 
 __all__ = ["add_arguments", "run"]
@@ -157,6 +157,8 @@ def run(arguments: Namespace) -> int:
         if signals and not arguments.watch:
             return 128 + signals[0]
         if arguments.report is not None:
+            from rd_plugin.report import report_results
+
             record = dict(inspector.inferencer.record) or None
             report_results(reported, arguments.report, record=record, drift=summary)
             logger.info("Report: %s", arguments.report)
@@ -220,9 +222,17 @@ def _check_report(path: Path | None) -> None:
     """Check that a report can be written, before any image is inspected.
 
     Raises:
-        OSError: If it cannot.
+        ImportError: If what draws it is not installed, as on a station.
+        OSError: If it cannot be written.
     """
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+    if path is None:
+        return
+    try:
+        import_module("rd_plugin.report")
+    except ModuleNotFoundError as error:
+        msg = f"report needs {error.name}: pip install jinja2 matplotlib."
+        raise ImportError(msg) from error
+    if path.is_dir() or not path.absolute().parent.is_dir():
         msg = f"report {str(path)!r} must be a file in an existing folder."
         raise OSError(msg)
 

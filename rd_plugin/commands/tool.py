@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .argv import arrange, options, typed
+from .error_messages import WrongInput
 from .help_text import SUBCOMMANDS, print_help, print_subcommand_help
 from .log_level import set_log_level
 from .suggestions import nearest
@@ -50,11 +51,8 @@ def _main(given: Sequence[str]) -> None:
     asked = set(given) - {name, "-v", "--verbose", "--traceback"}
     if asked and asked <= {"-h", "--help"} and print_subcommand_help(name):
         return
-    # This imports anomalib, which takes seconds.
-    from .command_line import CommandLine, WrongInput
-
     try:
-        CommandLine(given)
+        _run(name, given)
     except WrongInput as error:
         if "--traceback" in given:
             raise
@@ -69,3 +67,14 @@ def _subcommand(words: Sequence[str]) -> str | None:
     """The first word that is no option, nor the value of one; ``None`` if there is none."""
     values = {place + 1 for name, _, place in options(words) if name in {"-c", "--config"} and "=" not in words[place]}
     return next((word for place, word in enumerate(words) if not word.startswith("-") and place not in values), None)
+
+
+def _run(name: str, words: Sequence[str]) -> None:
+    """Run a subcommand; those of models, data and the engine import anomalib, which takes seconds."""
+    if name == "inspect":
+        from .without_anomalib import run_inspect
+
+        raise SystemExit(run_inspect(words))
+    from .command_line import CommandLine
+
+    CommandLine(words)

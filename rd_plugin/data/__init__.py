@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data modules that the package adds to anomalib's."""
+"""Data modules that the package adds to anomalib's.
 
-from .mvtec import MVTec
-from .one_class import OneClass
-from .parts_folder import PartsFolder
-from .solar_cells import SolarCells
+Names are loaded when they are used, so that what needs no torch does not import it.
+"""
 
-__all__ = ["MVTec", "OneClass", "PartsFolder", "SolarCells"]
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 __all__ = ["FoundImages", "check_links", "find_image_files", "is_hidden", "is_image"]
 
+# torchvision's IMG_EXTENSIONS, by which anomalib finds images.
+_EXTENSIONS = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
 # Files that operating systems create in folders of images.
 _LITTER = {"thumbs.db", "desktop.ini"}
 
@@ -35,7 +35,7 @@ class FoundImages:
 
 def is_image(path: str | Path) -> bool:
     """Return whether a file has an image extension, in lower or upper case."""
-    return Path(path).suffix.lower() in IMG_EXTENSIONS
+    return Path(path).suffix.lower() in _EXTENSIONS
 
 
 def is_hidden(path: str | Path, folder: str | Path) -> bool:

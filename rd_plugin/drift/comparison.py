@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests whether two samples come from one distribution."""
+"""Tests whether two samples come from one distribution.
+
+scipy.stats is imported when a test is made: that takes a second, which the first verdict of a run need not wait for.
+"""
 
 import numpy as np
-from scipy.stats import mannwhitneyu, norm, permutation_test, rankdata
 
 __all__ = ["energy_test", "higher_scores_test", "normal_scores"]
 
@@ -27,6 +29,8 @@ def normal_scores(values: np.ndarray) -> np.ndarray:
         >>> normal_scores(np.array([[1.0], [1000.0], [2.0]])).round(2).ravel().tolist()
         [-0.67, 0.67, 0.0]
     """
+    from scipy.stats import norm, rankdata
+
     return norm.ppf(rankdata(values, axis=0) / (len(values) + 1))
 
 
@@ -48,6 +52,8 @@ def energy_test(reference: np.ndarray, others: np.ndarray, seed: int = 0) -> flo
     Returns:
         The p-value.
     """
+    from scipy.stats import permutation_test
+
     count, left = len(others), len(reference)
     size = left + count
     distances = _distances(_whiten(normal_scores(np.concatenate([reference, others]))))
@@ -91,6 +97,8 @@ def higher_scores_test(reference: np.ndarray, others: np.ndarray) -> float:
     Returns:
         The p-value.
     """
+    from scipy.stats import mannwhitneyu
+
     return float(mannwhitneyu(others, reference, alternative="greater").pvalue)
 
 

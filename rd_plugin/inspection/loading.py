@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load a trained model from its file, with its record."""
 
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from rd_plugin.drift import Reference
 from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained, read_record, record_file
@@ -42,9 +43,7 @@ def load_inferencer(
         msg = f"precision must be {accepted}; got {precision!r} for {path.name}."
         raise ValueError(msg)
     if path.suffix == ".ckpt":
-        from .torch_inferencer import CheckpointInferencer
-
-        return CheckpointInferencer(path, threads)
+        return _torch_inferencers(path).CheckpointInferencer(path, threads)
     record = read_record(path)
     if is_untrained(record):
         msg = f"model {str(path)!r} has not been trained (0 steps in {record_file(path).name}); export a checkpoint."
@@ -55,9 +54,7 @@ def load_inferencer(
     elif path.suffix == ".onnx":
         inferencer = ONNXInferencer(path, threads)
     elif path.suffix == ".pt":
-        from .torch_inferencer import TorchExportInferencer
-
-        inferencer = TorchExportInferencer(path, threads)
+        inferencer = _torch_inferencers(path).TorchExportInferencer(path, threads)
     else:
         msg = (
             f"model {str(path)!r} must be an OpenVINO model (.xml), an ONNX model (.onnx), a torch export (.pt) or a "
@@ -75,3 +72,15 @@ def load_inferencer(
     check_judges(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
     inferencer.threshold = float(export.get("threshold", inferencer.threshold))
     return inferencer
+
+
+def _torch_inferencers(path: Path) -> Any:
+    """The runtimes that need torch and anomalib; importing them takes seconds."""
+    try:
+        return import_module(f"{__package__}.torch_inferencer")
+    except ModuleNotFoundError as error:
+        msg = (
+            f"model {str(path)!r} needs torch and anomalib, but {error.name} is not installed; export the model with "
+            "rd-plugin export --export_type openvino, and inspect the .xml."
+        )
+        raise ImportError(msg) from error

@@ -1,31 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The origin of a model: its record, and the module that keeps it."""
+"""The origin of a model: its record, and the module that keeps it.
 
-from .module import RecordedModule, resizing
-from .record import (
-    RECORD_KEY,
-    Provenance,
-    hash_export,
-    hash_weights,
-    installed_versions,
-    is_untrained,
-    now,
-    read_record,
-    record_file,
-    write_record,
-)
+Names are loaded when they are used, so that what needs no torch does not import it.
+"""
 
-__all__ = [
-    "RECORD_KEY",
-    "Provenance",
-    "RecordedModule",
-    "hash_export",
-    "hash_weights",
-    "installed_versions",
-    "is_untrained",
-    "now",
-    "read_record",
-    "record_file",
-    "resizing",
-    "write_record",
-]
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -15,7 +15,7 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import nn
 
-from rd_plugin.data.crop import crop_steps
+from rd_plugin.data.crop_steps import crop_steps
 from rd_plugin.storage import check_checkpoint, read_plain
 
 from .record import RECORD_KEY, Provenance, installed_versions, now

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from rd_plugin.storage import atomic_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "RECORD_KEY",
@@ -170,7 +170,7 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
-def hash_weights(state: Mapping[str, Tensor]) -> str:
+def hash_weights(state: Mapping[str, "Tensor"]) -> str:
     """Hash tensors with their names, shapes and types, without counters and other integers.
 
     Args:
@@ -180,9 +180,12 @@ def hash_weights(state: Mapping[str, Tensor]) -> str:
         SHA-256 in hexadecimal.
 
     Example:
+        >>> import torch
         >>> hash_weights({"weight": torch.zeros(2)})[:8]
         '162a6f1e'
     """
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         if tensor.is_floating_point():

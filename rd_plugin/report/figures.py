@@ -8,21 +8,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from torchmetrics.functional.classification import (
-    binary_auroc,
-    binary_average_precision,
-    binary_precision_recall_curve,
-    binary_roc,
-)
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Drawing", "draw_curves", "draw_histogram"]
 
@@ -115,6 +111,15 @@ def draw_curves(scores: Sequence[float], defective: Sequence[bool]) -> dict[str,
     Returns:
         ``"roc"`` with the area under the curve, ``"precision"`` with the average precision.
     """
+    # Reports of images whose truth is unknown have no curves, and a station has no torch.
+    import torch
+    from torchmetrics.functional.classification import (
+        binary_auroc,
+        binary_average_precision,
+        binary_precision_recall_curve,
+        binary_roc,
+    )
+
     found, truth = torch.tensor(scores, dtype=torch.float64), torch.tensor(defective, dtype=torch.int64)
     # Only ranks matter, and torchmetrics would treat values outside of [0, 1] as logits.
     ranks = torch.unique(found, return_inverse=True)[1].double()
@@ -128,7 +133,7 @@ def draw_curves(scores: Sequence[float], defective: Sequence[bool]) -> dict[str,
     }
 
 
-def _curve(name: str, x: torch.Tensor, y: torch.Tensor, labels: tuple[str, str], figure: float) -> Drawing:
+def _curve(name: str, x: "Tensor", y: "Tensor", labels: tuple[str, str], figure: float) -> Drawing:
     """One curve in the unit square, with a marker at its origin."""
     few = np.unique(np.linspace(0, len(x) - 1, _VERTICES).astype(int))
     with mpl.rc_context(_STYLE):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 __all__ = ["RATES", "OperatingPoint", "Share", "operating_points"]
 
@@ -43,6 +42,9 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """The exact 95 % interval of the rate, in [0, 1]."""
+        # Importing it takes a second, which a station need not wait for.
+        from scipy.stats import binomtest
+
         found = binomtest(self.count, self.total).proportion_ci(0.95, method="exact")
         return float(found.low), float(found.high)
 

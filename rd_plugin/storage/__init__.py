@@ -1,20 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is on a disk: files that are whole or not there, and files of others that are read without trusting them."""
+"""What is on a disk: files that are whole or not there, and files of others that are read without trusting them.
 
-from .atomic import atomic_export, atomic_file, move_files
-from .folder import check_folder, state_size
-from .printable import printable
-from .safe_reading import check_checkpoint, read_plain, short_refusal, why_refused
+Names are loaded when they are used, so that what needs no torch does not import it.
+"""
 
-__all__ = [
-    "atomic_export",
-    "atomic_file",
-    "check_checkpoint",
-    "check_folder",
-    "move_files",
-    "printable",
-    "read_plain",
-    "short_refusal",
-    "state_size",
-    "why_refused",
-]
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

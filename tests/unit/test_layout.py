@@ -46,7 +46,10 @@ METHOD_FOLDERS = {f"models.{path.parent.name}" for path in ROOT.glob("models/*/_
 # What must not be loaded with a room, by itself or through another.
 UNLOADED = {
     "configurations": ("torch", "anomalib"),
-    "storage": ("lightning", "anomalib.data"),
+    "storage": ("torch", "anomalib"),
+    "results": ("torch", "anomalib"),
+    "drift": ("torch", "anomalib"),
+    "inspection": ("torch", "anomalib"),
     "components": ("lightning", "anomalib.data"),
 }
 
@@ -60,9 +63,10 @@ def _room(module: str) -> str:
 
 
 def _imports(file: Path) -> Iterator[str]:
-    """The package's modules that a file imports when it is imported, without the package's name."""
+    """The package's modules that a file imports, at once or by its stub, without the package's name."""
     package = file.relative_to(ROOT.parent).parent.parts
-    tree = ast.parse(file.read_text())
+    stub = file.with_suffix(".pyi")
+    tree = ast.parse((stub if stub.exists() else file).read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()

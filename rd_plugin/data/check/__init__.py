@@ -5,34 +5,10 @@
 applies them to all splits; ``unread`` finds files that are left out, ``pairs`` masks that are missing, without which
 there are no splits. ``actions`` lists problems, stops or leaves files out. :class:`~rd_plugin.callbacks.DataCheck`
 does all this before a training, a test or a prediction.
+
+Names are loaded when they are used, so that what needs no torch does not import it.
 """
 
-from .actions import OnBadData, act_on, memory_file, set_up
-from .datamodule import SPLITS, check_datamodule, check_datasets, datasets, drop_samples, fingerprint
-from .files import MAX_PIXELS, FileFacts, allow_pixels, inspect_file, read_file
-from .pairs import check_pairs
-from .problem import Problem
-from .rules import check_image
-from .survey import inspect_files
+from lazy_loader import attach_stub
 
-__all__ = [
-    "MAX_PIXELS",
-    "SPLITS",
-    "FileFacts",
-    "OnBadData",
-    "Problem",
-    "act_on",
-    "allow_pixels",
-    "check_datamodule",
-    "check_datasets",
-    "check_image",
-    "check_pairs",
-    "datasets",
-    "drop_samples",
-    "fingerprint",
-    "inspect_file",
-    "inspect_files",
-    "memory_file",
-    "read_file",
-    "set_up",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

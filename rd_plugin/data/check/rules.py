@@ -3,12 +3,13 @@
 
 from collections import Counter
 from collections.abc import Mapping
-
-from anomalib.data.utils import LabelName
-from pandas import DataFrame
+from typing import TYPE_CHECKING
 
 from .files import FileFacts
 from .problem import Problem
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["check_image", "check_mask", "check_overlap", "check_split"]
 
@@ -103,7 +104,7 @@ def check_mask(path: str, facts: FileFacts, image: FileFacts) -> list[Problem]:
     return problems
 
 
-def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -> list[Problem]:
+def check_split(name: str, samples: "DataFrame", facts: Mapping[str, FileFacts]) -> list[Problem]:
     """Check one split as a whole.
 
     Args:
@@ -115,6 +116,8 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
         An error for a training set without images; notes for a test set without defects or without good images, for
         few good images to set a threshold on, and for images of several sizes.
     """
+    from anomalib.data.utils import LabelName
+
     defects = int((samples["label_index"] == LabelName.ABNORMAL).sum())
     good = len(samples) - defects
     problems = []
@@ -144,7 +147,7 @@ def check_split(name: str, samples: DataFrame, facts: Mapping[str, FileFacts]) -
     return problems
 
 
-def check_overlap(train: DataFrame, other: DataFrame, facts: Mapping[str, FileFacts]) -> list[Problem]:
+def check_overlap(train: "DataFrame", other: "DataFrame", facts: Mapping[str, FileFacts]) -> list[Problem]:
     """Find images that are trained on and tested on, by their pixels, whatever their names and formats.
 
     Args:

@@ -4,7 +4,8 @@
 import pytest
 
 from rd_plugin.commands.argv import arrange
-from rd_plugin.commands.command_line import CommandLine, WrongInput
+from rd_plugin.commands.command_line import CommandLine
+from rd_plugin.commands.error_messages import WrongInput
 from rd_plugin.configurations import configuration_names
 
 

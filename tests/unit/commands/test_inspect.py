@@ -189,7 +189,7 @@ def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
         "pictures/cam1/good.bmp.png",
         "pictures/cam1/img.jpg",
     ]
-    assert Image.open("bad/a/cam1/img.jpg").size == (6, 4)
+    assert Image.open("bad/a/cam1/img.jpg").width == 6
 
 
 def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rd_plugin.commands import command_line
-from rd_plugin.commands.command_line import WrongInput
+from rd_plugin.commands import inspect
+from rd_plugin.commands.error_messages import WrongInput
 
 from .conftest import Tool
 
@@ -40,7 +40,7 @@ def test_ctrl_c_while_a_model_is_loaded_is_one_line(tool: Tool, monkeypatch: pyt
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line.inspect, "run", interrupted)
+    monkeypatch.setattr(inspect, "run", interrupted)
     status, output, errors = tool("inspect", "model.xml", "a.png")
     assert (status, output, errors) == (130, "", "rd-plugin: stopped by Ctrl+C.\n")
 
@@ -76,7 +76,7 @@ def test_faults_of_the_program_are_shown_and_have_a_status_of_their_own(
     def fail(_: object) -> int:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(command_line.inspect, "run", fail)
+    monkeypatch.setattr(inspect, "run", fail)
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     status, _, errors = tool("inspect", "model.xml", "a.png")
     assert status == 3

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+from .atomic import atomic_export, atomic_file, move_files
+from .folder import check_folder, state_size
+from .printable import printable
+from .safe_reading import check_checkpoint, read_plain, short_refusal, why_refused
+
+__all__ = [
+    "atomic_export",
+    "atomic_file",
+    "check_checkpoint",
+    "check_folder",
+    "move_files",
+    "printable",
+    "read_plain",
+    "short_refusal",
+    "state_size",
+    "why_refused",
+]
