@@ -13,7 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
 
-from . import check, convert, inspect, report, threshold
+from . import check, convert, inspect, report, threshold, update
 from .argv import typed
 from .error_messages import error_message
 from .export_place import beside_checkpoint
@@ -27,7 +27,7 @@ __all__ = ["CommandLine", "WrongInput"]
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only after it has built a trainer and read a model's weights.
 _ON_DATA = {"fit", "train", "validate", "test"}
-_OWN = ("check", "convert", "inspect", "report", "threshold")
+_OWN = ("check", "convert", "inspect", "report", "threshold", "update")
 
 
 class WrongInput(Exception):  # noqa: N818  # not an error of the program
@@ -110,6 +110,10 @@ class CommandLine(AnomalibCLI):
         """Add the arguments of ``threshold``."""
         threshold.add_arguments(parser)
 
+    def add_update_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``update``."""
+        update.add_arguments(parser)
+
     def before_instantiate_classes(self) -> None:
         """Complete the arguments, before ``cli_fixes`` are applied."""
         arguments = self.config[self.subcommand]
@@ -140,3 +144,7 @@ class CommandLine(AnomalibCLI):
     def threshold(self) -> None:
         """Run ``threshold``."""
         threshold.run(self.config_init["threshold"])
+
+    def update(self) -> None:
+        """Run ``update``."""
+        update.run(self.config_init["update"])
