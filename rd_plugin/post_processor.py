@@ -5,18 +5,23 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from anomalib.data import Batch, ImageBatch, InferenceBatch
 from anomalib.post_processing import PostProcessor
 from lightning.pytorch import LightningModule, Trainer
+from PIL import Image
 from scipy.stats import betabinom
 from torch import Tensor
 from torchmetrics import CatMetric
 
 from rd_plugin.components.scale import bend
+from rd_plugin.data.crop import crop_steps, on_whole_image
 from rd_plugin.export.constants import Constants
+from rd_plugin.results import RegionRules, counting_level, find_regions
 from rd_plugin.storage import printable
 
 __all__ = ["DistillationPostProcessor", "ThresholdType", "false_alarm_threshold"]
@@ -31,6 +36,7 @@ _NEW_IMAGES = 100
 # Normalized scores run from 0 to 1 with the threshold at 0.5. With good images alone, the range above the threshold is
 # this many times the distance of the lowest score below it.
 _ROOM = 4.0
+_RULES = ("min_area", "min_peak", "pixel_size")
 # In place of a range of 0.
 _NO_RANGE = 1e-30
 
@@ -90,6 +96,10 @@ class DistillationPostProcessor(PostProcessor):
         threshold: ``"f1"`` (anomalib's), ``"false_alarms"`` (from the validation set's good images, even if it has
             defects) or ``"auto"``: ``"f1"`` if the validation set has defects.
         false_alarm_rate: Share of good images that are called anomalous, in (0, 1).
+        min_area: Regions with a smaller area do not make an image anomalous; see
+            :class:`~rd_plugin.results.RegionRules`. Thresholds are set accordingly.
+        min_peak: Likewise, regions with a lower peak. Thresholds do not depend on it, so there are fewer false alarms.
+        pixel_size: Side of a pixel of the file in millimetres, for ``min_area`` in square millimetres.
         **arguments: Arguments of anomalib's post-processor.
 
     Raises:
@@ -98,12 +108,24 @@ class DistillationPostProcessor(PostProcessor):
 
     # Default of checkpoints and torch exports of version 0.2, whose scores are cut off at 1 as anomalib's are.
     clip_scores = True
+    min_area, min_peak = 0.0, 0.0
+    pixel_size: float | None = None
     # Filled while a graph is exported.
     _constants = torch.empty(0)
 
-    def __init__(self, threshold: ThresholdType = "auto", false_alarm_rate: float = 0.01, **arguments: Any) -> None:
+    def __init__(
+        self,
+        threshold: ThresholdType = "auto",
+        false_alarm_rate: float = 0.01,
+        min_area: float = 0.0,
+        min_peak: float = 0.0,
+        pixel_size: float | None = None,
+        **arguments: Any,
+    ) -> None:
         super().__init__(**arguments)
         self.clip_scores = False
+        RegionRules(min_area, min_peak, pixel_size)
+        self.min_area, self.min_peak, self.pixel_size = min_area, min_peak, pixel_size
         if threshold not in {"auto", "f1", "false_alarms"}:
             msg = f"threshold must be 'auto', 'f1' or 'false_alarms', got {threshold!r}."
             raise ValueError(msg)
@@ -127,7 +149,7 @@ class DistillationPostProcessor(PostProcessor):
     @property
     def _checkpoint_config_keys(self) -> tuple[str, ...]:
         """Arguments that a checkpoint keeps."""
-        return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate", "clip_scores")
+        return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate", "clip_scores", *_RULES)
 
     def load_checkpoint_config(self, config: dict[str, Any]) -> None:
         """Restore the arguments that a checkpoint holds; scores of one of version 0.2 stay cut off at 1.
@@ -159,6 +181,14 @@ class DistillationPostProcessor(PostProcessor):
         outputs = self._finite(cast("ImageBatch", outputs))
         if outputs.batch_size == 0:
             return
+        levels = None
+        if self.min_area and outputs.anomaly_map is not None:
+            # The highest threshold at which the image is anomalous.
+            levels = torch.tensor([self._level(outputs, index, pl_module) for index in range(outputs.batch_size)])
+            levels = levels.to(outputs.anomaly_map)
+            if outputs.pred_score is not None:
+                levels = torch.minimum(levels, outputs.pred_score.flatten())
+                outputs = replace(outputs, pred_score=levels.view_as(outputs.pred_score))
         super().on_validation_batch_end(trainer, pl_module, outputs, *args, **kwargs)
         if not self.enable_thresholding or outputs.gt_label is None:
             return
@@ -167,7 +197,8 @@ class DistillationPostProcessor(PostProcessor):
         if outputs.pred_score is not None:
             self._good_scores.update(outputs.pred_score.flatten()[~defect])
         if outputs.anomaly_map is not None:
-            self._good_peaks.update(outputs.anomaly_map.flatten(1).amax(dim=1)[~defect])
+            peaks = outputs.anomaly_map.flatten(1).amax(dim=1) if levels is None else levels
+            self._good_peaks.update(peaks[~defect])
 
     def _finite(self, batch: ImageBatch) -> ImageBatch:
         """Return the images of a batch whose predictions are finite, and note the others."""
@@ -182,7 +213,11 @@ class DistillationPostProcessor(PostProcessor):
         self._left_out += [str(batch.image_path[index]) if batch.image_path else "unnamed" for index in lost]
         fields = ("image", "gt_label", "gt_mask", "pred_score", "anomaly_map")
         values = {name: getattr(batch, name) for name in fields}
-        return ImageBatch(**{name: value[finite] for name, value in values.items() if value is not None})
+        kept = {name: value[finite] for name, value in values.items() if value is not None}
+        paths = (
+            None if not batch.image_path else [batch.image_path[index] for index in finite.nonzero().flatten().tolist()]
+        )
+        return ImageBatch(**kept, image_path=paths)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set thresholds and range, or log why they cannot be set.
@@ -305,6 +340,42 @@ class DistillationPostProcessor(PostProcessor):
             pred_mask=self._apply_threshold(anomaly_map, self.normalized_pixel_threshold),
         )
 
+    @property
+    def rules(self) -> RegionRules:
+        """Which regions count."""
+        return RegionRules(self.min_area, self.min_peak, self.pixel_size)
+
+    def on_test_batch_end(  # type: ignore[override]  # as anomalib narrows it
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Batch, *args: Any, **kwargs: Any
+    ) -> None:
+        """Normalize scores and maps, and set labels and masks; regions that do not count make no image anomalous."""
+        super().on_test_batch_end(trainer, pl_module, outputs, *args, **kwargs)
+        self._apply_rules(cast("ImageBatch", outputs), pl_module)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Batch, *args: Any, **kwargs: Any
+    ) -> None:
+        """Do what :meth:`on_test_batch_end` does."""
+        super().on_predict_batch_end(trainer, pl_module, outputs, *args, **kwargs)
+        self._apply_rules(cast("ImageBatch", outputs), pl_module)
+
+    def _apply_rules(self, batch: ImageBatch, module: LightningModule) -> None:
+        """Call images normal in which no region counts."""
+        if not self.rules or batch.anomaly_map is None or batch.pred_mask is None or batch.pred_label is None:
+            return
+        labels = batch.pred_label.clone()
+        for index in labels.flatten().nonzero().flatten().tolist():
+            anomaly_map, mask, size = _whole(batch, index, module)
+            if np.isfinite(anomaly_map).all():
+                regions = find_regions(mask, anomaly_map, size, self.rules)
+                labels.view(-1)[index] = any(not region.ignored for region in regions)
+        batch.pred_label = labels
+
+    def _level(self, batch: ImageBatch, index: int, module: LightningModule) -> float:
+        """The highest threshold of an image's map at which a region counts, on the network's scale."""
+        anomaly_map, _, size = _whole(batch, index, module)
+        return counting_level(anomaly_map, size, self.rules, normalized=False)
+
     def scale(self) -> Constants | None:
         """Return the thresholds and ranges that scores are normalized by; ``None`` if they are not, or are cut off."""
         if not self.enable_normalization or not self.enable_thresholding or self.clip_scores:
@@ -347,6 +418,20 @@ class DistillationPostProcessor(PostProcessor):
         if not torch.compiler.is_compiling() and torch.isnan(threshold).item():
             return preds
         return ~(preds <= threshold)
+
+
+def _whole(batch: ImageBatch, index: int, module: LightningModule) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """Map and mask of a whole image, and the height and width of its file; those of the map without a file."""
+    planes = [batch.anomaly_map, batch.anomaly_map if batch.pred_mask is None else batch.pred_mask]
+    anomaly_map, mask = (cast("Tensor", plane)[index].squeeze().detach().cpu().numpy() for plane in planes)
+    size = (anomaly_map.shape[0], anomaly_map.shape[1])
+    if batch.image_path:
+        with Image.open(batch.image_path[index]) as image:
+            size = (image.height, image.width)
+    steps = crop_steps(getattr(getattr(module, "pre_processor", None), "transform", None))
+    whole = on_whole_image(anomaly_map, size, steps), on_whole_image(mask, size, steps)
+    # Where the geometry is not known, areas are as if nothing was cropped.
+    return anomaly_map if whole[0] is None else whole[0], mask if whole[1] is None else whole[1], size
 
 
 def _width(difference: Tensor) -> Tensor:

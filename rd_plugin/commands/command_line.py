@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
 from rd_plugin.provenance import RecordedModule
 
-from . import check, convert, inspect, report, threshold
+from . import check, convert, inspect, report, threshold, update
 from .argv import option_names, typed
 from .default_post_processor import with_default_post_processor
 from .error_messages import WrongInput, error_message
@@ -29,7 +29,7 @@ __all__ = ["CommandLine"]
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only after it has built a trainer and read a model's weights.
 _ON_DATA = {"fit", "train", "validate", "test"}
-_OWN = ("check", "convert", "inspect", "report", "threshold")
+_OWN = ("check", "convert", "inspect", "report", "threshold", "update")
 
 
 class CommandLine(AnomalibCLI):
@@ -108,6 +108,10 @@ class CommandLine(AnomalibCLI):
         """Add the arguments of ``threshold``."""
         threshold.add_arguments(parser)
 
+    def add_update_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``update``."""
+        update.add_arguments(parser)
+
     def before_instantiate_classes(self) -> None:
         """Complete the arguments, before ``cli_fixes`` are applied."""
         arguments = self.config[self.subcommand]
@@ -150,3 +154,7 @@ class CommandLine(AnomalibCLI):
     def threshold(self) -> None:
         """Run ``threshold``."""
         threshold.run(self.config_init["threshold"])
+
+    def update(self) -> None:
+        """Run ``update``."""
+        update.run(self.config_init["update"])

@@ -72,6 +72,10 @@ SUBCOMMANDS = {
         "Give a trained model a new threshold without training.",
         f"rd-plugin threshold {_CHECKPOINT} --good new_good_parts --rate 0.01",
     ),
+    "update": Subcommand(
+        "Take good images that were called anomalous as normal, in seconds.",
+        f"rd-plugin update {_CHECKPOINT} --labels labels.csv",
+    ),
     "export": Subcommand(
         "Export a trained model to OpenVINO, ONNX or torch.",
         f"rd-plugin export --export_type openvino --ckpt_path {_CHECKPOINT}",

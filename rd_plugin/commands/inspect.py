@@ -31,7 +31,7 @@ from rd_plugin.inspection import (
     find_images,
     watch,
 )
-from rd_plugin.results import ResultFile, is_standard_output, is_stream
+from rd_plugin.results import RegionRules, ResultFile, is_standard_output, is_stream
 
 __all__ = ["add_arguments", "run"]
 
@@ -90,6 +90,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="add 8 to the status if the images differ from the training images",
     )
     add("--threshold", type=float, help="try another threshold, without changing the model; rows state it")
+    add("--min_area", type=float, help="ignore smaller regions; by default as in training. In pixels of the file")
+    add("--pixel_size", type=float, help="side of a pixel in millimetres; min_area is then in square millimetres")
+    add("--min_peak", type=float, help="ignore regions whose map stays below this number, between 0 and 1")
     add(
         "--multi_frame",
         type=MultiFrame,
@@ -131,6 +134,7 @@ def run(arguments: Namespace) -> int:
         window=_WINDOW if arguments.watch else None,
         precision=arguments.precision,
         threshold=arguments.threshold,
+        rules=_rules(arguments),
     )
     _check_drift(inspector, arguments.fail_on_drift)
     _check_report(arguments.report)
@@ -190,6 +194,13 @@ def _check_outputs(arguments: Namespace) -> None:
     for name, path in there.items():
         msg = f"{name} {str(path)!r} exists already; give another name, remove it, or replace it with --overwrite."
         raise FileExistsError(msg)
+
+
+def _rules(arguments: Namespace) -> RegionRules | None:
+    """The rules that are given; ``None`` for those of the model."""
+    names = ("min_area", "min_peak", "pixel_size")
+    given = {name: arguments[name] for name in names if arguments[name] is not None}
+    return RegionRules(**given) if given else None
 
 
 def _check_drift(inspector: Inspector, asked: bool) -> None:

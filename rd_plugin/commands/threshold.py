@@ -9,10 +9,9 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
-from rd_plugin.components.scale import straighten
 from rd_plugin.data.check import MAX_PIXELS
 from rd_plugin.inspection import Inspector
-from rd_plugin.results import Share
+from rd_plugin.results import Share, straighten
 from rd_plugin.thresholds import Choice, choose, measure, write_threshold
 from rd_plugin.thresholds.choice import Measured
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Gaussian for each position, shrunk as far as held-out images require (PaDiM; Ledoit and Wolf 2004)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product, starmap
 from typing import Any, NamedTuple
 
@@ -230,11 +230,42 @@ class PositionGaussians(DynamicBuffers):
         return best
 
     @torch.no_grad()
-    def include_held_out(self) -> None:
-        """Set the statistics from all images, with the shrinkage that :meth:`compute` has chosen."""
+    def include_held_out(self, keep: bool = False) -> None:
+        """Set the statistics from all images, with the shrinkage that :meth:`compute` has chosen.
+
+        Args:
+            keep: Whether more images may be added to the sums afterwards.
+        """
         with full_precision(self._seen[0].sums.device):
             self._set(self._seen[0] + self._seen[1])
-        self.reset()
+        if not keep:
+            self.reset()
+
+    @torch.no_grad()
+    def sums(self) -> dict[str, Tensor]:
+        """Return what was added up over all images, held out or not, from which :meth:`continue_from` goes on.
+
+        Returns:
+            Number of images and of perturbed vectors, sums of shape ``(P, K)``, and products of the vectors and of the
+            effects of perturbations with themselves, of shape ``(B, K (K + 1) / 2)``: the upper triangles.
+        """
+        number, sums, products = self._seen[0] + self._seen[1]
+        kept = {"number": number, "sums": sums, "products": _triangle(products)}
+        if self._perturbed:
+            kept |= {"perturbed": self._perturbed[0], "effects": _triangle(self._perturbed[1])}
+        return {name: tensor.cpu().clone() for name, tensor in kept.items()}
+
+    @torch.no_grad()
+    def continue_from(self, sums: Mapping[str, Tensor]) -> None:
+        """Go on from the sums of other images, so that the statistics become those of all.
+
+        Args:
+            sums: What :meth:`sums` returned.
+        """
+        kept = {name: tensor.to(self.scale.device, copy=True) for name, tensor in sums.items()}
+        seen = _Moments(kept["number"], kept["sums"], _square(kept["products"]))
+        self._seen = [seen, _Moments(*map(torch.zeros_like, seen))]
+        self._perturbed = [kept["perturbed"], _square(kept["effects"])] if "perturbed" in kept else []
 
     def _set(self, moments: _Moments) -> None:
         everywhere = torch.arange(len(moments.products), device=moments.sums.device)
@@ -285,6 +316,21 @@ class PositionGaussians(DynamicBuffers):
             distances = distances.reshape(-1, rows * columns, self.block**2).mT
             distances = distances.reshape(-1, self.block**2, rows, columns)
             return F.pixel_shuffle(distances, self.block)[:, 0, :height, :width]
+
+
+def _triangle(products: Tensor) -> Tensor:
+    """Upper triangles, row by row, of symmetric matrices ``(B, K, K)``."""
+    rows, columns = torch.triu_indices(*products.shape[-2:], device=products.device)
+    return products[:, rows, columns]
+
+
+def _square(triangles: Tensor) -> Tensor:
+    """Symmetric matrices of upper triangles."""
+    side = int(((8 * triangles.shape[1] + 1) ** 0.5 - 1) / 2 + 0.5)
+    rows, columns = torch.triu_indices(side, side, device=triangles.device)
+    products = triangles.new_empty(len(triangles), side, side)
+    products[:, rows, columns] = products[:, columns, rows] = triangles
+    return products
 
 
 def _rename_shares(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

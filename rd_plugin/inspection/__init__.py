@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inspection of image files and camera frames with a trained model.
 
-``inspector`` is the entry point: it reads images (``rd_plugin.data.check``), predicts, and finds regions (``regions``),
-many at a time and in order (``pipeline``). ``loading`` loads a model: ``openvino_inferencer``, ``onnx_inferencer`` or
-``torch_inferencer``, each an ``inferencer``. Images come from ``sources`` or, as they appear in a folder, from
-``watch``. ``sinks`` show the results (``rd_plugin.results``), ``drawing`` draws them, and ``resume`` reads those of an
-earlier run.
+``inspector`` is the entry point: it reads images (``rd_plugin.data.check``), predicts, and finds regions
+(``rd_plugin.results``), many at a time and in order (``pipeline``). ``loading`` loads a model:
+``openvino_inferencer``, ``onnx_inferencer`` or ``torch_inferencer``, each an ``inferencer``. Images come from
+``sources`` or, as they appear in a folder, from ``watch``. ``sinks`` show the results (``rd_plugin.results``),
+``drawing`` draws them, and ``resume`` reads those of an earlier run.
 """
 
 from .drawing import PictureFolder, draw
 from .inferencer import Inferencer, Precision, Prediction
 from .inspector import Inspector, MultiFrame
 from .loading import load_inferencer
-from .regions import find_regions
 from .resume import Earlier, earlier_results
 from .sinks import Progress, Sink, Text
 from .sources import Source, common_folder, find_images
@@ -35,7 +34,6 @@ __all__ = [
     "draw",
     "earlier_results",
     "find_images",
-    "find_regions",
     "load_inferencer",
     "watch",
 ]

@@ -15,6 +15,7 @@ from rd_plugin.storage import atomic_file
 
 __all__ = ["PictureFolder", "draw"]
 
+_GREY = (120, 120, 120)
 _RED, _GREEN, _WHITE = (200, 0, 0), (0, 120, 0), (255, 255, 255)
 # Fractions of an image's shorter side.
 _TEXT, _LINE = 1 / 22, 1 / 250
@@ -49,7 +50,7 @@ def draw(result: InspectionResult) -> Image.Image:
     pen = ImageDraw.Draw(drawn)
     for box in result.boxes:
         corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
-        pen.rectangle(corners, outline=_RED, width=max(1, round(side * _LINE)))
+        pen.rectangle(corners, outline=_GREY if box.ignored else _RED, width=max(1, round(side * _LINE)))
     text = f"{result.verdict}  {result.score:.3f}  (threshold {result.threshold:g})"
     font = ImageFont.load_default(max(8, round(side * _TEXT)))
     # Narrow images get a smaller font.

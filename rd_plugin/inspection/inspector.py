@@ -16,12 +16,11 @@ import numpy as np
 from rd_plugin.data.check import MAX_PIXELS, allow_pixels, check_image, read_file
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.drift import DriftMonitor, image_statistics
-from rd_plugin.results import AS_A_WHOLE, InspectionResult, Picture
+from rd_plugin.results import AS_A_WHOLE, InspectionResult, Picture, RegionRules, find_regions
 
 from .inferencer import Inferencer, Precision, Prediction
 from .loading import load_inferencer
 from .pipeline import in_order
-from .regions import find_regions
 from .sources import Source, find_images
 
 __all__ = ["Inspector", "MultiFrame"]
@@ -46,11 +45,13 @@ class Inspector:
         window: Number of last images that are compared with the training images; ``None`` for all.
         threshold: Images with a higher score are anomalous, and pixels with a higher value are marked; ``None`` for the
             model's own threshold.
+        rules: Which regions count; ``None`` for the rules of the model's record.
         unclipped: Whether a checkpoint or torch export of version 0.2 gives scores that are not cut off at 1.
 
     Attributes:
         inferencer: The runtime of the model.
         threshold: Images with a higher score are anomalous.
+        rules: Which regions count.
         drift: The monitor that compares images with the training images; ``None`` if the model's record has no
             reference.
 
@@ -81,6 +82,7 @@ class Inspector:
         window: int | None = None,
         threshold: float | None = None,
         unclipped: bool = False,
+        rules: RegionRules | None = None,
     ) -> None:
         for name, value in (("threads", threads), ("workers", workers)):
             if value is not None and value < 1:
@@ -100,6 +102,7 @@ class Inspector:
             raise ValueError(msg)
         self._trial = threshold
         self.threshold = self.inferencer.threshold if threshold is None else threshold
+        self.rules = RegionRules.of(self.inferencer.record) if rules is None else rules
         reference = self.inferencer.reference
         self.drift = None if reference is None else DriftMonitor(reference, window)
         self._comparing = Lock()
@@ -213,16 +216,19 @@ class Inspector:
             None if plane is None else on_whole_image(plane, size, inferencer.record.get("crop", ()))
             for plane in (found.anomaly_map, found.mask)
         )
-        boxes = () if mask is None else find_regions(mask, anomaly_map, size)
+        boxes = () if mask is None else find_regions(mask, anomaly_map, size, self.rules)
+        anomalous = found.anomalous
+        if self.rules and mask is not None:
+            anomalous = anomalous and any(not region.ignored for region in boxes)
         result = InspectionResult(
             path,
-            "anomalous" if found.anomalous else "normal",
+            "anomalous" if anomalous else "normal",
             round(found.score, 6),
             self.threshold,
             boxes,
             round(reading + found.milliseconds, 1),
             inferencer.record_id,
-            AS_A_WHOLE if found.anomalous and mask is not None and not boxes else "",
+            AS_A_WHOLE if anomalous and mask is not None and not boxes else "",
             picture=Picture(pixels, anomaly_map, mask),
         )
         return result, statistics

@@ -16,6 +16,7 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from rd_plugin.data.crop_steps import crop_steps
+from rd_plugin.results import RegionRules
 from rd_plugin.storage import check_checkpoint, read_plain
 
 from .record import RECORD_KEY, Provenance, installed_versions, now
@@ -119,6 +120,7 @@ class RecordedModule(AnomalibModule):
     def describe(self) -> Provenance:
         """Return the record of the model as it is now."""
         known = self.provenance or Provenance()
+        rules = getattr(self.post_processor, "rules", None)
         return replace(
             known,
             method=self.name,
@@ -126,6 +128,7 @@ class RecordedModule(AnomalibModule):
             input_size=self.resized_to,
             crop=crop_steps(getattr(self.pre_processor, "transform", None)),
             learned=self.learned_settings(),
+            regions=rules.plain() if isinstance(rules, RegionRules) else {},
             # A trainer that only tests has made no step.
             steps=self.global_step if self.global_step > 0 else known.steps,
             versions=known.versions or installed_versions(),

@@ -59,6 +59,8 @@ class Provenance:
         learned: What the model has fitted to normal images besides its weights; empty for most methods.
         reference: Statistics and scores of normal images, as plain data; see :class:`~rd_plugin.drift.Reference`. Empty
             if they are unknown.
+        updates: Updates with new good images, in order: time, and numbers of images learned from and held out.
+        regions: Rules about which regions count; see :class:`~rd_plugin.results.RegionRules`. Empty without a rule.
         thresholds: Thresholds that were set after the training, in order: time, the score and the map's value in the
             model before, and where they come from.
         versions: Versions of Python, the platform and the packages of the training.
@@ -77,6 +79,8 @@ class Provenance:
     data: dict[str, Any] | None = None
     learned: dict[str, Any] = field(default_factory=dict)
     reference: dict[str, Any] = field(default_factory=dict)
+    updates: list[dict[str, Any]] = field(default_factory=list)
+    regions: dict[str, Any] = field(default_factory=dict)
     thresholds: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     date: str | None = None

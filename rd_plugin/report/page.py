@@ -164,7 +164,10 @@ def _row(result: InspectionResult, thumbnail: Thumbnail | None) -> list[Any]:
     """The page's data of an image: boxes are left, top, width and height, as fractions of width and height."""
     width, height = (1, 1) if thumbnail is None else thumbnail.size
     boxes = [
-        [round(share, 4) for share in (box.x / width, box.y / height, box.width / width, box.height / height)]
+        [
+            *(round(share, 4) for share in (box.x / width, box.y / height, box.width / width, box.height / height)),
+            int(box.ignored),
+        ]
         for box in (result.boxes if thumbnail is not None else ())
     ]
     return [

@@ -39,6 +39,12 @@ class Region:
         height: The box's height.
         area: Pixels of the region itself.
         peak: Highest value of the anomaly map in the region; ``None`` without a map.
+        mean: Mean value of the map in it; ``None`` likewise, and in files of version 0.2, as all that follow.
+        center_x: Column of its centroid.
+        center_y: Row of its centroid.
+        length: Long side of the smallest rotated rectangle around it.
+        breadth: Short side of that rectangle.
+        ignored: Whether a rule ignores it: it does not make the image anomalous.
     """
 
     x: int
@@ -47,6 +53,12 @@ class Region:
     height: int
     area: int
     peak: float | None
+    mean: float | None = None
+    center_x: float | None = None
+    center_y: float | None = None
+    length: float | None = None
+    breadth: float | None = None
+    ignored: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,8 @@ class InspectionResult:
     def text(self) -> str:
         """Return the result as a line for people."""
         found = [] if self.score is None else [self.verdict, f"score {self.score:.3f}"]
+        if ignored := sum(region.ignored for region in self.boxes):
+            found.append(f"{ignored} region{'s' if ignored > 1 else ''} ignored")
         return printable(f"{self.path}: {', '.join(filter(None, [*found, self.reason]))}")
 
     def csv(self) -> str:

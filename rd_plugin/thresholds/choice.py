@@ -11,7 +11,7 @@ import torch
 
 from rd_plugin.inspection import Inspector
 from rd_plugin.post_processor import false_alarm_threshold
-from rd_plugin.results import InspectionResult, Share
+from rd_plugin.results import InspectionResult, RegionRules, Share, counting_level
 
 __all__ = ["Choice", "Measured", "choose", "measure"]
 
@@ -24,7 +24,8 @@ class Measured:
     """How a model scores images, on its normalized scale.
 
     Args:
-        scores: Score of each image, of shape ``(N,)``.
+        scores: Score of each image, of shape ``(N,)``. With rules about regions: the highest threshold of score and map
+            at which the image is anomalous.
         peaks: Highest value of each image's map, of shape ``(N,)``; the scores again for a model without maps.
         files: The images, in the same order.
     """
@@ -73,8 +74,10 @@ def measure(inspector: Inspector, paths: Sequence[str | Path]) -> Measured:
         if result.score is None:
             msg = f"{result.path!r} cannot be inspected: {result.reason}"
             raise ValueError(msg)
-        scores.append(result.score)
-        peaks.append(_peak(result))
+        peak = _peak(result, inspector.rules)
+        # With a rule, an image is anomalous as long as its score and a region that counts exceed the threshold.
+        scores.append(min(result.score, peak) if inspector.rules else result.score)
+        peaks.append(scores[-1] if inspector.rules else peak)
         files.append(result.path)
     if not scores:
         msg = f"{', '.join(map(str, paths))!r} holds no image."
@@ -82,10 +85,12 @@ def measure(inspector: Inspector, paths: Sequence[str | Path]) -> Measured:
     return Measured(np.array(scores), np.array(peaks), tuple(files))
 
 
-def _peak(result: InspectionResult) -> float:
-    """The map's highest value; the score without a map."""
-    anomaly_map: Any = None if result.picture is None else result.picture.anomaly_map
-    return float(result.score if anomaly_map is None else anomaly_map.max())  # type: ignore[arg-type]
+def _peak(result: InspectionResult, rules: RegionRules) -> float:
+    """The highest threshold of the map at which a region counts; the score without a map."""
+    picture: Any = result.picture
+    if picture.anomaly_map is None:
+        return float(result.score or 0)
+    return counting_level(picture.anomaly_map, picture.image.shape[:2], rules)
 
 
 def choose(rate: float, good: Measured, defects: Measured | None = None) -> Choice:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from rd_plugin.components.scale import bend, straighten
+from rd_plugin.components.scale import bend
 from rd_plugin.drift import Reference
 from rd_plugin.export.constants import Constants, read_constants, write_constants
 from rd_plugin.inspection.torch_inferencer import TorchExportInferencer
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.provenance import RECORD_KEY, hash_export, now, read_record, record_file, write_record
+from rd_plugin.results import straighten
 from rd_plugin.storage import atomic_export, check_checkpoint, read_plain
 
 __all__ = ["write_threshold"]

@@ -37,6 +37,7 @@ ROOMS = (
     "convert",
     "inspection",
     "thresholds",
+    "feedback",
     "commands",
     "registration",
 )

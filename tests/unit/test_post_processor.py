@@ -8,8 +8,10 @@ import pytest
 import torch
 from anomalib.data import ImageBatch, InferenceBatch
 from anomalib.post_processing import PostProcessor
+from PIL import Image
 
 from rd_plugin.post_processor import DistillationPostProcessor, false_alarm_threshold
+from rd_plugin.results import RegionRules
 
 
 @pytest.mark.parametrize(
@@ -227,3 +229,63 @@ def test_exported_score_that_is_not_a_number_is_anomalous(tmp_path: Path, good: 
     for result in (list(compiled(scores.numpy()).values()), session.run(None, {"scores": scores.numpy()})):
         for value, wanted in zip(result, expected, strict=True):
             torch.testing.assert_close(torch.from_numpy(value), wanted, equal_nan=True, check_dtype=False)
+
+
+def _spotted(side: int, files: Path | None = None) -> ImageBatch:
+    """Twenty normal images with a hot pixel each, and twenty with a spot of 3 x 3 pixels that is not as hot."""
+    maps = torch.ones(40, 1, 8, 8)
+    maps[:20, 0, 1, 1] = torch.linspace(4, 5, 20)
+    maps[20:, 0, 2:5, 2:5] = 3.0
+    paths = None
+    if files is not None:
+        paths = [str(files / f"{index}.png") for index in range(40)]
+        for path in paths:
+            Image.new("L", (side, side)).save(path)
+    return ImageBatch(
+        image=torch.zeros(40, 3, 8, 8),
+        gt_label=torch.arange(40) >= 20,
+        pred_score=maps.flatten(1).amax(1),
+        anomaly_map=maps,
+        image_path=paths,
+    )
+
+
+@pytest.mark.parametrize(("area", "found"), [(0, 0), (2, 20), (10, 0)])
+def test_small_regions_set_no_threshold_and_make_no_alarm(area: float, found: int) -> None:
+    processor = DistillationPostProcessor("false_alarms", 0.1, min_area=area)
+    processor.on_validation_batch_end(None, None, _spotted(8))
+    processor.on_validation_epoch_end(None, None)
+    batch = _spotted(8)
+    processor.on_test_batch_end(None, None, batch)
+    assert batch.pred_label is not None
+    assert int(batch.pred_label[20:].sum()) == found
+    assert int(batch.pred_label[:20].sum()) <= 2
+
+
+def test_areas_are_of_the_file(tmp_path: Path) -> None:
+    labels = []
+    for area in (9 * 16, 9 * 16 + 1):
+        processor = DistillationPostProcessor("false_alarms", 0.1, min_area=area)
+        processor.on_validation_batch_end(None, None, _spotted(32, tmp_path))
+        processor.on_validation_epoch_end(None, None)
+        batch = _spotted(32, tmp_path)
+        processor.on_test_batch_end(None, None, batch)
+        labels.append(int(batch.pred_label[20:].sum()))
+    assert labels == [20, 0]
+
+
+def test_rules_are_restored() -> None:
+    restored = DistillationPostProcessor()
+    restored.load_checkpoint_config(
+        DistillationPostProcessor(min_area=3, min_peak=0.6, pixel_size=0.1).checkpoint_config()
+    )
+    assert restored.rules == RegionRules(3, 0.6, 0.1)
+
+
+def test_scores_of_version_0_2_are_cut_off() -> None:
+    processor = validated(GOOD, NORMAL)
+    state = {name: value for name, value in processor.checkpoint_config().items() if name != "clip_scores"}
+    scores = InferenceBatch(pred_score=torch.tensor([[100.0], [200.0]]), anomaly_map=None)
+    assert processor(scores).pred_score.unique().numel() == 2
+    processor.load_checkpoint_config(state)
+    assert processor(scores).pred_score.flatten().tolist() == [1.0, 1.0]

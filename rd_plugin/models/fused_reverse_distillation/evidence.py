@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What teacher and student have to say about an image: kinds of evidence on one grid."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 
 import torch
@@ -218,10 +218,30 @@ class Evidence(nn.Module):
             else:
                 part.compute(reduce)
 
-    def include_held_out(self) -> None:
+    def include_held_out(self, keep: bool = False) -> None:
         """Set the statistics from all images; see :meth:`PositionGaussians.include_held_out`."""
         for part in self.gaussians.values():
-            part.include_held_out()
+            part.include_held_out(keep)
+
+    def sums(self) -> dict[str, dict[str, Tensor]]:
+        """Return what was added up, by kind of evidence; see :meth:`PositionGaussians.sums`."""
+        return {name: part.sums() for name, part in self.gaussians.items()}
+
+    def continue_from(self, sums: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on from the sums of other images; see :meth:`PositionGaussians.continue_from`."""
+        for name, part in self.gaussians.items():
+            part.continue_from(sums[name])
+
+    def extend(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> None:
+        """Add up features of more normal images, with the context as it is.
+
+        Args:
+            teacher: Features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
+            student: Features of the same shapes.
+        """
+        none = torch.zeros(len(teacher[0]), dtype=torch.bool)
+        for name, features in self._features(teacher, student).items():
+            self.gaussians[name].update(features, none)
 
     def cosine(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
         """Return the cosine evidence alone, of shape ``(N, H, W)``, which needs no statistics."""

@@ -18,7 +18,7 @@ from rd_plugin.synthetic import TwinGenerator, change_brightness, perturb, spot_
 from .brightness import BrightnessType
 from .evidence import Evidence, evidence_for
 
-__all__ = ["FusedStatistics", "compute_perturbations", "describe", "kept_places"]
+__all__ = ["FusedStatistics", "compute_perturbations", "describe", "highest_evidence", "kept_places"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +38,15 @@ class FusedStatistics(NormalStatistics):
     Args:
         brightness: Strength of the normalization in [0, 1], or ``"auto"``: that of 0 and 1 under which teacher features
             of held-out images are most likely, as they are and under other lighting.
+
+    Attributes:
+        sums: What the last statistics were computed from: the sums of each kind of evidence over all images, and the
+            highest values that weighted the kinds. Checkpoints keep it; empty before the first statistics.
     """
 
     def __init__(self, brightness: BrightnessType) -> None:
         self.brightness = brightness
+        self.sums: dict[str, Any] = {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute the statistics, if the validation is part of a training that has begun."""
@@ -109,35 +114,70 @@ class FusedStatistics(NormalStatistics):
         perturbed = training_batches(trainer, module, perturbed_places(images))
         compute_perturbations(network, (batch.image for batch in perturbed), trainer.precision_plugin.val_step_context)
         evidence.compute(reduce)
-        self._weight(trainer, module, held_out(range(images)).nonzero().flatten().tolist())
+        weighted = self._weight(trainer, module, held_out(range(images)).nonzero().flatten().tolist())
+        self.sums = {"evidence": evidence.sums(), **weighted}
         evidence.include_held_out()
         logger.info("Statistics of normal images: %s.", module.learned_settings())
 
     @staticmethod
-    def _weight(trainer: Trainer, module: Any, places: Sequence[int]) -> None:
+    def _weight(trainer: Trainer, module: Any, places: Sequence[int]) -> dict[str, Tensor]:
         """Compute the weights from some of the held-out images, given by their places, and from twins of them."""
-        network, generate = module.model, TwinGenerator()
-        normal: list[Tensor] = []
-        twins: list[Tensor] = []
-
-        def highest(features: tuple[list[Tensor], list[Tensor]], count: int) -> Tensor:
-            """Highest value of each kind in an image, of all its tiles."""
-            return network.evidence(*features).flatten(2).amax(2).unflatten(0, (count, -1)).amax(1)
-
-        with _same_for_all():
-            for batch in training_batches(trainer, module, spread(places, _WEIGHTING_IMAGES)):
-                count = len(batch.image)
-                with trainer.precision_plugin.val_step_context():
-                    normal.append(highest(module.distill_batch(batch), count))
-                    for _ in range(_TWINS):
-                        changed = generate(batch.image, draw=spot_masks)[0]
-                        # As a camera would see them.
-                        changed = network.brightness.normalized(network.brightness.raw(changed).clamp(0, 1))
-                        twins.append(highest(network.distill(network.network_inputs(changed)), count))
-        if normal:
-            network.fusion.fit(torch.cat(normal), torch.cat(twins))
+        network = module.model
+        batches = training_batches(trainer, module, spread(places, _WEIGHTING_IMAGES))
+        pairs = ((batch.image, partial(module.distill_batch, batch)) for batch in batches)
+        normal, twins = highest_evidence(network, pairs, trainer.precision_plugin.val_step_context)
+        if len(normal):
+            network.fusion.fit(normal, twins)
             # Kept features, of a process's own share, are rounded otherwise than those that are computed here.
             network.fusion.weights = trainer.strategy.broadcast(network.fusion.weights)
+        return {"normal": normal, "twins": twins}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was added up over the training images, so that others can be added to it later."""
+        return self.sums
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what a checkpoint holds.
+
+        Args:
+            state_dict: What :meth:`state_dict` returned.
+        """
+        self.sums = state_dict
+
+
+def highest_evidence(
+    network: Any,
+    batches: Iterable[tuple[Tensor, Callable[[], tuple[list[Tensor], list[Tensor]]]]],
+    context: Callable[[], AbstractContextManager] = nullcontext,
+) -> tuple[Tensor, Tensor]:
+    """Return the highest value of each kind of evidence in normal images, and in twins of them with synthetic defects.
+
+    Args:
+        network: The model, in evaluation mode.
+        batches: Normalized images of shapes ``(N, 3, H, W)``, and what returns the features of teacher and student for
+            them.
+        context: Returns the context that the networks run in.
+
+    Returns:
+        Two tensors of shapes ``(N, kinds)`` and ``(M, kinds)``.
+    """
+    generate, kinds = TwinGenerator(), len(network.evidence.kinds)
+    normal, twins = [torch.empty(0, kinds)], [torch.empty(0, kinds)]
+
+    def highest(features: tuple[list[Tensor], list[Tensor]], count: int) -> Tensor:
+        """Highest value of each kind in an image, of all its tiles."""
+        return network.evidence(*features).flatten(2).amax(2).unflatten(0, (count, -1)).amax(1)
+
+    with _same_for_all():
+        for images, distill in batches:
+            with context():
+                normal.append(highest(distill(), len(images)))
+                for _ in range(_TWINS):
+                    changed = generate(images, draw=spot_masks)[0]
+                    # As a camera would see them.
+                    changed = network.brightness.normalized(network.brightness.raw(changed).clamp(0, 1))
+                    twins.append(highest(network.distill(network.network_inputs(changed)), len(images)))
+    return torch.cat([part.to(normal[-1]) for part in normal]), torch.cat([part.to(twins[-1]) for part in twins])
 
 
 def kept_places(images: int) -> dict[int, int]:

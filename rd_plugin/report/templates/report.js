@@ -114,8 +114,9 @@
       map.src = `data:image/webp;base64,${overlay.textContent}`;
       marks.append(map);
     }
-    for (const [left, top, width, height] of row.boxes) {
+    for (const [left, top, width, height, ignored] of row.boxes) {
       const box = document.createElement("i");
+      if (ignored) box.className = "ignored";
       Object.assign(box.style, { left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * width}%`, height: `${100 * height}%` });
       marks.append(box);
     }

@@ -143,3 +143,29 @@ def test_what_it_needs_to_know_first() -> None:
         gaussians(torch.ones(1, 6, 8, 8))
     with pytest.raises(ValueError, match="images must have the training size"):
         fitted(parts(turned=False))(torch.ones(1, 6, 4, 4))
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_sums_of_some_images_and_others_give_the_statistics_of_all(block: int) -> None:
+    features = torch.randn(40, 6, 4, 6, generator=torch.Generator().manual_seed(0)) + torch.arange(24.0).view(
+        1, 1, 4, 6
+    )
+    none = torch.zeros(40, dtype=torch.bool)
+    whole, first = PositionGaussians(6, block=block), PositionGaussians(6, block=block)
+    flags = torch.arange(40) % 4 == 3
+    for gaussians, part in ((whole, slice(None)), (first, slice(0, 25))):
+        gaussians.update(features[part], flags[part])
+        gaussians.update_perturbations(features[:2], features[:2].repeat(3, 1, 1, 1) + 0.5)
+    first.compute()
+    sums = first.sums()
+    later = PositionGaussians(6, block=block)
+    later.load_state_dict(first.state_dict())
+    later.continue_from(sums)
+    later.update(features[25:], none[25:])
+    later.include_held_out()
+    whole.shrinkage = first.shrinkage
+    whole.include_held_out()
+    assert sums["number"] == 25
+    assert sums["products"].shape == (24 // block**2, 21)
+    torch.testing.assert_close(later.mean, whole.mean, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(later(features), whole(features), rtol=1e-3, atol=1e-3)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Python face, with a stand-in for the model."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rd_plugin.inspection import Inferencer, Inspector, Prediction, Source
-from rd_plugin.results import Region
+from rd_plugin.results import RegionRules
 
 
 class Brightest(Inferencer):
@@ -45,7 +45,7 @@ def test_frames_of_a_camera(pixels: np.ndarray) -> None:
             0.5,
             "0a1b",
         )
-        assert result.boxes == (Region(6, 4, 2, 2, 4, 1.0),)
+        assert [astuple(box)[:6] for box in result.boxes] == [(6, 4, 2, 2, 4, 1.0)]
         assert result.milliseconds == 2.0
         assert result.picture is not None
         np.testing.assert_array_equal(model.shown[-1], pixels)
@@ -107,7 +107,7 @@ def test_boxes_are_in_the_files_pixels_where_the_model_crops() -> None:
     pixels = np.full((40, 80, 3), 40, np.uint8)
     pixels[14:20, 40:50] = 255
     result = Inspector(model).predict(pixels)
-    assert result.boxes == (Region(40, 14, 10, 6, 60, 1.0),)
+    assert [astuple(box)[:6] for box in result.boxes] == [(40, 14, 10, 6, 60, 1.0)]
     assert result.picture is not None
     assert result.picture.anomaly_map is not None
     assert result.picture.anomaly_map.shape == (20, 40)
@@ -171,3 +171,29 @@ def test_name_of_version_0_2(pixels: np.ndarray) -> None:
     inspector = Inspector(Brightest())
     with pytest.warns(DeprecationWarning, match=r"is now called Inspector\.predict"):
         assert inspector.judge(pixels, "a").score == inspector.predict(pixels).score
+
+
+@pytest.mark.parametrize(
+    ("rules", "verdict", "ignored"),
+    [
+        (None, "anomalous", False),
+        (RegionRules(min_area=4), "anomalous", False),
+        (RegionRules(min_area=5), "normal", True),
+    ],
+)
+def test_an_ignored_region_makes_no_part_anomalous(
+    pixels: np.ndarray, rules: RegionRules | None, verdict: str, ignored: bool
+) -> None:
+    result = Inspector(Brightest(), rules=rules).predict(pixels, "a")
+    assert (result.verdict, result.boxes[0].ignored) == (verdict, ignored)
+    assert ("1 region ignored" in result.text()) == ignored
+    model = Brightest()
+    model.record = {"regions": {} if rules is None else rules.plain()}
+    assert Inspector(model).predict(pixels).verdict == verdict
+
+
+def test_a_threshold_on_trial(pixels: np.ndarray) -> None:
+    result = Inspector(Brightest(), threshold=1.0).predict(pixels)
+    assert (result.verdict, result.threshold, result.boxes) == ("normal", 1.0, ())
+    with pytest.raises(ValueError, match="threshold must be a number, got nan"):
+        Inspector(Brightest(), threshold=float("nan"))

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import torch
+
+from rd_plugin import FusedReverseDistillation
+from rd_plugin.feedback.statistics import add_images
+
+from .conftest import other
+
+
+def _images(count: int) -> list[torch.Tensor]:
+    return list(torch.from_numpy(other(count, seed=3)).permute(0, 3, 1, 2) / 255)
+
+
+def test_all_at_once_equals_one_after_the_other(model: Path) -> None:
+    sums = torch.load(model, weights_only=False)["callbacks"]["FusedStatistics"]
+    whole, parts = (FusedReverseDistillation.load_from_checkpoint(model) for _ in range(2))
+    images = _images(12)
+    kept = add_images(whole, sums, images)
+    later = add_images(parts, add_images(parts, sums, images[:8]), images[8:])
+    number = sums["evidence"]["teacher"]["number"]
+    assert kept["evidence"]["teacher"]["number"] == later["evidence"]["teacher"]["number"] == number + 12
+    for name, gaussians in whole.model.evidence.gaussians.items():
+        torch.testing.assert_close(parts.model.evidence.gaussians[name].mean, gaussians.mean, rtol=1e-4, atol=1e-4)
+    assert len(kept["normal"]) == len(sums["normal"]) + 3
+    assert float(whole.model.fusion.weights.sum()) == 1.0 or abs(float(whole.model.fusion.weights.sum()) - 1) < 1e-5
+
+
+def test_networks_stay_and_what_was_learned_is_normal(model: Path) -> None:
+    sums = torch.load(model, weights_only=False)["callbacks"]["FusedStatistics"]
+    module = FusedReverseDistillation.load_from_checkpoint(model).eval()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    new = torch.stack(_images(24))
+    with torch.no_grad():
+        scores = module(new).pred_score.mean()
+        add_images(module, sums, list(new))
+        assert module(new).pred_score.mean() < scores
+    changed = {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+    assert all(name.startswith(("model.evidence.", "model.fusion.")) for name in changed)
+    assert "model.evidence.teacher.mean" in changed
+    assert not any("context." in name or "shrinkage" in name for name in changed)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rd_plugin.feedback import update, update_model
+from rd_plugin.inspection import Inspector
+from tests.compatibility.make_files import FILES, draw
+
+from .conftest import other, save
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> list[Path]:
+    return save(tmp_path / "new", other(24, seed=5))
+
+
+def _defects(folder: Path) -> list[Path]:
+    images = draw(6, seed=6)
+    images[:, 8:14, 8:14] = 0
+    return save(folder, images)
+
+
+def test_false_alarms_become_normal(model: Path, good: list[Path], tmp_path: Path) -> None:
+    before = model.read_bytes()
+    old = save(tmp_path / "old", draw(12, seed=8))
+    found = update_model(model, tmp_path / "new.ckpt", good, old=old, defects=_defects(tmp_path / "bad"), tolerate=1)
+    assert model.read_bytes() == before
+    assert found.good[0].rate > found.good[1].rate
+    assert found.learned + found.good[0].total == 24
+    assert found.old is not None
+    assert found.defects is not None
+    record = json.loads((tmp_path / "new.json").read_text())
+    assert [entry["learned"] for entry in record["updates"]] == [found.learned]
+    assert record["thresholds"][-1]["update"] == found.learned
+    # Images that the update has not seen.
+    fresh = save(tmp_path / "fresh", other(12, seed=9))
+    verdicts = [[r.verdict for r in Inspector(path, threads=1)(fresh)] for path in (model, tmp_path / "new.ckpt")]
+    assert verdicts[0].count("anomalous") > verdicts[1].count("anomalous")
+    again = update_model(tmp_path / "new.ckpt", tmp_path / "again.ckpt", good[:20])
+    assert again.old is None
+    assert len(json.loads((tmp_path / "again.json").read_text())["updates"]) == 2
+
+
+def test_lost_defects_are_refused(
+    model: Path, good: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update, "_thresholds", lambda *_: (0.999, 0.999))
+    files = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"of 24 defects, the model before .* more are lost than tolerate 0\.02"):
+        update_model(model, tmp_path / "new.ckpt", save(tmp_path / "more", other(20, seed=1)), defects=good)
+    assert sorted(path for path in tmp_path.iterdir() if path.name != "more") == files
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_old_model_stays_where_writing_fails(
+    model: Path, good: list[Path], overwrite: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in model.parent.iterdir() if path.is_file()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(update.torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        update_model(model, model if overwrite else model.with_name("new.ckpt"), good, overwrite=overwrite)
+    assert {path: path.read_bytes() for path in model.parent.iterdir() if path.is_file()} == before
+
+
+def test_what_cannot_be(model: Path, good: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError, match="exists already"):
+        update_model(model, model, good)
+    with pytest.raises(ValueError, match="is among the defects, too: a defect is never learned from"):
+        update_model(model, tmp_path / "new.ckpt", good, defects=good[3:4])
+    with pytest.raises(ValueError, match="2 new good images are too few"):
+        update_model(model, tmp_path / "new.ckpt", good[:2])
+    with pytest.raises(ValueError, match="tolerate must be a share between 0 and 1, got 2"):
+        update_model(model, tmp_path / "new.ckpt", good, tolerate=2)
+    for name, message in (
+        ("fused_reverse_distillation", "does not keep the sums of its training images"),
+        ("reverse_distillation", "must be a checkpoint of a FusedReverseDistillation"),
+    ):
+        shutil.copy(FILES / "0.2.0" / name / "model.ckpt", tmp_path / "old.ckpt")
+        with pytest.raises(ValueError, match=message):
+            update_model(tmp_path / "old.ckpt", tmp_path / "new.ckpt", good)
+    assert not (tmp_path / "new.ckpt").exists()
+
+
+def test_sums_are_no_part_of_the_network(model: Path) -> None:
+    content = torch.load(model, weights_only=False)
+    assert not any("sums" in name for name in content["state_dict"])
+    products = content["callbacks"]["FusedStatistics"]["evidence"]["teacher"]["products"]
+    assert products.dtype == torch.float32
+    assert np.isfinite(products.numpy()).all()
