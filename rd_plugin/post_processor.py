@@ -19,7 +19,8 @@ from torch import Tensor
 from torchmetrics import CatMetric
 
 from rd_plugin.components.scale import bend
-from rd_plugin.data.crop_steps import crop_steps, on_whole_image
+from rd_plugin.data.crop import on_whole_image
+from rd_plugin.data.crop_steps import crop_steps
 from rd_plugin.export.constants import Constants
 from rd_plugin.results import RegionRules, counting_level, find_regions
 from rd_plugin.storage import printable
