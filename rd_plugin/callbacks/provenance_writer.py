@@ -22,6 +22,7 @@ from rd_plugin.provenance import (
 )
 from rd_plugin.storage import check_checkpoint, short_refusal
 
+from .callback_states import pack_states, unpack_states
 from .courtesy import courtesy
 
 __all__ = ["ProvenanceWriter", "RecordedCheckpointIO"]
@@ -44,7 +45,7 @@ class RecordedCheckpointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, *args: Any, **kwargs: Any) -> None:
         """Write a checkpoint and then its record; it only warns if the record cannot be written."""
-        self.base.save_checkpoint(checkpoint, path, *args, **kwargs)
+        self.base.save_checkpoint(pack_states(checkpoint), path, *args, **kwargs)
         record = Provenance.of(checkpoint)
         if record is None or not _is_local(path):
             return
@@ -65,6 +66,7 @@ class RecordedCheckpointIO(CheckpointIO):
         with short_refusal(path):
             content = self.base.load_checkpoint(path, *args, **kwargs)
         check_checkpoint(path, content)
+        unpack_states(content, trusted=not kwargs["weights_only"])
         return content
 
     def remove_checkpoint(self, path: str | Path) -> None:
