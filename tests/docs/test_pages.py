@@ -39,9 +39,9 @@ def _runs(page: Path) -> list[Block]:
     return [block for block in read_blocks(page) if block.run not in SKIPPED]
 
 
-def _own_parts(root: Path) -> None:
+def _own_parts(root: Path, seed: int = 0) -> None:
     """A folder of a reader's own parts: good ones, defects and their masks."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for index in range(40):
         _save(_tile(rng), root / "good" / f"{index:03}.png")
     for index in range(10):
@@ -73,6 +73,7 @@ def checkout(tmp_path: Path, mvtec_root: Path) -> Path:
     for name in ("configs", "benchmarks"):
         (tmp_path / name).symlink_to(ROOT / name)
     _own_parts(tmp_path / "my_parts")
+    _own_parts(tmp_path / "new_parts", seed=1)
     _own_classes(tmp_path / "my_classes")
     shutil.copytree(mvtec_root / "tile", tmp_path / "datasets" / "MVTecAD" / "bottle")
     return tmp_path

@@ -14,6 +14,7 @@ from PIL import Image
 
 from rd_plugin.commands.tool import main
 from rd_plugin.data.check import Problem
+from rd_plugin.feedback import Labels, read_labels
 from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
 from rd_plugin.results import InspectionResult
 
@@ -176,6 +177,33 @@ def test_overlay_on_hover_and_large_on_click(opened: Opened) -> None:
     assert opened.page.locator("#large .path").inner_text() != first
     opened.page.keyboard.press("Escape")
     assert not opened.page.locator("#large").is_visible()
+
+
+def test_labels_are_saved(opened: Opened, tmp_path: Path) -> None:
+    page = opened.page
+    assert not page.locator("#save-labels").is_visible()
+    names = opened.shown()
+    for place, (label, note) in enumerate((("good", 'dust, "grey"'), ("defect", ""), ("unclear", "?"))):
+        page.locator("#cards .picture").nth(place).click()
+        page.locator("#label").select_option(label)
+        page.locator("#note").fill(note)
+        # Arrows move within the note.
+        page.locator("#note").press("ArrowLeft")
+        page.locator("#close").click()
+    assert page.locator("#cards .labelled").all_inner_texts() == [
+        "labelled good",
+        "labelled defect",
+        "labelled unclear",
+    ]
+    assert page.locator("#save-labels").inner_text() == "Save labels.csv (3)"
+    with page.expect_download() as download:
+        page.locator("#save-labels").click()
+    download.value.save_as(tmp_path / "labels.csv")
+    for name in names[:3]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert read_labels(tmp_path / "labels.csv", tmp_path) == Labels((tmp_path / names[0],), (tmp_path / names[1],))
+    assert 'dust, ""grey""' in (tmp_path / "labels.csv").read_text()
 
 
 def test_all_images_come_by_scrolling(opened: Opened, results: list[InspectionResult]) -> None:

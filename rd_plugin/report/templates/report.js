@@ -147,6 +147,7 @@
     const below = document.createElement("figcaption");
     below.append(caption(row), text("span", row.path, "name"));
     below.lastElementChild.title = row.path;
+    if (row.label) below.append(labelled(row));
     figure.append(button, below);
     return figure;
   }
@@ -163,7 +164,33 @@
     below.replaceChildren(caption(row), document.createElement("br"), row.path);
     find("previous").disabled = index === 0;
     find("next").disabled = index === list.length - 1;
+    find("label").value = row.label || "";
+    find("note").value = row.note || "";
     if (!dialog.open) dialog.showModal();
+  }
+
+  const labelled = (row) => text("span", `labelled ${row.label}`, "labelled");
+
+  function label() {
+    const row = state.list[state.large];
+    row.label = find("label").value;
+    row.note = find("note").value;
+    for (const below of document.querySelectorAll(`[data-place="${row.place}"] figcaption`)) {
+      below.querySelector(".labelled")?.remove();
+      if (row.label) below.append(labelled(row));
+    }
+    const count = rows.filter((other) => other.label).length;
+    find("save-labels").hidden = count === 0;
+    find("save-labels").textContent = `Save labels.csv (${count})`;
+  }
+
+  function saveLabels() {
+    const quoted = (content) => `"${String(content).replaceAll('"', '""')}"`;
+    const lines = rows.filter((row) => row.label).map((row) => [row.path, row.label, row.note].map(quoted).join(","));
+    const link = document.createElement("a");
+    link.download = "labels.csv";
+    link.href = `data:text/csv;charset=utf-8,${encodeURIComponent(["path,label,note", ...lines, ""].join("\n"))}`;
+    link.click();
   }
 
   const watcher = new IntersectionObserver((entries) => {
@@ -223,7 +250,11 @@
   find("previous").addEventListener("click", () => enlarge(state.list, state.large - 1));
   find("next").addEventListener("click", () => enlarge(state.list, state.large + 1));
   find("close").addEventListener("click", () => find("large").close());
+  find("label").addEventListener("change", label);
+  find("note").addEventListener("input", label);
+  find("save-labels").addEventListener("click", saveLabels);
   find("large").addEventListener("keydown", (event) => {
+    if (["INPUT", "SELECT"].includes(event.target.tagName)) return;
     if (event.key === "ArrowLeft") enlarge(state.list, state.large - 1);
     if (event.key === "ArrowRight") enlarge(state.list, state.large + 1);
   });

@@ -60,7 +60,7 @@ def test_thumbnails_of_files_that_are_still_there(tmp_path: Path) -> None:
 def test_regions_are_where_they_are_in_the_image(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     result = InspectionResult("a.png", "anomalous", 0.75, 0.5, (Region(10, 6, 4, 3, 9, 0.9),))
-    assert data(report(tmp_path, [result], folder=tmp_path))["rows"][0][5] == [[0.25, 0.2, 0.1, 0.1]]
+    assert data(report(tmp_path, [result], folder=tmp_path))["rows"][0][5] == [[0.25, 0.2, 0.1, 0.1, 0]]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_images_by_score_with_what_cannot_be_compared_at_the_ends(write: Write) 
     )
     assert data(page)["rows"] == [
         ["lost", None, True, None, "", [], ""],
-        ["high", 0.9, True, True, "", [[0.5, 0.25, 0.1, 0.1]], ""],
+        ["high", 0.9, True, True, "", [[0.5, 0.25, 0.1, 0.1, 0]], ""],
         ["whole", 0.6, True, None, "", [], AS_A_WHOLE],
         ["low", 0.1, False, None, "", [], ""],
         ["unknown", 0.05, None, None, "", [], ""],
