@@ -111,6 +111,8 @@ def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any
         "preset": nncf.QuantizationPreset.MIXED,
         "subset_size": len(chosen),
         "fast_bias_correction": False,
+        # Its activations differ much from channel to channel, which nncf evens out for such models.
+        **({"model_type": nncf.ModelType.TRANSFORMER} if by_name else {}),
         "ignored_scope": nncf.IgnoredScope(
             names=[*by_name, *(centring.get_friendly_name() for centring, _ in distances(model))],
             types=[kind for kind in (*_MAP_OPERATIONS, *_COMPARISONS, *_NORMS) if not by_name or kind != _PRODUCT],

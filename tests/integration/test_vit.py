@@ -59,7 +59,10 @@ def test_openvino_and_onnx_agree_with_the_engine(
 
 
 @torch.no_grad()
-def test_torch_export_agrees_with_the_engine(trained: Distillation, tmp_path: Path, mvtec_root: Path) -> None:
+def test_torch_export_agrees_with_the_engine(
+    trained: Distillation, tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     image = sorted((mvtec_root / "tile" / "test" / "scratch").iterdir())[0]
     found = [result.score for result in Inspector(trained.to_torch(tmp_path)).inspect([image])]
     pixels = torch.from_numpy(np.asarray(Image.open(image).convert("RGB"))).permute(2, 0, 1)[None] / 255
@@ -79,8 +82,8 @@ def test_int8_leaves_out_what_is_no_layer_by_name(
     kinds = [operation.get_type_name() for operation in quantized.get_ordered_ops()]
     # One for each layer's input, but layers that share it.
     assert kinds.count("FakeQuantize") >= 34
-    images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    actual = run_openvino(path, images.numpy())
+    images = torch.stack([data.train_data[index].image for index in range(4)])
+    actual = run_openvino(path, images.numpy())["anomaly_map"]
     with torch.no_grad():
-        expected = trained(images)
-    assert np.abs(actual["anomaly_map"] - expected.anomaly_map.numpy()).mean() < 0.1
+        expected = trained(images).anomaly_map.numpy()
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.9
