@@ -68,6 +68,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line; - likewise")
     add("--resume", action="store_true", help="continue the files of an earlier run; no image is inspected twice")
     add("--overwrite", action="store_true", help="replace files, report and pictures that exist already")
+    add("--part_id", metavar="REGEX", type=str, help="finds the part's name in a file's, such as 'SN[0-9]+'")
     add("--pictures", type=Literal["all", "anomalous"], help="draw these images, with map, regions, verdict and score")
     add("--pictures_folder", metavar="FOLDER", type=Path, default=Path("pictures"), help="where they are drawn")
     add(
@@ -135,6 +136,7 @@ def run(arguments: Namespace) -> int:
         precision=arguments.precision,
         threshold=arguments.threshold,
         rules=_rules(arguments),
+        part_id=arguments.part_id,
     )
     _check_drift(inspector, arguments.fail_on_drift)
     _check_report(arguments.report)

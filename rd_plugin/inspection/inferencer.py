@@ -42,7 +42,7 @@ class Inferencer(ABC):
     Attributes:
         image_size: Height and width of the only images that it takes, in pixels; ``None`` if it takes any.
         record: Where the model comes from, as plain data; empty if it has no record.
-        record_id: Name of the model by its record; empty if it has none.
+        record_id: Name of the model by its record, or by its file if it has none.
         reference: Normal images that others are compared with; ``None`` if the record has none.
         threshold: It calls images with a higher score anomalous.
         parallel: How many images it works on at a time.

@@ -3,9 +3,11 @@
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from threading import Event, Lock
 from time import perf_counter
@@ -47,6 +49,7 @@ class Inspector:
             model's own threshold.
         rules: Which regions count; ``None`` for the rules of the model's record.
         unclipped: Whether a checkpoint or torch export of version 0.2 gives scores that are not cut off at 1.
+        part_id: Regular expression that finds a part's name in the name of its file: its first group, or the whole.
 
     Attributes:
         inferencer: The runtime of the model.
@@ -83,6 +86,7 @@ class Inspector:
         threshold: float | None = None,
         unclipped: bool = False,
         rules: RegionRules | None = None,
+        part_id: str | None = None,
     ) -> None:
         for name, value in (("threads", threads), ("workers", workers)):
             if value is not None and value < 1:
@@ -91,6 +95,12 @@ class Inspector:
         if multi_frame not in {"first", "refuse"}:
             msg = f"multi_frame must be 'first' or 'refuse', got {multi_frame!r}."
             raise ValueError(msg)
+        try:
+            # Without a pattern nothing matches.
+            self._part_id = re.compile("(?!)" if part_id is None else part_id)
+        except re.error as error:
+            msg = f"part_id must be a regular expression, got {part_id!r}: {error}."
+            raise ValueError(msg) from error
         allow_pixels(max_pixels)
         self.inferencer = (
             model if isinstance(model, Inferencer) else load_inferencer(Path(model), threads, mode, precision)
@@ -145,19 +155,23 @@ class Inspector:
 
         def work(source: Source) -> tuple[InspectionResult, np.ndarray | None]:
             result, statistics = self._inspect_file(source)
+            result = self._labelled(result)
             for act in each:
                 act(result)
             return result if pictures else replace(result, picture=None), statistics
 
         return (self._compared(*found) for found in in_order(work, sources, self._workers, stop))
 
-    def predict(self, image: np.ndarray, path: str = "", channels: Channels = "RGB") -> InspectionResult:
+    def predict(
+        self, image: np.ndarray, path: str = "", channels: Channels = "RGB", part_id: str | None = None
+    ) -> InspectionResult:
         """Inspect an image in memory, such as a camera's frame.
 
         Args:
             image: 8-bit pixels of shape ``(H, W, 3)``, or grey ones of shape ``(H, W)`` or ``(H, W, 1)``.
             path: Name of the image in the result.
             channels: Order of the colours: ``"RGB"``, or ``"BGR"`` as in OpenCV's arrays.
+            part_id: Name of the part in the result; by default from ``path``, by the inspector's pattern.
 
         Returns:
             The result, with its picture.
@@ -174,7 +188,8 @@ class Inspector:
             pixels = np.ascontiguousarray(pixels[..., ::-1])
         if reason := self._misfit(pixels.shape[0], pixels.shape[1]):
             raise ValueError(reason)
-        return self._compared(*self._inspect_pixels(path, pixels))
+        result, statistics = self._inspect_pixels(path, pixels)
+        return self._compared(self._labelled(result, part_id), statistics)
 
     def judge(self, image: np.ndarray, path: str = "") -> InspectionResult:
         """Inspect an image in memory: alias of :meth:`predict`, its name in version 0.2."""
@@ -239,6 +254,13 @@ class Inspector:
             return found
         mask = None if found.anomaly_map is None else ~(found.anomaly_map <= self._trial)
         return replace(found, anomalous=found.score > self._trial, mask=mask)
+
+    def _labelled(self, result: InspectionResult, part_id: str | None = None) -> InspectionResult:
+        """Add the time and the part's name."""
+        if part_id is None and (found := self._part_id.search(Path(result.path).name)):
+            part_id = found[1] if found.re.groups else found[0]
+        time = datetime.now().astimezone().isoformat(timespec="milliseconds")
+        return replace(result, time=time, part_id=part_id or "")
 
     def _compared(self, result: InspectionResult, statistics: np.ndarray | None) -> InspectionResult:
         """Add whether the images up to this one differ from the training images."""

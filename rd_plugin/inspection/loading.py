@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load a trained model from its file, with its record."""
 
+import hashlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rd_plugin.drift import Reference
-from rd_plugin.provenance import RECORD_KEY, Provenance, is_untrained, read_record, record_file
+from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, read_record, record_file
 
 from .inferencer import Inferencer, Precision, check_judges
 from .onnx_inferencer import ONNXInferencer
@@ -61,6 +62,8 @@ def load_inferencer(
             "checkpoint (.ckpt)."
         )
         raise ValueError(msg)
+    # Of a model without a record, too, rows must say which one it was.
+    inferencer.record_id = hashlib.sha256(str(sorted(hash_export(path).items())).encode()).hexdigest()[:12]
     if record and (known := Provenance.of({RECORD_KEY: record})):
         inferencer.record, inferencer.record_id = record, known.id
         inferencer.reference = Reference.of(known.reference)

@@ -89,9 +89,11 @@ class InspectionResult:
         threshold: The model calls images with a higher score anomalous.
         boxes: The regions that the model marks, in the file's own pixels.
         milliseconds: Time for reading and prediction; ``None`` without a prediction.
-        model: Name of the model by its record; empty if it has none.
+        model: Name of the model, by its record or its file.
         reason: The error message, or :data:`AS_A_WHOLE` for an anomalous image without a region; empty otherwise.
         drift: Whether the images up to this one differ from the training images; empty while that is unknown.
+        time: When the image was inspected, ISO 8601 with the zone; empty if it is unknown.
+        part_id: Name of the part that the image shows; empty if it is unknown.
         defective: Whether the image has a defect, if the truth is known. It is not written.
         picture: Data for drawing, if pictures were requested. It is not written.
     """
@@ -105,6 +107,8 @@ class InspectionResult:
     model: str = ""
     reason: str = ""
     drift: Drift = ""
+    time: str = ""
+    part_id: str = ""
     defective: bool | None = None
     picture: Picture | None = field(default=None, compare=False, repr=False)
 

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -79,6 +80,8 @@ def test_results(tool: Tool, draw: Callable) -> None:
     assert [row["score"] for row in rows] == ["0.8", "", "0.2", "", ""]
     objects = [json.loads(line) for line in Path("results.jsonl").read_text().splitlines()]
     assert objects[0].pop("milliseconds") >= 1
+    times = [datetime.fromisoformat(entry.pop("time")) for entry in objects]
+    assert all(time.utcoffset() is not None for time in times)
     assert objects[0] == {
         "path": "Prüfteile/a: normal, score 0.0\nb.png",
         "verdict": "anomalous",
@@ -88,6 +91,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "model": "0123456789ab",
         "reason": "",
         "drift": "",
+        "part_id": "",
     }
     assert objects[-1] == {
         "path": "none.png",
@@ -99,6 +103,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "model": "0123456789ab",
         "reason": "the file does not exist.",
         "drift": "",
+        "part_id": "",
     }
 
 

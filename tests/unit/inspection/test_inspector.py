@@ -2,6 +2,7 @@
 """The Python face, with a stand-in for the model."""
 
 from dataclasses import astuple, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,31 @@ def test_frames_of_opencv_have_their_colours_the_other_way_round(pixels: np.ndar
     np.testing.assert_array_equal(result.picture.image, pixels)
     with pytest.raises(ValueError, match="channels must be 'RGB' or 'BGR', got 'bgr'"):
         Inspector(model).predict(pixels, channels="bgr")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [(r"SN\d+", "SN0042"), (r"cam\d_(\w+?)_", "SN0042"), (r"^(X)?cam", ""), ("lot", ""), (None, "")],
+)
+def test_rows_name_time_and_part(pattern: str | None, expected: str, pixels: np.ndarray, tmp_path: Path) -> None:
+    file = tmp_path / "lot" / "cam1_SN0042_top.png"
+    file.parent.mkdir()
+    Image.fromarray(pixels).save(file)
+    inspector = Inspector(Brightest(), part_id=pattern)
+    before = datetime.now().astimezone()
+    (from_file,) = inspector(file)
+    results = [from_file, inspector.predict(pixels, file.name), *inspector(tmp_path / "none.png")]
+    assert [result.part_id for result in results] == [expected, expected, ""]
+    for result in results:
+        time = datetime.fromisoformat(result.time)
+        assert time.utcoffset() == before.utcoffset()
+        assert timedelta(milliseconds=-1) <= time - before < timedelta(minutes=10)
+    assert inspector.predict(pixels, file.name, part_id="given").part_id == "given"
+
+
+def test_a_pattern_that_is_none() -> None:
+    with pytest.raises(ValueError, match=r"part_id must be a regular expression, got '\(': missing \)"):
+        Inspector(Brightest(), part_id="(")
 
 
 def test_an_image_that_is_anomalous_as_a_whole_says_so(pixels: np.ndarray) -> None:

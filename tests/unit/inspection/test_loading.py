@@ -2,6 +2,7 @@
 """What runs a model, and models that cannot be used."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +74,10 @@ def test_record_of_another_export_is_not_believed(
     assert not caplog.messages
     path.with_suffix(".bin").write_bytes(path.with_suffix(".bin").read_bytes() + b"0")
     inferencer = load_inferencer(path, threads=1)
-    assert (inferencer.record_id, inferencer.threshold) == ("", 0.5)
+    assert inferencer.threshold == 0.5
+    assert re.fullmatch("[0-9a-f]{12}", inferencer.record_id)
+    # Rows of another model without a record have another name.
+    assert inferencer.record_id not in {record.id, load_inferencer(save("other"), threads=1).record_id}
     assert "is the record of another export than model.xml" in caplog.text
 
 

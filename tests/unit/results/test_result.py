@@ -12,7 +12,7 @@ RESULTS = (
     InspectionResult(
         'a,"b".png', "anomalous", 0.75, 0.5, (Region(1, 2, 3, 4, 5, 0.9), Region(0, 0, 1, 1, 1, None)), 7.5, "0a1b"
     ),
-    InspectionResult("größe.png", "normal", 0.25, 0.3, (), 0.0),
+    InspectionResult("größe.png", "normal", 0.25, 0.3, (), 0.0, time="2026-11-29T16:00:00.123+01:00", part_id="SN-7"),
     InspectionResult("gone.png", "error", threshold=0.5, reason="the file does not exist."),
 )
 
