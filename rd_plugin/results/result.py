@@ -92,6 +92,7 @@ class InspectionResult:
         model: Name of the model by its record; empty if it has none.
         reason: The error message, or :data:`AS_A_WHOLE` for an anomalous image without a region; empty otherwise.
         drift: Whether the images up to this one differ from the training images; empty while that is unknown.
+        product: Name of the product whose model it is; empty if the model was not taken from a store.
         defective: Whether the image has a defect, if the truth is known. It is not written.
         picture: Data for drawing, if pictures were requested. It is not written.
     """
@@ -105,6 +106,7 @@ class InspectionResult:
     model: str = ""
     reason: str = ""
     drift: Drift = ""
+    product: str = ""
     defective: bool | None = None
     picture: Picture | None = field(default=None, compare=False, repr=False)
 

@@ -88,6 +88,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "model": "0123456789ab",
         "reason": "",
         "drift": "",
+        "product": "",
     }
     assert objects[-1] == {
         "path": "none.png",
@@ -99,6 +100,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "model": "0123456789ab",
         "reason": "the file does not exist.",
         "drift": "",
+        "product": "",
     }
 
 
