@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 # Time that the head of a request has to arrive, in seconds.
 _HEAD_SECONDS = 10.0
+# Time that a connection is kept without a request, in seconds: longer than a line pauses between two parts, since a
+# request that is sent while its connection is being closed is lost.
+_KEEP_SECONDS = 75
 # Connections at a time; each holds at most one body.
 _CONNECTIONS = 512
 
@@ -105,6 +108,7 @@ def serve(app: FastAPI, host: str, port: int, body_seconds: float) -> None:
             access_log=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=_KEEP_SECONDS,
             # A body may still arrive, and be inspected.
             timeout_graceful_shutdown=round(body_seconds) + 30,
         )

@@ -65,6 +65,7 @@ def test_page_shows_a_picture_that_is_chosen_or_dropped(station: tuple[Path, str
     page.goto(address)
     expect = playwright.expect
     expect(page.locator("#product option")).to_have_text(["gasket"])
+    expect(page.locator("#token")).to_be_hidden()
     page.locator("#file").set_input_files(folder / "a.png")
     article = page.locator("article").first
     expect(article.locator(".verdict")).to_have_text("anomalous")
