@@ -3,6 +3,6 @@
 
 ``tool`` runs a command; ``argv`` reads what was typed; ``error_messages`` turns wrong input into one line, with
 ``suggestions``. ``cli_fixes`` holds what ``anomalib`` and ``rd-plugin`` both do for the package's models.
-``command_line`` is anomalib's command line with the subcommands ``check``, ``convert``, ``inspect`` and ``report``,
-each in its own file.
+``command_line`` is anomalib's command line with the subcommands ``check``, ``convert``, ``inspect``,
+``products``, ``report`` and ``serve``, each in its own file; ``delivery`` holds options of two of them.
 """

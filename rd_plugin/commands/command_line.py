@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
 from rd_plugin.provenance import RecordedModule
 
-from . import check, convert, inspect, report, threshold, update
+from . import check, convert, inspect, products, report, serve, threshold, update
 from .argv import option_names, typed
 from .default_post_processor import with_default_post_processor
 from .error_messages import WrongInput, error_message
@@ -29,7 +29,7 @@ __all__ = ["CommandLine"]
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only after it has built a trainer and read a model's weights.
 _ON_DATA = {"fit", "train", "validate", "test"}
-_OWN = ("check", "convert", "inspect", "report", "threshold", "update")
+_OWN = ("check", "convert", "inspect", "products", "report", "serve", "threshold", "update")
 
 
 class CommandLine(AnomalibCLI):
@@ -100,6 +100,10 @@ class CommandLine(AnomalibCLI):
         """Add the arguments of ``inspect``."""
         inspect.add_arguments(parser)
 
+    def add_products_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``products``."""
+        products.add_arguments(parser)
+
     def add_report_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments of ``report``."""
         report.add_arguments(parser)
@@ -111,6 +115,10 @@ class CommandLine(AnomalibCLI):
     def add_update_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments of ``update``."""
         update.add_arguments(parser)
+
+    def add_serve_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``serve``."""
+        serve.add_arguments(parser)
 
     def before_instantiate_classes(self) -> None:
         """Complete the arguments, before ``cli_fixes`` are applied."""
@@ -147,6 +155,10 @@ class CommandLine(AnomalibCLI):
         """Run ``inspect``."""
         raise SystemExit(inspect.run(self.config_init["inspect"]))
 
+    def products(self) -> None:
+        """Run ``products``."""
+        products.run(self.config_init["products"])
+
     def report(self) -> None:
         """Run ``report``."""
         report.run(self.config_init["report"])
@@ -158,3 +170,7 @@ class CommandLine(AnomalibCLI):
     def update(self) -> None:
         """Run ``update``."""
         update.run(self.config_init["update"])
+
+    def serve(self) -> None:
+        """Run ``serve``."""
+        serve.run(self.config_init["serve"])

@@ -64,6 +64,14 @@ SUBCOMMANDS = {
         "Inspect images with a trained model: normal or anomalous, with a score.",
         f"rd-plugin inspect {_CHECKPOINT} new_parts --csv verdicts.csv",
     ),
+    "products": Subcommand(
+        "Keep the models of several products in a folder: add, list, remove.",
+        "rd-plugin products add products gasket model.xml",
+    ),
+    "serve": Subcommand(
+        "Inspect images that come over HTTP, with the models of a folder of products.",
+        "rd-plugin serve products --port 8000",
+    ),
     "report": Subcommand(
         "Make an HTML page from the results of inspect: pictures, histogram, threshold, mistakes.",
         "rd-plugin report verdicts.csv --good good --output report.html",

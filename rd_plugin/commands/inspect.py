@@ -4,7 +4,7 @@
 import logging
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -31,7 +31,10 @@ from rd_plugin.inspection import (
     find_images,
     watch,
 )
+from rd_plugin.products import MixedInspector, Store
 from rd_plugin.results import RegionRules, ResultFile, is_standard_output, is_stream
+
+from .delivery import add_delivery_arguments, deliverers
 
 __all__ = ["add_arguments", "run"]
 
@@ -55,7 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         type=Path,
-        help="OpenVINO (.xml), ONNX (.onnx), torch export (.pt) or checkpoint (.ckpt)",
+        help="OpenVINO (.xml), ONNX (.onnx), torch export (.pt), checkpoint (.ckpt), or a folder of products",
     )
     add(
         "paths",
@@ -63,6 +66,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=str,
         nargs="+",
         help="files, folders (without masks), patterns ('parts/**/*.png'); - reads a list from standard input",
+    )
+    add("--product", metavar="NAME", type=str | None, help="inspect with the model of this product of the folder MODEL")
+    add(
+        "--product_from",
+        type=Literal["path"] | None,
+        help="path: inspect each image with the model of the product that a folder in its path is named after",
     )
     add("--csv", metavar="FILE", type=Path, help="new file: a line for each image, as CSV; - is standard output")
     add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line; - likewise")
@@ -83,6 +92,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=SETTLE,
         help="with --watch: a file that cannot be decoded is tried again until it has not changed for so long",
     )
+    add_delivery_arguments(parser)
     add("--report", metavar="FILE", type=Path, help="at the end, one HTML page: results, pictures, model, drift")
     add("--fail_on_anomalous", action="store_true", help="add 4 to the status if an image is anomalous")
     add(
@@ -125,48 +135,32 @@ def run(arguments: Namespace) -> int:
         msg = f"watch needs existing folders; {others[0]!r} is not a folder."
         raise ValueError(msg)
     _check_outputs(arguments)
-    inspector = Inspector(
-        arguments.model,
-        max_pixels=arguments.max_pixels,
-        multi_frame=arguments.multi_frame,
-        threads=arguments.threads,
-        workers=arguments.workers,
-        mode="latency" if arguments.watch else "throughput",
-        window=_WINDOW if arguments.watch else None,
-        precision=arguments.precision,
-        threshold=arguments.threshold,
-        rules=_rules(arguments),
-        part_id=arguments.part_id,
-    )
-    _check_drift(inspector, arguments.fail_on_drift)
     _check_report(arguments.report)
-    earlier = Earlier([])
-    if arguments.resume:
-        earlier = earlier_results(arguments.csv, arguments.jsonl, inspector.inferencer.record_id)
-        if inspector.drift is not None:
-            inspector.drift.go_on(sum(result.score is not None for result in earlier.results))
+    inspector, earlier = _inspector(arguments)
     pictures = _pictures(arguments)
     verdicts = {result.verdict for result in earlier.results}
     reported = list(earlier.results)
     with ExitStack() as stack, _stopped_by_signals() as (stop, signals):
         sources, total = _sources(arguments, earlier, stop)
-        sinks = list(_sinks(arguments, total))
-        for sink in sinks:
+        sinks = []
+        for sink in _sinks(arguments, total):
             stack.callback(sink.close)
+            sinks.append(sink)
         for result in inspector.inspect(sources, each=[pictures.write] if pictures else [], stop=stop):
             for sink in sinks:
                 sink.write(result)
             verdicts.add(result.verdict)
             if arguments.report is not None:
                 reported.append(result)
-        drifted, summary = _drift(inspector, earlier)
+        inspectors = {"": inspector} if isinstance(inspector, Inspector) else inspector.inspectors
+        drifted, summary = _drift(inspectors, earlier)
         if signals and not arguments.watch:
             return 128 + signals[0]
         if arguments.report is not None:
             from rd_plugin.report import report_results
 
-            record = dict(inspector.inferencer.record) or None
-            report_results(reported, arguments.report, record=record, drift=summary)
+            record = dict(inspectors[""].inferencer.record) if "" in inspectors else None
+            report_results(reported, arguments.report, record=record or None, drift=summary)
             logger.info("Report: %s", arguments.report)
     status = _ERROR if "error" in verdicts else 0
     status |= _ANOMALOUS if "anomalous" in verdicts and arguments.fail_on_anomalous else 0
@@ -205,6 +199,49 @@ def _rules(arguments: Namespace) -> RegionRules | None:
     return RegionRules(**given) if given else None
 
 
+def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlier]:
+    """What inspects the images, and the results of an earlier run."""
+    store, name = Store(arguments.model), arguments.product
+    if arguments.model.is_dir() != bool(name or arguments.product_from) or (name and arguments.product_from):
+        msg = f"product or product_from is needed with a folder of products, and only there, got {str(store.folder)!r}."
+        raise ValueError(msg)
+    earlier = Earlier([])
+
+    def load(model: Path, product: str = "") -> Inspector:
+        inspector = Inspector(
+            model,
+            max_pixels=arguments.max_pixels,
+            multi_frame=arguments.multi_frame,
+            threads=arguments.threads,
+            workers=arguments.workers,
+            mode="latency" if arguments.watch else "throughput",
+            window=_WINDOW if arguments.watch else None,
+            precision=arguments.precision,
+            threshold=arguments.threshold,
+            rules=_rules(arguments),
+            part_id=arguments.part_id,
+            product=product,
+        )
+        _check_drift(inspector, arguments.fail_on_drift)
+        return inspector
+
+    def go_on(inspector: Inspector, product: str = "") -> Inspector:
+        if inspector.drift is not None and earlier.results:
+            known = (result.score is not None and result.product == product for result in earlier.results)
+            inspector.drift.go_on(sum(known))
+        return inspector
+
+    if arguments.product_from:
+        mixed = MixedInspector(store, lambda model, product: go_on(load(model, product), product))
+        if arguments.resume:
+            earlier = earlier_results(arguments.csv, arguments.jsonl, *mixed.models())
+        return mixed, earlier
+    inspector = load(store.model(store.get(name)), name) if name else load(arguments.model)
+    if arguments.resume:
+        earlier = earlier_results(arguments.csv, arguments.jsonl, inspector.inferencer.record_id)
+    return go_on(inspector, name or ""), earlier
+
+
 def _check_drift(inspector: Inspector, asked: bool) -> None:
     """Report that drift cannot be checked if there is nothing to compare images with.
 
@@ -219,16 +256,21 @@ def _check_drift(inspector: Inspector, asked: bool) -> None:
     logger.info("Drift: not checked, %s.", _NO_REFERENCE)
 
 
-def _drift(inspector: Inspector, earlier: Earlier) -> tuple[bool, str]:
-    """Whether drift was detected at any time, and a summary."""
-    if inspector.drift is None:
-        return False, f"Not checked, {_NO_REFERENCE}."
-    inspector.drift.finish()
-    summary = inspector.drift.summary()
-    logger.info("%s", summary)
-    if any(result.drift == "yes" for result in earlier.results):
-        return True, f"{summary} Drift was detected among the images of the earlier run."
-    return inspector.drift.alarmed, summary
+def _drift(inspectors: Mapping[str, Inspector], earlier: Earlier) -> tuple[bool, str]:
+    """Whether drift was detected at any time, and a summary; both of all products."""
+    before = any(result.drift == "yes" for result in earlier.results)
+    alarmed, summaries = before, list[str]()
+    for product, inspector in inspectors.items():
+        summary = f"Not checked, {_NO_REFERENCE}."
+        if inspector.drift is not None:
+            inspector.drift.finish()
+            alarmed |= inspector.drift.alarmed
+            summary = f"{product}: {inspector.drift.summary()}" if product else inspector.drift.summary()
+            logger.info("%s", summary)
+        summaries.append(summary)
+    if before:
+        summaries.append("Drift was detected among the images of the earlier run.")
+    return alarmed, " ".join(summaries)
 
 
 def _check_report(path: Path | None) -> None:
@@ -275,6 +317,7 @@ def _sinks(arguments: Namespace, total: int | None) -> Iterator[Sink]:
     given: dict[Any, Path] = {kind: path for kind, path in files.items() if path is not None}
     for kind, path in given.items():
         yield ResultFile(path, kind, arguments.resume, arguments.overwrite)
+    yield from deliverers(arguments)
     yield Text(verdicts=not any(map(is_standard_output, given.values())))
     yield Progress(total, arguments.progress)
 

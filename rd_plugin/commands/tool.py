@@ -71,10 +71,10 @@ def _subcommand(words: Sequence[str]) -> str | None:
 
 def _run(name: str, words: Sequence[str]) -> None:
     """Run a subcommand; those of models, data and the engine import anomalib, which takes seconds."""
-    if name == "inspect":
-        from .without_anomalib import run_inspect
+    if name in {"inspect", "products", "serve"}:
+        from .without_anomalib import run_subcommand
 
-        raise SystemExit(run_inspect(words))
+        raise SystemExit(run_subcommand(name, words))
     from .command_line import CommandLine
 
     CommandLine(words)

@@ -3,20 +3,24 @@
 
 from argparse import ArgumentError
 from collections.abc import Sequence
+from types import ModuleType
 
-from . import inspect
+from . import inspect, products, serve
 from .error_messages import WrongInput, error_message
 from .help_text import describe, describe_subcommand, new_parser
 
-__all__ = ["run_inspect"]
+__all__ = ["WITHOUT_ANOMALIB", "run_subcommand"]
 
+#: The subcommands.
+WITHOUT_ANOMALIB: dict[str, ModuleType] = {"inspect": inspect, "products": products, "serve": serve}
 _OF_INPUT = (ArgumentError, ImportError, OSError, ValueError)
 
 
-def run_inspect(words: Sequence[str]) -> int:
-    """Parse and run ``inspect``.
+def run_subcommand(name: str, words: Sequence[str]) -> int:
+    """Parse and run a subcommand.
 
     Args:
+        name: One of ``WITHOUT_ANOMALIB``.
         words: Options of the tool, the subcommand and its arguments, as ``arrange`` returns them.
 
     Returns:
@@ -27,11 +31,11 @@ def run_inspect(words: Sequence[str]) -> int:
         SystemExit: After help.
     """
     parser, subparser = new_parser(), new_parser()
-    inspect.add_arguments(subparser)
-    describe_subcommand("inspect", subparser)
-    parser.add_subcommands().add_subcommand("inspect", subparser)
+    WITHOUT_ANOMALIB[name].add_arguments(subparser)
+    describe_subcommand(name, subparser)
+    parser.add_subcommands().add_subcommand(name, subparser)
     describe(parser)
     try:
-        return inspect.run(parser.parse_args(list(words)).inspect)
+        return WITHOUT_ANOMALIB[name].run(parser.parse_args(list(words))[name]) or 0
     except _OF_INPUT as error:
-        raise WrongInput(error_message(error, words, {"inspect": subparser})) from error
+        raise WrongInput(error_message(error, words, {name: subparser})) from error

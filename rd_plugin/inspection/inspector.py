@@ -50,6 +50,7 @@ class Inspector:
         rules: Which regions count; ``None`` for the rules of the model's record.
         unclipped: Whether a checkpoint or torch export of version 0.2 gives scores that are not cut off at 1.
         part_id: Regular expression that finds a part's name in the name of its file: its first group, or the whole.
+        product: Name of the product in the results.
 
     Attributes:
         inferencer: The runtime of the model.
@@ -57,6 +58,7 @@ class Inspector:
         rules: Which regions count.
         drift: The monitor that compares images with the training images; ``None`` if the model's record has no
             reference.
+        workers: Number of threads that keep the model busy: they read images and wait for predictions.
 
     Raises:
         FileNotFoundError: If the model does not exist.
@@ -87,6 +89,7 @@ class Inspector:
         unclipped: bool = False,
         rules: RegionRules | None = None,
         part_id: str | None = None,
+        product: str = "",
     ) -> None:
         for name, value in (("threads", threads), ("workers", workers)):
             if value is not None and value < 1:
@@ -118,7 +121,8 @@ class Inspector:
         self._comparing = Lock()
         self._max_pixels = max_pixels
         self._multi_frame = multi_frame
-        self._workers = (workers if workers is not None else os.cpu_count() or 1) + self.inferencer.parallel
+        self._product = product
+        self.workers = (workers if workers is not None else os.cpu_count() or 1) + self.inferencer.parallel
 
     def __call__(self, paths: str | Path | Sequence[str | Path], pictures: bool = False) -> Iterator[InspectionResult]:
         """Inspect image files; one that cannot be inspected has the verdict ``"error"`` and a reason.
@@ -154,13 +158,23 @@ class Inspector:
         """
 
         def work(source: Source) -> tuple[InspectionResult, np.ndarray | None]:
-            result, statistics = self._inspect_file(source)
-            result = self._labelled(result)
+            result, statistics = self.inspect_file(source)
             for act in each:
                 act(result)
             return result if pictures else replace(result, picture=None), statistics
 
-        return (self._compared(*found) for found in in_order(work, sources, self._workers, stop))
+        return (self.compare(*found) for found in in_order(work, sources, self.workers, stop))
+
+    def inspect_one(self, source: Source) -> InspectionResult:
+        """Inspect an image file in the calling thread; may be called from several threads.
+
+        Args:
+            source: The file.
+
+        Returns:
+            The result, with its picture and drift.
+        """
+        return self.compare(*self.inspect_file(source))
 
     def predict(
         self, image: np.ndarray, path: str = "", channels: Channels = "RGB", part_id: str | None = None
@@ -189,19 +203,31 @@ class Inspector:
         if reason := self._misfit(pixels.shape[0], pixels.shape[1]):
             raise ValueError(reason)
         result, statistics = self._inspect_pixels(path, pixels)
-        return self._compared(self._labelled(result, part_id), statistics)
+        return self.compare(self._labelled(result, part_id), statistics)
 
     def judge(self, image: np.ndarray, path: str = "") -> InspectionResult:
         """Inspect an image in memory: alias of :meth:`predict`, its name in version 0.2."""
         warnings.warn("Inspector.judge is now called Inspector.predict.", DeprecationWarning, stacklevel=2)
         return self.predict(image, path)
 
+    def inspect_file(self, source: Source) -> tuple[InspectionResult, np.ndarray | None]:
+        """Inspect an image file without comparing it with the training images; an error does not stop the run.
+
+        Args:
+            source: The file.
+
+        Returns:
+            The result, with its picture, and the image's statistics for :meth:`compare`.
+        """
+        result, statistics = self._inspect_file(source)
+        return self._labelled(result), statistics
+
     def _inspect_file(self, source: Source) -> tuple[InspectionResult, np.ndarray | None]:
-        """Inspect a file, and compute its statistics for drift; an error does not stop the run."""
+        """Inspect an image file; the time and the part's name are added afterwards."""
         if source.missing:
             return self._error(source.path, source.missing)
         start = perf_counter()
-        facts, pixels = read_file(source.path, self._max_pixels)
+        facts, pixels = read_file(source.path if source.content is None else source.content, self._max_pixels)
         for problem in check_image(source.path, facts):
             if problem.severity == "error":
                 return self._error(source.path, problem.message)
@@ -244,6 +270,7 @@ class Inspector:
             round(reading + found.milliseconds, 1),
             inferencer.record_id,
             AS_A_WHOLE if anomalous and mask is not None and not boxes else "",
+            product=self._product,
             picture=Picture(pixels, anomaly_map, mask),
         )
         return result, statistics
@@ -262,8 +289,13 @@ class Inspector:
         time = datetime.now().astimezone().isoformat(timespec="milliseconds")
         return replace(result, time=time, part_id=part_id or "")
 
-    def _compared(self, result: InspectionResult, statistics: np.ndarray | None) -> InspectionResult:
-        """Add whether the images up to this one differ from the training images."""
+    def compare(self, result: InspectionResult, statistics: np.ndarray | None) -> InspectionResult:
+        """Add to a result whether the images up to this one differ from the training images.
+
+        Args:
+            result: The result.
+            statistics: The image's statistics; ``None`` if it could not be inspected.
+        """
         if self.drift is None:
             return result
         with self._comparing:
@@ -273,11 +305,8 @@ class Inspector:
         return replace(result, drift="" if drifted is None else "yes" if drifted else "no")
 
     def _error(self, path: str, reason: str) -> tuple[InspectionResult, None]:
-        inferencer = self.inferencer
-        return (
-            InspectionResult(path, "error", threshold=self.threshold, model=inferencer.record_id, reason=reason),
-            None,
-        )
+        at, model = self.threshold, self.inferencer.record_id
+        return InspectionResult(path, "error", threshold=at, model=model, reason=reason, product=self._product), None
 
     def _misfit(self, height: int, width: int) -> str | None:
         """The reason why the model does not accept an image's size."""

@@ -33,7 +33,7 @@ class Earlier:
         return (source for source in sources if source.path not in self)
 
 
-def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) -> Earlier:
+def earlier_results(csv_file: Path | None, jsonl_file: Path | None, *models: str) -> Earlier:
     """Read the results of an earlier run, and cut its files to the same complete results.
 
     A killed run may leave half a line, or may have written its last result only to the first file. Both are removed,
@@ -42,7 +42,7 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) 
     Args:
         csv_file: Its file of CSV, or ``None``.
         jsonl_file: Its file of JSON lines, or ``None``.
-        model: Name of the model of this run.
+        *models: Names of the models of this run.
 
     Raises:
         OSError: If a file cannot be read or written.
@@ -64,8 +64,9 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, model: str) 
         )
         raise ValueError(msg)
     for kind, path in given.items():
-        if other := next((result.model for result in found[kind][0] if result.model != model), None):
-            msg = f"{kind} {str(path)!r} was made with model {other!r}, but this model is {model!r}."
+        if other := next((result.model for result in found[kind][0] if result.model not in models), None):
+            ours = " or ".join(map(repr, models))
+            msg = f"{kind} {str(path)!r} was made with model {other!r}, but this model is {ours}."
             raise ValueError(msg)
     for kind, path in given.items():
         if path.exists() and path.stat().st_size > (end := found[kind][1][count]):

@@ -4,7 +4,7 @@
 import glob
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os.path import abspath, commonpath
 from pathlib import Path
 
@@ -26,10 +26,12 @@ class Source:
     Args:
         path: The file, or what was given.
         missing: Why there is no file; empty if there may be one.
+        content: The file's content, if it is in memory; the path is then only a name.
     """
 
     path: str
     missing: str = ""
+    content: bytes | None = field(default=None, repr=False)
 
 
 def is_mask(path: str | Path, folder: str | Path) -> bool:

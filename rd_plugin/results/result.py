@@ -94,6 +94,7 @@ class InspectionResult:
         drift: Whether the images up to this one differ from the training images; empty while that is unknown.
         time: When the image was inspected, ISO 8601 with the zone; empty if it is unknown.
         part_id: Name of the part that the image shows; empty if it is unknown.
+        product: Name of the product whose model it is; empty if the model was not taken from a store.
         defective: Whether the image has a defect, if the truth is known. It is not written.
         picture: Data for drawing, if pictures were requested. It is not written.
     """
@@ -109,6 +110,7 @@ class InspectionResult:
     drift: Drift = ""
     time: str = ""
     part_id: str = ""
+    product: str = ""
     defective: bool | None = None
     picture: Picture | None = field(default=None, compare=False, repr=False)
 

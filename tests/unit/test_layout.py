@@ -38,6 +38,9 @@ ROOMS = (
     "inspection",
     "thresholds",
     "feedback",
+    "products",
+    "delivery",
+    "serving",
     "commands",
     "registration",
 )
@@ -51,6 +54,9 @@ UNLOADED = {
     "results": ("torch", "anomalib"),
     "drift": ("torch", "anomalib"),
     "inspection": ("torch", "anomalib"),
+    "products": ("torch", "anomalib"),
+    "delivery": ("torch", "anomalib"),
+    "serving": ("torch", "anomalib"),
     "components": ("lightning", "anomalib.data"),
 }
 

@@ -5,8 +5,9 @@ import hashlib
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -130,21 +131,22 @@ def inspect_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> FileFacts:
     return replace(facts, digest=digest, **(content or {}))
 
 
-def read_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[FileFacts, np.ndarray | None]:
+def read_file(image: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> tuple[FileFacts, np.ndarray | None]:
     """Read an image as anomalib's readers do, and say what the file holds; it is decoded once.
 
     Args:
-        path: An image.
+        image: Path of an image, or the content of its file.
         max_pixels: As in :func:`inspect_file`.
 
     Returns:
         The facts, without hashes and contents, and 8-bit RGB pixels of shape ``(H, W, 3)``; ``None`` if there is an
         error.
     """
-    path = Path(path)
-    if refusal := _refusal(path):
+    path = None if isinstance(image, bytes) else Path(image)
+    if refusal := _refusal(path) if path else None if image else "the file is empty.":
         return FileFacts(error=refusal), None
-    return _decode(path, max_pixels, lambda image: np.asarray(image.convert("RGB")))
+    file = path or BytesIO(cast("bytes", image))
+    return _decode(file, max_pixels, lambda opened: np.asarray(opened.convert("RGB")))
 
 
 def _refusal(path: Path) -> str | None:
@@ -162,10 +164,10 @@ def _refusal(path: Path) -> str | None:
         return f"the file cannot be read ({error.strerror})."
 
 
-def _decode(path: Path, max_pixels: int, use: Callable[[Image.Image], Made]) -> tuple[FileFacts, Made | None]:
+def _decode(file: Path | BytesIO, max_pixels: int, use: Callable[[Image.Image], Made]) -> tuple[FileFacts, Made | None]:
     """Decode a file's first image; return facts, without hashes and contents, and what was made of the image."""
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             if image.format == "EPS":
                 return FileFacts(error="the file holds PostScript, a program, which is not run."), None
             if image.width * image.height > max_pixels:

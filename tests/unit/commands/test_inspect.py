@@ -87,11 +87,12 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "verdict": "anomalous",
         "score": 0.8,
         "threshold": 0.5,
-        "boxes": [{"x": 0, "y": 0, "width": 6, "height": 4, "area": 24, "peak": 0.8}],
+        "boxes": [{"x": 0, "y": 0, "width": 6, "height": 4, "area": 24, "peak": 0.8, "ignored": False}],
         "model": "0123456789ab",
         "reason": "",
         "drift": "",
         "part_id": "",
+        "product": "",
     }
     assert objects[-1] == {
         "path": "none.png",
@@ -104,6 +105,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "reason": "the file does not exist.",
         "drift": "",
         "part_id": "",
+        "product": "",
     }
 
 

@@ -223,3 +223,16 @@ def test_a_threshold_on_trial(pixels: np.ndarray) -> None:
     assert (result.verdict, result.threshold, result.boxes) == ("normal", 1.0, ())
     with pytest.raises(ValueError, match="threshold must be a number, got nan"):
         Inspector(Brightest(), threshold=float("nan"))
+
+
+def test_content_in_memory_gives_the_result_of_its_file(pixels: np.ndarray, tmp_path: Path) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    inspector = Inspector(Brightest(), product="gasket")
+    (of_file,) = inspector([tmp_path / "a.png"])
+    path, content = str(tmp_path / "a.png"), (tmp_path / "a.png").read_bytes()
+    result = inspector.inspect_one(Source(path, content=content))
+    assert replace(result, milliseconds=None) == replace(of_file, milliseconds=None)
+    assert result.product == "gasket"
+    assert result.picture is not None
+    damaged = inspector.inspect_one(Source("b.png", content=content[:40]))
+    assert (damaged.verdict, damaged.product, damaged.score) == ("error", "gasket", None)

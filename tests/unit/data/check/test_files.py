@@ -13,7 +13,7 @@ import torch
 from anomalib.data.utils import read_image, read_mask
 from PIL import ExifTags, Image
 
-from rd_plugin.data.check import MAX_PIXELS, FileFacts, Problem, allow_pixels, inspect_file
+from rd_plugin.data.check import MAX_PIXELS, FileFacts, Problem, allow_pixels, inspect_file, read_file
 from rd_plugin.data.check.rules import check_image, check_mask
 
 
@@ -271,3 +271,16 @@ def test_images_without_content_are_noted(tmp_path: Path, level: int, noise: int
     grain = np.random.default_rng(0).integers(-noise, noise + 1, (32, 32, 3))
     path = save(tmp_path / "image.png", np.clip(level + grain, 0, 255).astype(np.uint8))
     assert ["no content" in problem.message for problem in problems(path)] == [True] * noted
+
+
+def test_content_is_read_like_its_file(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (facts, pixels), (of_file, pixels_of_file) = read_file(content), read_file(tmp_path / "a.png")
+    assert facts == of_file
+    np.testing.assert_array_equal(pixels, pixels_of_file)
+    assert read_file(content, 15)[0].error == "the image is too large to be read (4 x 4 pixels, max_pixels is 15)."
+    for given, error in ((b"", "is empty"), (b"text", "is not an image"), (content[:50], "is damaged")):
+        facts, pixels = read_file(given)
+        assert error in str(facts.error)
+        assert pixels is None

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images of several products in one run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rd_plugin.inspection import Inspector, find_images
+from rd_plugin.products import MixedInspector, Store
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def products(save: Save, tmp_path: Path) -> Store:
+    """Three products."""
+    products = Store(tmp_path / "products")
+    for name in ("gasket", "seal", "unused"):
+        products.add(name, save(height=4))
+    return products
+
+
+def _draw(path: Path, level: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 4, 3), level, np.uint8)).save(path)
+
+
+def test_each_image_is_inspected_with_its_own_model(products: Store, tmp_path: Path) -> None:
+    for index, folder in enumerate(("seal", "gasket", "gasket/deep", "none")):
+        _draw(tmp_path / "in" / folder / "1.png", 51 * index)
+    mixed = MixedInspector(products, lambda model, product: Inspector(model, product=product))
+    seen = []
+    sources = find_images([str(tmp_path / "in"), "missing.png"])
+    results = list(mixed.inspect(sources, [lambda result: seen.append(result.picture is not None)]))
+    assert [(Path(result.path).parent.name, result.product, result.verdict) for result in results] == [
+        ("gasket", "gasket", "normal"),
+        ("deep", "gasket", "normal"),
+        ("none", "", "error"),
+        ("seal", "seal", "normal"),
+        ("", "", "error"),
+    ]
+    assert results[2].reason == "no folder in its path is named after a product (gasket, seal, unused)."
+    assert list(mixed.inspectors) == ["gasket", "seal"]
+    assert sorted(seen) == [False, False, True, True, True]
+    assert all(result.picture is None for result in results)
+    (alone,) = Inspector(products.model(products.get("gasket"))).inspect(find_images([results[0].path]))
+    assert results[0].score == alone.score
+
+
+def test_names_of_models_for_a_run_that_continues(products: Store) -> None:
+    assert set(MixedInspector(products, Inspector).models()) == {""}
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no product; add one with `rd-plugin products add`"):
+        MixedInspector(Store(tmp_path), Inspector)
