@@ -11,6 +11,7 @@ from .held_out import held_out, perturbed_places, spread
 from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, in_range, mask_invalid
 from .noisy_bottleneck import NoisyBottleneck, TokenBottleneckType
 from .pyramid import Pyramid, Residual, Stage
+from .region import Region, RegionMask
 from .resampling import BlurBorder, resampling_matrix
 from .student import Student
 from .teacher import Teacher
@@ -34,6 +35,8 @@ __all__ = [
     "NoisyBottleneck",
     "PositionGaussians",
     "Pyramid",
+    "Region",
+    "RegionMask",
     "Residual",
     "ResidualStatistics",
     "ScoreType",

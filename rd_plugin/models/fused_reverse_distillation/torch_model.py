@@ -50,7 +50,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
 
     def network_inputs(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: images of normalized brightness, or their tiles."""
-        return super().network_inputs(self.brightness(images))
+        return super().network_inputs(self.brightness(self.within_roi(images)))
 
     def predict(self, images: Tensor) -> InferenceBatch:
         """Return predictions for images that are known to be finite.
