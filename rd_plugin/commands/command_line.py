@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
 from rd_plugin.provenance import RecordedModule
 
-from . import check, convert, inspect, report, threshold
+from . import check, convert, inspect, report, roi, threshold
 from .argv import option_names, typed
 from .error_messages import error_message
 from .export_place import beside_checkpoint
@@ -28,7 +28,7 @@ __all__ = ["CommandLine", "WrongInput"]
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only after it has built a trainer and read a model's weights.
 _ON_DATA = {"fit", "train", "validate", "test"}
-_OWN = ("check", "convert", "inspect", "report", "threshold")
+_OWN = ("check", "convert", "inspect", "report", "roi", "threshold")
 
 
 class WrongInput(Exception):  # noqa: N818  # not an error of the program
@@ -107,6 +107,10 @@ class CommandLine(AnomalibCLI):
         """Add the arguments of ``report``."""
         report.add_arguments(parser)
 
+    def add_roi_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``roi``."""
+        roi.add_arguments(parser)
+
     def add_threshold_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments of ``threshold``."""
         threshold.add_arguments(parser)
@@ -149,6 +153,10 @@ class CommandLine(AnomalibCLI):
     def report(self) -> None:
         """Run ``report``."""
         report.run(self.config_init["report"])
+
+    def roi(self) -> None:
+        """Run ``roi``."""
+        roi.run(self.config_init["roi"])
 
     def threshold(self) -> None:
         """Run ``threshold``."""

@@ -72,6 +72,10 @@ SUBCOMMANDS = {
         "Give a trained model a new threshold without training.",
         f"rd-plugin threshold {_CHECKPOINT} --good new_good_parts --rate 0.01",
     ),
+    "roi": Subcommand(
+        "Make an HTML page to draw the region of interest on an image.",
+        "rd-plugin roi my_parts/good/000.png",
+    ),
     "export": Subcommand(
         "Export a trained model to OpenVINO, ONNX or torch.",
         f"rd-plugin export --export_type openvino --ckpt_path {_CHECKPOINT}",
@@ -107,7 +111,7 @@ SUBCOMMANDS = {
 }
 
 # Their parsers need no anomalib.
-_LIGHT = ("convert", "report")
+_LIGHT = ("convert", "report", "roi")
 # Lightning's and OpenVINO's arguments: about two hundred, which would hide the others.
 _LONG = ("trainer", "optimizer", "lr_scheduler", "ov_kwargs", "ov_args", "onnx_kwargs", "metric", "logging")
 

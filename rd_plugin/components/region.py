@@ -104,6 +104,11 @@ class Region:
                 np.add.at(edges, (crossed, np.ceil(columns - 0.5).clip(0, width).astype(int)), 1)
         return edges.cumsum(1)[:, :width] % 2 == 1
 
+    def outlines(self, size: Sequence[int]) -> list[np.ndarray]:
+        """Return the outlines in an image of a height and width, each of shape ``(K, 1, 2)``: pixels ``x, y``."""
+        contours, _ = cv2.findContours(self.mask(size).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        return [np.asarray(contour) for contour in contours]
+
     def check_aspect(self, size: Sequence[int], name: str = "an image") -> None:
         """Check that an image has the region's aspect ratio.
 
