@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requirements of a model on precision, image size, batches and monitors, checked before data are read."""
+"""Requirements of a model on precision, image size, region, batches and monitors, checked before data are read."""
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import torch
-from anomalib.data import AnomalibDataModule
+from anomalib.data import AnomalibDataModule, AnomalibDataset
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader
+
+from rd_plugin.data.check import datasets
 
 __all__ = ["Demands"]
 
@@ -26,7 +30,8 @@ _KNOWN_PACKAGES = {"lightning", "anomalib", "rd_plugin"}
 class Demands(Callback):
     """Check a model's requirements before the first step.
 
-    Precisions that change the type of the weights, image sizes that the backbone does not accept, and monitors that are
+    Precisions that change the type of the weights, image sizes that the backbone does not accept,
+    images of another aspect ratio than the region of interest, and monitors that are
     never logged are errors. If batch normalization would get a single value of each channel, a last batch of one image
     is left out of each epoch. A data module without a validation set trains without thresholds.
     """
@@ -52,6 +57,8 @@ class Demands(Callback):
             logger.info("The data have no validation set: no thresholds are set.")
             self._replace(datamodule, "val_dataloader", _no_batches)
         _check_pre_processor(pl_module.pre_processor)
+        if isinstance(datamodule, AnomalibDataModule):
+            _check_region(pl_module, datamodule)
         if stage == "fit":
             self._single = _single_position(pl_module)
             if self._single and isinstance(datamodule, LightningDataModule):
@@ -137,6 +144,22 @@ def _without_single(loader: Any) -> Any:
         logger.info("The last batch of each epoch, a single image, is left out: batch normalization needs two.")
         sampler.drop_last = True
     return loader
+
+
+def _check_region(model: Any, datamodule: AnomalibDataModule) -> None:
+    """Check that all images have the aspect ratio of the region of interest, by the files' headers.
+
+    Raises:
+        ValueError: If one has another; the message names it.
+    """
+    mask = getattr(getattr(model, "model", None), "roi", None)
+    if mask is None:
+        return
+    for dataset in datasets(datamodule).values():
+        for path in cast("AnomalibDataset", dataset).samples["image_path"]:
+            # Files that cannot be read are the data check's.
+            with suppress(OSError), Image.open(path) as image:
+                mask.region.check_aspect((image.height, image.width), str(path))
 
 
 def _check_monitors(trainer: Trainer, module: LightningModule) -> None:

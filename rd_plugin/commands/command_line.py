@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
 from rd_plugin.provenance import RecordedModule
 
-from . import check, convert, inspect, products, report, serve, threshold, update
+from . import check, convert, inspect, products, report, roi, serve, threshold, update
 from .argv import option_names, typed
 from .default_post_processor import with_default_post_processor
 from .error_messages import WrongInput, error_message
@@ -29,7 +29,7 @@ __all__ = ["CommandLine"]
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only after it has built a trainer and read a model's weights.
 _ON_DATA = {"fit", "train", "validate", "test"}
-_OWN = ("check", "convert", "inspect", "products", "report", "serve", "threshold", "update")
+_OWN = ("check", "convert", "inspect", "products", "report", "roi", "serve", "threshold", "update")
 
 
 class CommandLine(AnomalibCLI):
@@ -108,6 +108,10 @@ class CommandLine(AnomalibCLI):
         """Add the arguments of ``report``."""
         report.add_arguments(parser)
 
+    def add_roi_arguments(self, parser: ArgumentParser) -> None:
+        """Add the arguments of ``roi``."""
+        roi.add_arguments(parser)
+
     def add_threshold_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments of ``threshold``."""
         threshold.add_arguments(parser)
@@ -162,6 +166,10 @@ class CommandLine(AnomalibCLI):
     def report(self) -> None:
         """Run ``report``."""
         report.run(self.config_init["report"])
+
+    def roi(self) -> None:
+        """Run ``roi``."""
+        roi.run(self.config_init["roi"])
 
     def threshold(self) -> None:
         """Run ``threshold``."""

@@ -84,6 +84,10 @@ SUBCOMMANDS = {
         "Take good images that were called anomalous as normal, in seconds.",
         f"rd-plugin update {_CHECKPOINT} --labels labels.csv",
     ),
+    "roi": Subcommand(
+        "Make an HTML page to draw the region of interest on an image.",
+        "rd-plugin roi my_parts/good/000.png",
+    ),
     "export": Subcommand(
         "Export a trained model to OpenVINO, ONNX or torch.",
         f"rd-plugin export --export_type openvino --ckpt_path {_CHECKPOINT}",
@@ -119,7 +123,7 @@ SUBCOMMANDS = {
 }
 
 # Their parsers need no anomalib.
-_LIGHT = ("convert", "report")
+_LIGHT = ("convert", "report", "roi")
 # Lightning's and OpenVINO's arguments: about two hundred, which would hide the others.
 _LONG = ("trainer", "optimizer", "lr_scheduler", "ov_kwargs", "ov_args", "onnx_kwargs", "metric", "logging")
 

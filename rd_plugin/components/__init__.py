@@ -12,6 +12,7 @@ from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, in_range
 from .noisy_bottleneck import NoisyBottleneck, TokenBottleneckType
 from .projection import random_directions
 from .pyramid import Pyramid, Residual, Stage
+from .region import Region, RegionMask
 from .resampling import BlurBorder, resampling_matrix
 from .student import Student
 from .teacher import Teacher
@@ -35,6 +36,8 @@ __all__ = [
     "NoisyBottleneck",
     "PositionGaussians",
     "Pyramid",
+    "Region",
+    "RegionMask",
     "Residual",
     "ResidualStatistics",
     "ScoreType",

@@ -16,7 +16,7 @@ from rd_plugin.storage import atomic_file
 __all__ = ["PictureFolder", "draw"]
 
 _GREY = (120, 120, 120)
-_RED, _GREEN, _WHITE = (200, 0, 0), (0, 120, 0), (255, 255, 255)
+_RED, _GREEN, _BLUE, _WHITE = (200, 0, 0), (0, 120, 0), (0, 130, 255), (255, 255, 255)
 # Fractions of an image's shorter side.
 _TEXT, _LINE = 1 / 22, 1 / 250
 # Of the map where it is highest.
@@ -24,7 +24,9 @@ _OPACITY = 0.7
 
 
 def draw(result: InspectionResult) -> Image.Image:
-    """Draw an image with its anomaly map and the boxes of its regions, below a bar with verdict, score and threshold.
+    """Draw an image with its anomaly map, the boxes of its regions and the outline of the region of interest.
+
+    A bar above it has verdict, score and threshold.
 
     Args:
         result: A result with a picture.
@@ -48,6 +50,9 @@ def draw(result: InspectionResult) -> Image.Image:
         heat = heat.resize(drawn.size, Image.Resampling.BILINEAR)
         drawn = Image.alpha_composite(drawn.convert("RGBA"), heat).convert("RGB")
     pen = ImageDraw.Draw(drawn)
+    for outline in result.picture.outlines:
+        corners_of = [(int(x), int(y)) for x, y in outline[:, 0]]
+        pen.line([*corners_of, corners_of[0]], fill=_BLUE, width=max(1, round(side * _LINE)))
     for box in result.boxes:
         corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
         pen.rectangle(corners, outline=_GREY if box.ignored else _RED, width=max(1, round(side * _LINE)))

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from rd_plugin.components import Region
 from rd_plugin.data.check import MAX_PIXELS, allow_pixels, check_image, read_file
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.drift import DriftMonitor, image_statistics
@@ -108,6 +109,9 @@ class Inspector:
         self.inferencer = (
             model if isinstance(model, Inferencer) else load_inferencer(Path(model), threads, mode, precision)
         )
+        region = self.inferencer.record.get("arguments", {}).get("roi")
+        self._region = None if region is None else Region.of(region)
+        self._outlined: tuple[tuple[int, int] | None, list[np.ndarray]] = (None, [])
         if unclipped:
             self.inferencer.unclip()
         if threshold is not None and not math.isfinite(threshold):
@@ -271,9 +275,19 @@ class Inspector:
             inferencer.record_id,
             AS_A_WHOLE if anomalous and mask is not None and not boxes else "",
             product=self._product,
-            picture=Picture(pixels, anomaly_map, mask),
+            picture=Picture(pixels, anomaly_map, mask, self._outlines(size)),
         )
         return result, statistics
+
+    def _outlines(self, size: tuple[int, int]) -> list[np.ndarray]:
+        """Outlines of the region of interest in an image of a height and width; they are kept for the next image."""
+        if self._region is None:
+            return []
+        known, outlines = self._outlined
+        if known != size:
+            outlines = self._region.outlines(size)
+            self._outlined = size, outlines
+        return outlines
 
     def _tried(self, found: Prediction) -> Prediction:
         """A prediction at the threshold that is tried, if there is one."""
@@ -310,6 +324,11 @@ class Inspector:
 
     def _misfit(self, height: int, width: int) -> str | None:
         """The reason why the model does not accept an image's size."""
+        if self._region is not None:
+            try:
+                self._region.check_aspect((height, width), "the image")
+            except ValueError as error:
+                return str(error)
         size = self.inferencer.image_size
         if size is None or size == (height, width):
             return None

@@ -39,7 +39,18 @@ RECORD_KEY = "rd_plugin_provenance"
 _SUFFIXES = (".ckpt", ".pt", ".onnx", ".xml")
 _PACKAGES = ("rd-plugin", "anomalib", "lightning", "timm", "torch", "torchvision", "onnx", "openvino", "nncf")
 _STRUCTURE = ("backbone", "layers", "bottleneck", "injection", "deviation", "student_depth", "recentred")
-_ANOMALY_MAP = ("anomaly_map_mode", "score", "blur_sigma", "blur_border", "map_size", "tile_size", "tile_overlap")
+# Most characters of an argument's value in a message.
+_LONGEST = 80
+_ANOMALY_MAP = (
+    "anomaly_map_mode",
+    "score",
+    "blur_sigma",
+    "blur_border",
+    "map_size",
+    "tile_size",
+    "tile_overlap",
+    "roi",
+)
 
 
 @dataclass(frozen=True)
@@ -136,11 +147,20 @@ class Provenance:
     def _differences(self, model: "Provenance", names: Collection[str]) -> list[str]:
         """Describe differences in arguments that both have."""
         ours, theirs = model.plain()["arguments"], self.plain()["arguments"]
+        if theirs:
+            # Models of version 0.2 looked at whole images.
+            theirs.setdefault("roi", None)
         return [
-            f"{name} {theirs[name]!r} in the checkpoint, {ours[name]!r} in the model"
+            f"{name} {_shown(theirs[name])} in the checkpoint, {_shown(ours[name])} in the model"
             for name in names
             if name in ours and name in theirs and _core(name, ours[name]) != _core(name, theirs[name])
         ]
+
+
+def _shown(value: Any) -> str:
+    """An argument's value in a message, shortened if it is long, as a region is."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _core(name: str, value: Any) -> Any:

@@ -3,10 +3,12 @@
 
 ``thumbnails`` makes small images, ``figures`` draws, and ``page`` defines a report's content and writes it.
 ``inspected`` makes the report of an inspection, :class:`~rd_plugin.callbacks.ReportWriter` that of a test.
+``region`` writes a page to draw a region of interest on an image.
 """
 
 from .inspected import illustrate, report_results
 from .page import ReportContent, write_report
+from .region import write_region_page
 from .thumbnails import Thumbnail, make_thumbnail
 
 __all__ = [
@@ -15,5 +17,6 @@ __all__ = [
     "illustrate",
     "make_thumbnail",
     "report_results",
+    "write_region_page",
     "write_report",
 ]

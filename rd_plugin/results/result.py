@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -70,11 +70,13 @@ class Picture:
         anomaly_map: Anomaly map of shape ``(h, w)``, at the model's scale; ``None`` if the model has no such output. It
             is zero where the model's pre-processor crops the image.
         mask: Booleans of the same shape: where the map exceeds the model's pixel threshold; ``None`` likewise.
+        outlines: Outlines of the region of interest, each of shape ``(K, 1, 2)``, in the image's pixels.
     """
 
     image: np.ndarray
     anomaly_map: np.ndarray | None
     mask: np.ndarray | None
+    outlines: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True)

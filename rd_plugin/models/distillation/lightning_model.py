@@ -23,6 +23,7 @@ from rd_plugin.components import (
     BlurBorder,
     DeviationType,
     MahalanobisDeviation,
+    Region,
     ScoreType,
     Teacher,
     Tiles,
@@ -31,6 +32,7 @@ from rd_plugin.components import (
     tiles_of,
 )
 from rd_plugin.data.check import MAX_PIXELS, OnBadData, set_up
+from rd_plugin.data.region_file import read_region
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
@@ -87,6 +89,9 @@ class Distillation(ExportedModule):
             the tiles' maps are put together. ``None`` for no tiles.
         tile_overlap: How many rows and columns, or one number for both, neighbouring tiles share; their maps are
             averaged there.
+        roi: Region of interest: a mask (an image file, white is looked at) or polygons (a YAML or JSON file, such as
+            ``rd-plugin roi`` makes), of the images' aspect ratio. What is outside has no influence: the networks see
+            nothing of it, and losses, statistics, map, score and thresholds leave it out. ``None`` for the whole image.
         deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
             features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
             which all go through the model once more before each validation. It suits textures; images must have one
@@ -143,6 +148,7 @@ class Distillation(ExportedModule):
         image_size: int | tuple[int, int] | None = None,
         tile_size: int | tuple[int, int] | None = None,
         tile_overlap: int | tuple[int, int] = 0,
+        roi: str | Path | dict[str, Any] | None = None,
         deviation: DeviationType = "cosine",
         anomaly_map_mode: AnomalyMapMode | None = None,
         score: ScoreType | None = None,
@@ -185,7 +191,9 @@ class Distillation(ExportedModule):
         # Lightning collects them as a method's constructor was given them.
         self.hparams.update(layers=layers, image_size=image_size, **chosen)
         tiles = tiles_of(tile_size, tile_overlap)
-        self.hparams.update(_tile_arguments(tiles))
+        # As plain values, since the file may be gone when a checkpoint is read.
+        region = None if roi is None else read_region(roi).plain()
+        self.hparams.update(_tile_arguments(tiles), roi=region)
         if tiles is not None and self.resized_to is not None:
             tiles.check(self.resized_to)
         self.network_arguments: dict[str, Any] = {
@@ -196,6 +204,7 @@ class Distillation(ExportedModule):
             **{name: chosen[name] for name in ("anomaly_map_mode", "score", "blur_sigma", "map_size")},
             "blur_border": blur_border,
             "image_size": self.resized_to,
+            "roi": region,
             **_tile_arguments(tiles),
         }
         self.learning_rate: float = chosen["learning_rate"]
@@ -238,10 +247,11 @@ class Distillation(ExportedModule):
             "layers": list(self.model.teacher.layers),
             # anomalib's TilerConfigurationCallback may have set them.
             **_tile_arguments(self.model.tiler),
+            "roi": None if self.model.roi is None else self.model.roi.region.plain(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that a checkpoint fits the model, and take over its record, components and tiles.
+        """Check that a checkpoint fits the model, and take over its record, components, tiles and region.
 
         Raises:
             ValueError: If it does not fit.
@@ -250,6 +260,9 @@ class Distillation(ExportedModule):
         tiles = tiles_of(record.arguments.get("tile_size"), record.arguments.get("tile_overlap", 0))
         if tiles is not None and self.model.tiler is None:
             self.model.tiler = tiles
+        region = record.arguments.get("roi")
+        if region is not None and self.model.roi is None:
+            self.model.set_roi(Region.of(region), self.resized_to or record.input_size)
         super().on_load_checkpoint(checkpoint)
         # The checkpoint's pre-processor may resize to another size, and a ViT's position table has that.
         if size := self.resized_to or record.input_size:
@@ -403,6 +416,9 @@ class Distillation(ExportedModule):
             The batch with ``anomaly_map`` and ``pred_score``.
         """
         del args, kwargs
+        if self.model.roi is not None and batch.gt_mask is not None:
+            inside = self.model.roi.inside(batch.gt_mask.shape[-2:])[0]
+            batch.update(gt_mask=batch.gt_mask & inside)
         return batch.update(**self.model(batch.image)._asdict())
 
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:

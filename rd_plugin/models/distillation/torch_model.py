@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Teacher, bottleneck and student as a torch module, independent of the training method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from anomalib.data import InferenceBatch
@@ -17,6 +18,8 @@ from rd_plugin.components import (
     DeviationType,
     FixedSizeMap,
     ImageScore,
+    Region,
+    RegionMask,
     ScoreType,
     Student,
     Teacher,
@@ -51,10 +54,14 @@ class DistillationModel(nn.Module):
         map_size: Height and width that the map is resized to, in pixels, before it is blurred and scored, as in
             Dinomaly; see :class:`~rd_plugin.components.FixedSizeMap`. ``None``: it keeps the images' size.
         image_size: Height and width of images, in pixels, if it is known: a ViT's position table is made for it.
+        roi: The region of interest in plain values, as :class:`~rd_plugin.components.Region` takes them; ``None`` for
+            the whole image.
 
     Raises:
         ValueError: If an argument is out of range; see the components.
     """
+
+    roi: RegionMask | None
 
     def __init__(
         self,
@@ -70,6 +77,7 @@ class DistillationModel(nn.Module):
         tile_overlap: int | Sequence[int] = 0,
         map_size: int | None = None,
         image_size: Sequence[int] | None = None,
+        roi: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.tiler = tiles_of(tile_size, tile_overlap)
@@ -81,6 +89,9 @@ class DistillationModel(nn.Module):
         sigma = blur_sigma if map_size is None else 0.0
         self.anomaly_map_generator = AnomalyMapGenerator(anomaly_map_mode, sigma, blur_border)
         self.image_score = ImageScore(score)
+        self.roi = None
+        if roi is not None:
+            self.set_roi(Region.of(roi), image_size)
         # The teacher's inputs have this layout; otherwise convolutions would convert the weights in every call.
         for parameter in self.parameters():
             if parameter.ndim == _IMAGE_DIMENSIONS:
@@ -88,9 +99,33 @@ class DistillationModel(nn.Module):
         if image_size is not None:
             self.set_size(image_size)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take on the state of a pickled module; torch exports of earlier versions have no region."""
+        super().__setstate__(state)
+        if not hasattr(self, "roi"):
+            self.roi = None
+
+    def set_roi(self, region: Region, image_size: Sequence[int] | None = None) -> None:
+        """Restrict a model that looks at whole images to a region of interest.
+
+        Args:
+            region: The region.
+            image_size: Height and width of images, in pixels, if they are known.
+
+        Raises:
+            ValueError: If images are cut into tiles and their size is not known.
+        """
+        if self.tiler is not None and image_size is None:
+            msg = "roi with tile_size needs images of a known size: give image_size, or a pre-processor that resizes."
+            raise ValueError(msg)
+        self.roi = RegionMask(region, image_size)
+        self.image_score = ImageScore(self.roi.score_within(self.image_score.kind))
+
     def set_size(self, image_size: Sequence[int]) -> None:
         """Prepare the teacher for images of a height and width, in pixels, or for their tiles."""
         self.teacher.set_size(image_size if self.tiler is None else self.tiler.size)
+        if self.roi is not None:
+            self.roi.set_size(image_size)
 
     @property
     def tiler(self) -> Tiles | None:
@@ -122,7 +157,39 @@ class DistillationModel(nn.Module):
 
     def network_inputs(self, images: Tensor) -> Tensor:
         """Return the input of the networks: the tiles of ``images`` if there is a tiler, otherwise ``images``."""
+        images = self.within_roi(images)
         return images if self.tiler is None else self.tiler.cut(images)
+
+    def within_roi(self, images: Tensor) -> Tensor:
+        """Return images of shape ``(N, C, H, W)`` that are 0 outside the region of interest."""
+        return images if self.roi is None else self.roi.restrict(images)
+
+    def inside(self, inputs: Tensor) -> Tensor | None:
+        """Return where inputs of the networks, or features of them, are inside the region of interest.
+
+        Args:
+            inputs: Inputs, features or deviations, of shape ``(N, ..., H, W)``.
+
+        Returns:
+            Booleans of shape ``(N or 1, 1, H, W)``; ``None`` without a region.
+        """
+        return None if self.roi is None else self.roi.inside_tiles(self.tiler, inputs.shape[-2:], len(inputs))
+
+    def twins_within_roi(self, inputs: Tensor, twins: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return twins of the networks' inputs, and the masks of their anomalies, without anomalies outside the region.
+
+        Args:
+            inputs: Inputs of the networks, of shape ``(N, 3, H, W)``.
+            twins: The same with synthetic anomalies.
+            masks: Masks of the anomalies, of shape ``(N, 1, H, W)``.
+        """
+        inside = self.inside(inputs)
+        return (twins, masks) if inside is None else (torch.where(inside, twins, inputs), torch.where(inside, masks, 0))
+
+    def features_within_roi(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return features of shapes ``(N, C_l, H_l, W_l)`` that are 0 outside the region of interest."""
+        masks = [self.inside(feature) for feature in features]
+        return [f if mask is None else torch.where(mask, f, 0) for f, mask in zip(features, masks, strict=True)]
 
     def reconstruct(self, features: list[Tensor]) -> list[Tensor]:
         """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""
@@ -138,7 +205,7 @@ class DistillationModel(nn.Module):
 
     def distill_features(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the features of teacher and student as :meth:`distill` does, for given teacher features."""
-        return self.targets(features), self.reconstruct(features)
+        return self.features_within_roi(self.targets(features)), self.features_within_roi(self.reconstruct(features))
 
     def targets(self, features: list[Tensor]) -> list[Tensor]:
         """Return what the student is compared with, from all of the teacher's features."""
@@ -158,9 +225,15 @@ class DistillationModel(nn.Module):
         Returns:
             Map of shape ``(N, 1, *size)``.
         """
+        if self.roi is not None:
+            # Before the blur, which would carry what is outside to the inside.
+            masks = [self.roi.inside_tiles(self.tiler, each.shape[-2:], len(each)) for each in deviations]
+            deviations = [torch.where(mask[:, 0], each, 0) for mask, each in zip(masks, deviations, strict=True)]
         if self.tiler is None:
-            return self.anomaly_map_generator(deviations, size)
-        return self.tiler.join(self.anomaly_map_generator(deviations, self.tiler.size), size)
+            anomaly_map = self.anomaly_map_generator(deviations, size)
+        else:
+            anomaly_map = self.tiler.join(self.anomaly_map_generator(deviations, self.tiler.size), size)
+        return anomaly_map if self.roi is None else self.roi.restrict_map(anomaly_map)
 
     def predict(self, images: Tensor) -> InferenceBatch:
         """Return predictions for images that are known to be finite.
@@ -182,7 +255,11 @@ class DistillationModel(nn.Module):
         if fixed_size_map is None:
             return InferenceBatch(pred_score=self.image_score(anomaly_map), anomaly_map=anomaly_map)
         resized = fixed_size_map(anomaly_map)
+        if self.roi is not None:
+            resized = self.roi.restrict_map(resized)
         anomaly_map = F.interpolate(resized, images.shape[-2:], mode="bilinear")
+        if self.roi is not None:
+            anomaly_map = self.roi.restrict_map(anomaly_map)
         return InferenceBatch(pred_score=self.image_score(resized), anomaly_map=anomaly_map)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:

@@ -128,17 +128,18 @@ class ExpertReverseDistillation(Distillation):
         """
         del args, kwargs
         images = self.model.network_inputs(cast("Tensor", batch.image))
-        twins, masks = self.twin_generator(images, self._textures)
+        twins, masks = self.model.twins_within_roi(images, *self.twin_generator(images, self._textures))
         frozen = self.frozen_features(images, batch)
         if self._expert is None:
             teacher, *students = self.model.distill_twins(images, twins, frozen)
             targets = [teacher]
         else:
-            expert = frozen, self._expert[0](twins)
+            inside = self.model.features_within_roi
+            expert = inside(frozen), inside(self._expert[0](twins))
             scales = self.teacher_loss.scales(self.model.teach(images, twins), expert, masks)
             self._teacher_step(self.finish_loss("teacher_loss", scales, batch))
             teacher, *students = self.model.distill_twins(images, twins)
-            targets = [teacher, frozen]
+            targets = [teacher, expert[0]]
         loss = self.finish_loss("student_loss", self.student_loss.scales(targets, students), batch)
         if not self.automatic_optimization:
             self._student_step(loss)

@@ -65,7 +65,7 @@ class ExpertReverseDistillationModel(DistillationModel):
             Two lists of features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
         """
         with self.teacher.taught():
-            return self.teacher(images), self.teacher(twins)
+            return self.features_within_roi(self.teacher(images)), self.features_within_roi(self.teacher(twins))
 
     def distill_twins(
         self,
@@ -89,7 +89,9 @@ class ExpertReverseDistillationModel(DistillationModel):
                 teacher, teacher_twins = features_of_both(self.teacher, images, twins)
             else:
                 teacher, teacher_twins = known, self.teacher(twins)
-        return teacher, self.reconstruct(teacher), self.reconstruct(teacher_twins)
+        features = teacher, self.reconstruct(teacher), self.reconstruct(teacher_twins)
+        first, second, third = map(self.features_within_roi, features)
+        return first, second, third
 
 
 def features_of_both(teacher: Teacher, images: Tensor, twins: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -65,7 +65,7 @@ class FusedStatistics(NormalStatistics):
         # The same images in every process, so that all come to the same result.
         places = spread(range(len(trainer.train_dataloader.dataset)), _BRIGHTNESS_IMAGES)  # type: ignore[union-attr]
         batches = [batch.image for batch in training_batches(trainer, pl_module, places)]
-        network.brightness.fit(torch.cat([network.brightness.levels(images) for images in batches]))
+        network.brightness.fit(torch.cat([network.brightness.levels(network.within_roi(images)) for images in batches]))
         strength = self._strength(network, batches) if self.brightness == "auto" else float(self.brightness)
         network.brightness.strength.fill_(strength)
         logger.info("Brightness is normalized with a strength of %g (brightness: %s).", strength, self.brightness)
@@ -173,7 +173,7 @@ def highest_evidence(
             with context():
                 normal.append(highest(distill(), len(images)))
                 for _ in range(_TWINS):
-                    changed = generate(images, draw=spot_masks)[0]
+                    changed = generate(images, draw=lambda places: spot_masks(network.within_roi(places)))[0]
                     # As a camera would see them.
                     changed = network.brightness.normalized(network.brightness.raw(changed).clamp(0, 1))
                     twins.append(highest(network.distill(network.network_inputs(changed)), len(images)))

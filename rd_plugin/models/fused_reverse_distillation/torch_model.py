@@ -50,7 +50,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
 
     def network_inputs(self, images: Tensor) -> Tensor:
         """Return what goes through the networks: images of normalized brightness, or their tiles."""
-        return super().network_inputs(self.brightness(images))
+        return super().network_inputs(self.brightness(self.within_roi(images)))
 
     def distill_features(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the features of teacher and student; a vision transformer's tokens follow the teacher's scales."""

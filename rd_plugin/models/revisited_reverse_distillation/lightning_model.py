@@ -95,10 +95,10 @@ class RevisitedReverseDistillation(Distillation):
         """
         del args, kwargs
         images = self.model.network_inputs(cast("Tensor", batch.image))
-        twins, masks = cast("SimplexTwins", self._twins)(images)
+        twins, masks = self.model.twins_within_roi(images, *cast("SimplexTwins", self._twins)(images))
         teacher = self.frozen_features(images, batch)
         student, *pairs = self.model.distill_twins(teacher, twins)
-        distillation = self.distillation_loss.scales(teacher, student)
+        distillation = self.distillation_loss.scales(self.model.features_within_roi(teacher), student)
         projection = self.projection_loss.scales(*pairs)
         # Scales that are not projected have no such loss.
         projection = [images.new_zeros(())] * (len(teacher) - len(projection)) + projection

@@ -53,9 +53,13 @@ class ProjectedBottleneck(nn.Module):
         """Return the projected features, of shapes ``(N, C_l, H_l, W_l)``, for those of the teacher.
 
         Raises:
-            ValueError: If a scale has a single position, of which instance norm leaves nothing.
+            ValueError: If a scale has a single position, of which instance norm leaves nothing, or, in an export, an
+                unknown size.
         """
         taken = features[-len(self.projections) :]
+        if not all(isinstance(side, int) for feature in taken for side in feature.shape[-2:]):
+            msg = "An exported model needs images of one size: give input_size, or a pre-processor that resizes."
+            raise ValueError(msg)
         if any(feature.shape[-2:].numel() == 1 for feature in taken):
             msg = "RD++ normalizes each feature map by itself: images must be larger than one stride of the last layer."
             raise ValueError(msg)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rd_plugin.components import Student, Teacher, build_bottleneck
+from rd_plugin.components import Student, Teacher, build_bottleneck, is_plain_vit
 from rd_plugin.models.distillation import DistillationModel
 
 from .projection import ProjectedBottleneck
@@ -45,6 +45,13 @@ class RevisitedReverseDistillationModel(DistillationModel):
         if bottleneck not in {"mff_oce", "oce"}:
             msg = f"bottleneck must be 'mff_oce' or 'oce', which take projected features, got {bottleneck!r}."
             raise ValueError(msg)
+        if is_plain_vit(backbone):
+            msg = (
+                f"backbone {backbone!r} is a plain vision transformer, whose blocks have one stride: RD++ "
+                "projects scales of several. Choose a backbone with a feature pyramid, or ReverseDistillation or "
+                "FusedReverseDistillation."
+            )
+            raise ValueError(msg)
         teacher = Teacher(backbone, layers, pre_trained)
         channels = [target.channels for target in teacher.pyramid.targets]
         projected = channels if bottleneck == "mff_oce" else channels[-1:]
@@ -72,4 +79,6 @@ class RevisitedReverseDistillationModel(DistillationModel):
             teacher_twins = self.teacher(twins)
         projected, projected_twins = self.bottleneck.project(teacher), self.bottleneck.project(teacher_twins)
         student = self.student(self.bottleneck.bottleneck(projected), teacher)
-        return student, projected, projected_twins, teacher_twins[-len(projected) :]
+        features = student, projected, projected_twins, teacher_twins[-len(projected) :]
+        first, second, third, fourth = map(self.features_within_roi, features)
+        return first, second, third, fourth

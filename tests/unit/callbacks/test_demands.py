@@ -93,6 +93,11 @@ def test_batches_of_one_are_refused_by_name(given: bool, root: Path) -> None:
         trainer.fit(model(), data.train_dataloader()) if given else trainer.fit(model(), datamodule=data)
 
 
+def test_images_of_another_aspect_ratio_than_the_region_are_refused_by_name(root: Path) -> None:
+    region = {"width": 40, "height": 20, "polygons": [[[0, 0], [20, 0], [20, 20]]]}
+    refused(root, model(roi=region), r"roi was drawn on an image of 40 x 20 pixels, but .*\.png has 32 x 32")
+
+
 @pytest.mark.usefixtures("unread")
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "16-true"])
 def test_precision_that_batches_do_not_follow_is_refused(precision: str, root: Path) -> None:

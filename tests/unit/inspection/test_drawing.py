@@ -45,6 +45,16 @@ def test_picture_shows_map_and_box_at_the_images_scale_below_a_bar_with_the_verd
     assert not (other != whole)[bar:].any()
 
 
+def test_region_of_interest_is_outlined(result: InspectionResult) -> None:
+    outline = np.array([[[10, 20]], [[90, 20]], [[90, 150]], [[10, 150]]])
+    drawn = np.asarray(draw(replace(result, picture=replace(result.picture, outlines=[outline])))).astype(int)
+    pixels = drawn[drawn.shape[0] - 200 :]
+    blue = pixels[..., 2] - pixels[..., 0] > 100
+    assert blue[20, 10:91].all()
+    assert blue[20:151, 10].all()
+    assert not blue[25:145, 15:85].any()
+
+
 def test_small_and_narrow_images_and_models_without_a_map(result: InspectionResult) -> None:
     for height, width in ((1, 1), (8, 300), (300, 8)):
         picture = Picture(np.zeros((height, width, 3), np.uint8), None, None)

@@ -146,6 +146,18 @@ def test_frames_of_a_size_that_the_model_does_not_take(pixels: np.ndarray) -> No
         Inspector(model).predict(pixels)
 
 
+def test_region_of_interest_is_outlined_and_images_of_another_shape_are_errors(pixels: np.ndarray) -> None:
+    model = Brightest()
+    model.record = {"arguments": {"roi": {"width": 80, "height": 60, "polygons": [[[0, 0], [80, 0], [80, 40]]]}}}
+    inspector = Inspector(model)
+    first, second = (inspector.predict(pixels).picture for _ in range(2))
+    (outline,) = first.outlines
+    assert outline.reshape(-1, 2).max(0).tolist() == [7, 3]
+    assert second.outlines is first.outlines
+    with pytest.raises(ValueError, match="roi was drawn on an image of 80 x 60 pixels, but the image has 6 x 8"):
+        inspector.predict(pixels.transpose(1, 0, 2).copy())
+
+
 def test_arguments_out_of_range() -> None:
     for name, value in (("workers", 0), ("threads", -1), ("multi_frame", "last"), ("max_pixels", 0)):
         with pytest.raises(ValueError, match=name):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from anomalib import LearningType
 from anomalib.callbacks import TilerConfigurationCallback
 from anomalib.data import ImageBatch
@@ -189,6 +190,28 @@ class TorchModelTests:
         assert predictions.anomaly_map.dtype == predictions.pred_score.dtype == torch.float32
 
     @torch.no_grad()
+    @pytest.mark.parametrize("tile_size", [None, 32])
+    def test_what_lies_outside_the_region_has_no_influence(self, tile_size: int | None) -> None:
+        model = self.build(roi=REGION, image_size=(64, 64), tile_size=tile_size).eval()
+        images = torch.randn(2, 3, 64, 64)
+        others = images.clone()
+        others[..., 40:, :] = torch.randn(2, 3, 24, 64)
+        first, second = model(images), model(others)
+        assert torch.equal(first.anomaly_map, second.anomaly_map)
+        assert torch.equal(first.pred_score, second.pred_score)
+        lowest = first.anomaly_map[..., :40, :].amin((-2, -1), keepdim=True)
+        assert torch.equal(first.anomaly_map[..., 40:, :], lowest.expand(2, 1, 24, 64))
+        assert model.state_dict().keys() == self.build().state_dict().keys()
+
+    def test_features_outside_the_region_do_not_count(self) -> None:
+        model = self.build(roi=REGION, image_size=(64, 64)).train()
+        for features in model.distill(torch.randn(2, 3, 64, 64)):
+            for feature in features:
+                inner = -(-feature.shape[-1] * 40 // 64)
+                assert not feature[..., inner:, :].any()
+                assert feature[..., :inner, :].any()
+
+    @torch.no_grad()
     @pytest.mark.parametrize("count", [1, 2])
     def test_tiles_go_through_the_model_alone(self, count: int) -> None:
         model = self.build(layers=self.layers[:count], blur_sigma=0).eval()
@@ -198,6 +221,10 @@ class TorchModelTests:
         predictions = model(images)
         torch.testing.assert_close(predictions.anomaly_map[..., :32], torch.cat(tiles, dim=-2))
         torch.testing.assert_close(predictions.pred_score, predictions.anomaly_map.amax(dim=(-2, -1)))
+
+
+# The upper part of an image, which is as high as wide.
+REGION = {"width": 64, "height": 64, "polygons": [[[0, 0], [64, 0], [64, 40], [0, 40]]]}
 
 
 SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
@@ -309,6 +336,27 @@ class LightningModelTests:
         others = self.method.load_from_checkpoint(tmp_path / "model.ckpt", tile_size=32, tile_overlap=0)
         assert others.model.tiler == Tiles((32, 32))
         assert "The checkpoint's thresholds do not fit the model: tile_size " in caplog.text
+
+    def test_region_is_recorded_and_restored(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        (tmp_path / "roi.yaml").write_text(yaml.safe_dump(REGION))
+        model = self.build(layers=self.layers, roi=tmp_path / "roi.yaml")
+        trainer = train(model, tmp_path, max_steps=1)
+        trainer.save_checkpoint(tmp_path / "model.ckpt")
+        (tmp_path / "roi.yaml").unlink()
+        again = self.method.load_from_checkpoint(tmp_path / "model.ckpt").eval()
+        assert again.model.roi.region == model.model.roi.region
+        assert again.describe().plain()["arguments"]["roi"] == REGION
+        restored = self.build(layers=self.layers).eval()
+        restored.restore(tmp_path / "model.ckpt")
+        images = batch().image
+        expected = model.eval()(images)
+        for each in (again, restored):
+            assert torch.equal(each(images).anomaly_map, expected.anomaly_map)
+            assert torch.equal(each(images).pred_score, expected.pred_score)
+        assert not [message for message in caplog.messages if "do not fit" in message]
+        other = {"width": 4, "height": 4, "polygons": [[[0, 0], [4, 0], [4, 4]]]}
+        self.method.load_from_checkpoint(tmp_path / "model.ckpt", roi=other)
+        assert "The checkpoint's thresholds do not fit the model: roi {" in caplog.text
 
     def test_tiles_that_cannot_be(self) -> None:
         with pytest.raises(ValueError, match=r"tile_size \[64, 64\] is larger than the images, which have \[32, 32\]"):
