@@ -87,7 +87,10 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "verdict": "anomalous",
         "score": 0.8,
         "threshold": 0.5,
-        "boxes": [{"x": 0, "y": 0, "width": 6, "height": 4, "area": 24, "peak": 0.8, "ignored": False}],
+        "boxes": [
+            {"x": 0, "y": 0, "width": 6, "height": 4, "area": 24, "peak": 0.8, "mean": 0.8}
+            | {"center_x": 3.0, "center_y": 2.0, "length": 6.0, "breadth": 4.0, "ignored": False}
+        ],
         "model": "0123456789ab",
         "reason": "",
         "drift": "",
