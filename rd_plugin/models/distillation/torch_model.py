@@ -187,9 +187,15 @@ class DistillationModel(nn.Module):
         return (twins, masks) if inside is None else (torch.where(inside, twins, inputs), torch.where(inside, masks, 0))
 
     def features_within_roi(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return features of shapes ``(N, C_l, H_l, W_l)`` that are 0 outside the region of interest."""
-        masks = [self.inside(feature) for feature in features]
-        return [f if mask is None else torch.where(mask, f, 0) for f, mask in zip(features, masks, strict=True)]
+        """Return features of shapes ``(N, C_l, H_l, W_l)`` that are 0 outside the region of interest.
+
+        Those after the distilled ones describe the image as a whole, and stay as they are.
+        """
+        scales = len(self.teacher.pyramid.distilled)
+        masks = [self.inside(feature) for feature in features[:scales]]
+        pairs = zip(features, masks, strict=False)
+        kept = [feature if mask is None else torch.where(mask, feature, 0) for feature, mask in pairs]
+        return [*kept, *features[scales:]]
 
     def reconstruct(self, features: list[Tensor]) -> list[Tensor]:
         """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""

@@ -206,7 +206,7 @@ class TorchModelTests:
     def test_features_outside_the_region_do_not_count(self) -> None:
         model = self.build(roi=REGION, image_size=(64, 64)).train()
         for features in model.distill(torch.randn(2, 3, 64, 64)):
-            for feature in features:
+            for feature in features[: len(model.teacher.pyramid.distilled)]:
                 inner = -(-feature.shape[-1] * 40 // 64)
                 assert not feature[..., inner:, :].any()
                 assert feature[..., :inner, :].any()
