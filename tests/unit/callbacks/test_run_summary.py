@@ -13,10 +13,13 @@ import pytest
 import torch
 from anomalib.data import ImageBatch
 from anomalib.engine import Engine
+from lightning.pytorch.trainer.states import TrainerFn
 from PIL import Image
 
 from rd_plugin import PartsFolder, ReverseDistillation
 from rd_plugin.callbacks import RunSummary, run_summary
+
+from ..models.base import SMALL, with_thresholds
 
 
 @pytest.fixture
@@ -154,3 +157,30 @@ def test_a_training_that_is_taken_up_names_its_own_checkpoint(caplog: pytest.Log
     with caplog.at_level(logging.INFO, logger="rd_plugin"):
         RunSummary().on_fit_end(trainer, None)
     assert caplog.messages == ["Trained. The checkpoint is v1/model.ckpt"]
+
+
+@pytest.mark.parametrize(("phase", "shown"), [(TrainerFn.VALIDATING, True), (TrainerFn.FITTING, False)])
+def test_validation_prints_its_thresholds(capsys: pytest.CaptureFixture, phase: TrainerFn, shown: bool) -> None:
+    model = with_thresholds(ReverseDistillation(**SMALL))
+    model.post_processor.expected_false_alarms = (19, 0.05, (0.0, 0.2))
+    state, loop = SimpleNamespace(fn=phase), SimpleNamespace(verbose=True)
+    trainer = SimpleNamespace(state=state, validate_loop=loop, is_global_zero=True)
+    summary = RunSummary()
+    summary.on_validation_end(trainer, model)
+    summary.teardown(trainer, model, "validate")
+    printed = capsys.readouterr().out
+    assert ("ReverseDistillation: thresholds of the validation images." in printed) == shown
+    assert ("of 100 new normal images 0 to 20, 5 on average (19 set the threshold)" in printed) == shown
+    assert ("threshold  0.5, which is 0.5 among normalized scores" in printed) == shown
+    assert ("not in the checkpoint; rd-plugin threshold" in printed) == shown
+
+
+def test_a_model_without_threshold_says_so(capsys: pytest.CaptureFixture) -> None:
+    trainer = SimpleNamespace(
+        state=SimpleNamespace(fn=TrainerFn.VALIDATING), validate_loop=SimpleNamespace(verbose=True), is_global_zero=True
+    )
+    summary = RunSummary()
+    model = ReverseDistillation(**SMALL)
+    summary.on_validation_end(trainer, model)
+    summary.teardown(trainer, model, "validate")
+    assert "threshold  none: the model was never validated" in capsys.readouterr().out
