@@ -64,7 +64,7 @@ def test_torch_export_agrees_with_the_engine(
 ) -> None:
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     image = sorted((mvtec_root / "tile" / "test" / "scratch").iterdir())[0]
-    found = [result.score for result in Inspector(trained.to_torch(tmp_path)).inspect([image])]
+    found = [result.score for result in Inspector(trained.to_torch(tmp_path))(image)]
     pixels = torch.from_numpy(np.asarray(Image.open(image).convert("RGB"))).permute(2, 0, 1)[None] / 255
     assert found == pytest.approx([trained(pixels).pred_score.item()], abs=1e-4)
 
