@@ -45,11 +45,10 @@ def run(arguments: Namespace) -> None:
         raise ValueError(msg)
     if arguments.action == "add":
         product = store.add(arguments.name, arguments.model, arguments.replace)
-        sys.stdout.write(f"{product.name}: {product.file} added, model {product.model or 'without a record'}.\n")
+        sys.stdout.write(f"{product.name}: {product.file} added, model {product.model}.\n")
     elif arguments.action == "remove":
         store.remove(arguments.name)
         sys.stdout.write(f"{arguments.name}: removed.\n")
     else:
         for product in map(store.get, store.names()):
-            model = f"model {product.model or 'without a record'}"
-            sys.stdout.write(f"{product.name}: {product.file}, {model}, added {product.added}\n")
+            sys.stdout.write(f"{product.name}: {product.file}, model {product.model}, added {product.added}\n")

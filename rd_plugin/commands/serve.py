@@ -36,6 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     add("--body_seconds", type=PositiveFloat, default=30.0, help="time that a request has to arrive")
     add("--threads", type=PositiveInt | None, help="number of threads of a model; all cores by default")
+    add("--part_id", metavar="REGEX", type=str | None, help="finds the part's name in an image's, such as 'SN[0-9]+'")
     add("--precision", type=Precision, default="float32", help="bfloat16: faster on some processors, less exact (.xml)")
     add_delivery_arguments(parser)
 
@@ -74,6 +75,7 @@ def run(arguments: Namespace) -> None:
             threads=arguments.threads,
             precision=arguments.precision,
             window=_WINDOW,
+            part_id=arguments.part_id,
             product=product,
         )
 

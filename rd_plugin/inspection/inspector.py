@@ -224,7 +224,7 @@ class Inspector:
             The result, with its picture, and the image's statistics for :meth:`compare`.
         """
         result, statistics = self._inspect_file(source)
-        return self._labelled(result), statistics
+        return self._labelled(result, source.part_id), statistics
 
     def _inspect_file(self, source: Source) -> tuple[InspectionResult, np.ndarray | None]:
         """Inspect an image file; the time and the part's name are added afterwards."""
@@ -300,8 +300,7 @@ class Inspector:
         """Add the time and the part's name."""
         if part_id is None and (found := self._part_id.search(Path(result.path).name)):
             part_id = found[1] if found.re.groups else found[0]
-        time = datetime.now().astimezone().isoformat(timespec="milliseconds")
-        return replace(result, time=time, part_id=part_id or "")
+        return replace(result, time=current_time(), part_id=part_id or "")
 
     def compare(self, result: InspectionResult, statistics: np.ndarray | None) -> InspectionResult:
         """Add to a result whether the images up to this one differ from the training images.
@@ -336,6 +335,11 @@ class Inspector:
             f"the image has {width} x {height} pixels, the model accepts only {size[1]} x {size[0]}; resize it, or "
             "export the model without --input_size."
         )
+
+
+def current_time() -> str:
+    """Return the time for a row: ISO 8601 with the zone, to the millisecond."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

@@ -27,11 +27,13 @@ class Source:
         path: The file, or what was given.
         missing: Why there is no file; empty if there may be one.
         content: The file's content, if it is in memory; the path is then only a name.
+        part_id: Name of the part that the image shows; ``None`` to find it in the file's name.
     """
 
     path: str
     missing: str = ""
     content: bytes | None = field(default=None, repr=False)
+    part_id: str | None = None
 
 
 def is_mask(path: str | Path, folder: str | Path) -> bool:

@@ -10,6 +10,7 @@ from threading import Event, Lock
 import numpy as np
 
 from rd_plugin.inspection import Inspector, Source
+from rd_plugin.inspection.inspector import current_time
 from rd_plugin.inspection.pipeline import in_order
 from rd_plugin.results import InspectionResult
 
@@ -75,7 +76,8 @@ class MixedInspector:
             if inspector is None:
                 known = ", ".join(self._store.names())
                 reason = source.missing or f"no folder in its path is named after a product ({known})."
-                result, statistics = InspectionResult(source.path, "error", reason=reason), None
+                result = InspectionResult(source.path, "error", reason=reason, time=current_time())
+                statistics = None
             else:
                 result, statistics = inspector.inspect_file(source)
             for act in each:

@@ -37,7 +37,7 @@ class Product:
         name: Name of the product.
         folder: Name of the folder with the model's files, in the product's own; another one for each model.
         file: Name of the model's file in it.
-        model: Name of the model by its record; empty if it has none.
+        model: Name of the model, by its record or its file.
         sha256: Hash of the model's files.
         added: When the model was added, ISO 8601 in UTC.
     """

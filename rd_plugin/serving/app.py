@@ -136,11 +136,12 @@ def make_app(
         sender: Sender,
         product: Annotated[str, Query(max_length=60)] = "",
         path: Annotated[str, Query(max_length=500)] = "",
+        part_id: Annotated[str | None, Query(max_length=200)] = None,
         overlay: bool = False,
     ) -> Response:
         content, name = await _image(request)
         begin = perf_counter()
-        source = Source(path or name, content=content)
+        source = Source(path or name, content=content, part_id=part_id)
         # Nothing is awaited between the look and the queue, so that a model that is replaced loses no image.
         loaded = _named(models, product)
 

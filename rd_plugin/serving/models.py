@@ -89,7 +89,7 @@ class Models:
             self.failed.pop(name, None)
             before = self.loaded.get(name)
             self.loaded[name] = Loaded(product, ModelQueue(inspector, self._limit))
-            logger.info("Product %s: model %s is loaded.", name, product.model or product.file)
+            logger.info("Product %s: model %s is loaded.", name, product.model)
             if before is not None:
                 self._retire(before)
         self.ready = True

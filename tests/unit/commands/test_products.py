@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rd_plugin.inspection import load_inferencer
+
 from ..inspection.conftest import save  # noqa: F401
 from .conftest import Tool
 
@@ -22,12 +24,11 @@ def test_products_at_the_command_line(tool: Tool, model: Path) -> None:
     assert tool("products", "list", "products").output == ""
     for name in ("seal", "gasket"):
         added = tool("products", "add", "products", name, model)
-        assert added.output == f"{name}: model.xml added, model without a record.\n"
+        assert added.output == f"{name}: model.xml added, model {load_inferencer(model).record_id}.\n"
     status, output, _ = tool("products", "list", "products")
     assert status == 0
     assert [line.partition(", added")[0] for line in output.splitlines()] == [
-        "gasket: model.xml, model without a record",
-        "seal: model.xml, model without a record",
+        f"{name}: model.xml, model {load_inferencer(model).record_id}" for name in ("gasket", "seal")
     ]
     status, _, errors = tool("products", "add", "products", "seal", model)
     assert status == 2

@@ -19,7 +19,7 @@ def products(save: Save, tmp_path: Path) -> Store:
     """Three products."""
     products = Store(tmp_path / "products")
     for name in ("gasket", "seal", "unused"):
-        products.add(name, save(height=4))
+        products.add(name, save(name, height=4))
     return products
 
 
@@ -43,6 +43,7 @@ def test_each_image_is_inspected_with_its_own_model(products: Store, tmp_path: P
         ("", "", "error"),
     ]
     assert results[2].reason == "no folder in its path is named after a product (gasket, seal, unused)."
+    assert all(result.time for result in results)
     assert list(mixed.inspectors) == ["gasket", "seal"]
     assert sorted(seen) == [False, False, True, True, True]
     assert all(result.picture is None for result in results)
@@ -51,7 +52,10 @@ def test_each_image_is_inspected_with_its_own_model(products: Store, tmp_path: P
 
 
 def test_names_of_models_for_a_run_that_continues(products: Store) -> None:
-    assert set(MixedInspector(products, Inspector).models()) == {""}
+    known = {products.get(name).model for name in products.names()}
+    assert len(known - {""}) == 3
+    # An image without a product has no model.
+    assert set(MixedInspector(products, Inspector).models()) == known | {""}
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from threading import Semaphore
@@ -35,8 +36,17 @@ def test_answer_is_the_row_of_inspect(serving: Serving, products: Store, tmp_pat
         client.post("/inspect?product=gasket", files={"file": ("a.png", png(204), "image/png")}),
     ):
         assert answer.status_code == 200
-        assert {**answer.json(), "milliseconds": None} == {**row, "milliseconds": None}
+        own = {"milliseconds": None, "time": None}
+        assert {**answer.json(), **own} == {**row, **own}
     assert (row["verdict"], row["product"], row["score"]) == ("anomalous", "gasket", 0.8)
+
+
+def test_part_is_given_or_found_in_the_name(serving: Serving) -> None:
+    client = serving(load=lambda model, product: Inspector(model, product=product, part_id=r"SN\d+"))
+    for query, part in (("path=a_SN12.png", "SN12"), ("path=a_SN12.png&part_id=7", "7"), ("path=a.png", "")):
+        row = client.post(f"/inspect?{query}", content=png(9)).json()
+        assert row["part_id"] == part
+        assert datetime.fromisoformat(row["time"]).tzinfo is not None
 
 
 def test_overlay_is_drawn_if_asked_for(serving: Serving) -> None:
