@@ -113,6 +113,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     add("--threads", type=PositiveInt | None, help="number of threads of the model; all cores by default")
     add("--precision", type=Precision, default="float32", help="bfloat16: faster on some processors, less exact (.xml)")
+    add(
+        "--device",
+        type=str,
+        default="cpu",
+        help="GPU, NPU or AUTO (.xml), or cuda; compared with the CPU once",
+    )
     add("--workers", type=PositiveInt | None, help="number of threads that read images; one for each core by default")
     add("--progress", type=bool | None, help="whether to show a progress bar; by default on a terminal")
 
@@ -220,6 +226,7 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
             threshold=arguments.threshold,
             rules=_rules(arguments),
             part_id=arguments.part_id,
+            device=arguments.device,
             product=product,
         )
         _check_drift(inspector, arguments.fail_on_drift)

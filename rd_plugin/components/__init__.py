@@ -1,69 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Torch modules that every method is built from. None of them depends on a method or on Lightning."""
+"""Torch modules that every method is built from. None of them depends on a method or on Lightning.
 
-from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreType
-from .bottleneck import BottleneckType, build_bottleneck
-from .cosine import cosine_deviation, flattened_deviation
-from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
-from .fixed_size_map import FixedSizeMap
-from .gaussians import PositionGaussians
-from .held_out import held_out, perturbed_places, spread
-from .images import FINITE_RANGE, RAW_RANGE, check_images, check_range, in_range, mask_invalid
-from .noisy_bottleneck import NoisyBottleneck, TokenBottleneckType
-from .projection import random_directions
-from .pyramid import Pyramid, Residual, Stage
-from .region import Region, RegionMask
-from .resampling import BlurBorder, resampling_matrix
-from .student import Student
-from .teacher import Teacher
-from .tiles import Tiles, tiles_of
-from .token_student import LinearAttention, TokenStudent
-from .vit_teacher import ViTTeacher, build_teacher, default_image_size, is_plain_vit, patch_size
+Names are loaded when they are used, so that what needs no torch does not import it.
+"""
 
-__all__ = [
-    "FINITE_RANGE",
-    "RAW_RANGE",
-    "AnomalyMapGenerator",
-    "AnomalyMapMode",
-    "BlurBorder",
-    "BottleneckType",
-    "CosineDeviation",
-    "DeviationType",
-    "FixedSizeMap",
-    "ImageScore",
-    "LinearAttention",
-    "MahalanobisDeviation",
-    "NoisyBottleneck",
-    "PositionGaussians",
-    "Pyramid",
-    "Region",
-    "RegionMask",
-    "Residual",
-    "ResidualStatistics",
-    "ScoreType",
-    "Stage",
-    "Student",
-    "Teacher",
-    "Tiles",
-    "TokenBottleneckType",
-    "TokenStudent",
-    "ViTTeacher",
-    "build_bottleneck",
-    "build_deviation",
-    "build_teacher",
-    "check_images",
-    "check_range",
-    "cosine_deviation",
-    "default_image_size",
-    "flattened_deviation",
-    "held_out",
-    "in_range",
-    "is_plain_vit",
-    "mask_invalid",
-    "patch_size",
-    "perturbed_places",
-    "random_directions",
-    "resampling_matrix",
-    "spread",
-    "tiles_of",
-]
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

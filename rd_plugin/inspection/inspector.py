@@ -21,6 +21,7 @@ from rd_plugin.data.crop import on_whole_image
 from rd_plugin.drift import DriftMonitor, image_statistics
 from rd_plugin.results import AS_A_WHOLE, InspectionResult, Picture, RegionRules, find_regions
 
+from .devices import compare_with_cpu, is_cpu
 from .inferencer import Inferencer, Precision, Prediction
 from .loading import load_inferencer
 from .pipeline import in_order
@@ -52,6 +53,8 @@ class Inspector:
         unclipped: Whether a checkpoint or torch export of version 0.2 gives scores that are not cut off at 1.
         part_id: Regular expression that finds a part's name in the name of its file: its first group, or the whole.
         product: Name of the product in the results.
+        device: ``"cpu"``; ``"GPU"``, ``"NPU"`` or ``"AUTO"`` for OpenVINO models, ``"cuda"`` for others. The score of
+            the first image is compared with the CPU's, and logged.
 
     Attributes:
         inferencer: The runtime of the model.
@@ -91,6 +94,7 @@ class Inspector:
         rules: RegionRules | None = None,
         part_id: str | None = None,
         product: str = "",
+        device: str = "cpu",
     ) -> None:
         for name, value in (("threads", threads), ("workers", workers)):
             if value is not None and value < 1:
@@ -106,9 +110,13 @@ class Inspector:
             msg = f"part_id must be a regular expression, got {part_id!r}: {error}."
             raise ValueError(msg) from error
         allow_pixels(max_pixels)
-        self.inferencer = (
-            model if isinstance(model, Inferencer) else load_inferencer(Path(model), threads, mode, precision)
-        )
+        self._device = device
+        self._on_cpu: Inferencer | None = None
+        if isinstance(model, Inferencer):
+            self.inferencer = model
+        else:
+            self.inferencer = load_inferencer(Path(model), threads, mode, precision, device)
+            self._on_cpu = None if is_cpu(device) else load_inferencer(Path(model), threads)
         region = self.inferencer.record.get("arguments", {}).get("roi")
         self._region = None if region is None else Region.of(region)
         self._outlined: tuple[tuple[int, int] | None, list[np.ndarray]] = (None, [])
@@ -253,7 +261,12 @@ class Inspector:
         start = perf_counter()
         statistics = None if self.drift is None else image_statistics(pixels)
         reading += 1e3 * (perf_counter() - start)
-        found = self._tried(inferencer.predict(pixels))
+        found = inferencer.predict(pixels)
+        with self._comparing:
+            on_cpu, self._on_cpu = self._on_cpu, None
+        if on_cpu is not None:
+            compare_with_cpu(self._device, found, on_cpu, pixels)
+        found = self._tried(found)
         if not math.isfinite(found.score):
             return self._error(path, "the model's score is not a number.")
         size = (pixels.shape[0], pixels.shape[1])

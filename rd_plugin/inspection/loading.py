@@ -21,6 +21,7 @@ def load_inferencer(
     threads: int | None = None,
     mode: Literal["throughput", "latency"] = "throughput",
     precision: Precision = "float32",
+    device: str = "cpu",
 ) -> Inferencer:
     """Load a trained model.
 
@@ -29,12 +30,14 @@ def load_inferencer(
         threads: Number of threads of the model; all cores by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image (OpenVINO).
         precision: Type of its computations; ``"bfloat16"`` is for OpenVINO models, faster and less exact.
+        device: ``"cpu"``; for OpenVINO models another of its devices, such as ``"GPU"``, ``"NPU"`` or ``"AUTO"``; for
+            others ``"cuda"``.
 
     Raises:
         FileNotFoundError: If the file does not exist.
         ImportError: If its runtime is not installed.
         ValueError: If it cannot be read, has no scores or labels, has not been trained, or does not support the
-            precision.
+            precision or the device.
     """
     if not path.is_file():
         msg = f"model {str(path)!r} is not a file."
@@ -44,18 +47,18 @@ def load_inferencer(
         msg = f"precision must be {accepted}; got {precision!r} for {path.name}."
         raise ValueError(msg)
     if path.suffix == ".ckpt":
-        return _torch_inferencers(path).CheckpointInferencer(path, threads)
+        return _torch_inferencers(path).CheckpointInferencer(path, threads, device)
     record = read_record(path)
     if is_untrained(record):
         msg = f"model {str(path)!r} has not been trained (0 steps in {record_file(path).name}); export a checkpoint."
         raise ValueError(msg)
     inferencer: Inferencer
     if path.suffix == ".xml":
-        inferencer = OpenVINOInferencer(path, threads, mode, precision)
+        inferencer = OpenVINOInferencer(path, threads, mode, precision, device)
     elif path.suffix == ".onnx":
-        inferencer = ONNXInferencer(path, threads)
+        inferencer = ONNXInferencer(path, threads, device)
     elif path.suffix == ".pt":
-        inferencer = _torch_inferencers(path).TorchExportInferencer(path, threads)
+        inferencer = _torch_inferencers(path).TorchExportInferencer(path, threads, device)
     else:
         msg = (
             f"model {str(path)!r} must be an OpenVINO model (.xml), an ONNX model (.onnx), a torch export (.pt) or a "

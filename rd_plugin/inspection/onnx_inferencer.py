@@ -11,20 +11,27 @@ from .inferencer import Inferencer, Prediction, check_judges, to_prediction
 
 __all__ = ["ONNXInferencer"]
 
+# TF32 would round to ten bits.
+_PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    "cuda": ("CUDAExecutionProvider", {"use_tf32": "0"}),
+}
+
 
 class ONNXInferencer(Inferencer):
-    """An ONNX export on the CPU.
+    """An ONNX export.
 
     Args:
         path: The ``.onnx`` file.
         threads: Number of threads of the model; all cores by default.
+        device: ``"cpu"`` or ``"cuda"``.
 
     Raises:
         ImportError: If ONNX Runtime is not installed.
-        ValueError: If the file cannot be read, or the model has no scores or labels.
+        ValueError: If the file cannot be read, the model has no scores or labels, or there is no such device.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, device: str = "cpu") -> None:
         try:
             import onnxruntime  # part of the extra `onnx`
         except ImportError as error:
@@ -34,11 +41,21 @@ class ONNXInferencer(Inferencer):
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
+        provider = _PROVIDERS.get(device.lower())
+        if provider is None or provider[0] not in onnxruntime.get_available_providers():
+            known = [name for name, (kind, _) in _PROVIDERS.items() if kind in onnxruntime.get_available_providers()]
+            choices = " or ".join(map(repr, known))
+            msg = f"device must be {choices} for {path.name} with this ONNX Runtime, got {device!r}."
+            raise ValueError(msg)
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(path, options, providers=[provider])
         except Exception as error:  # its error types share no other base class
             msg = f"model {str(path)!r} cannot be read by ONNX Runtime: {error}"
             raise ValueError(msg) from error
+        # Without CUDA's libraries it falls back to the CPU, and says so only in its log.
+        if provider[0] not in self._session.get_providers():
+            msg = f"device {device!r} cannot be used by ONNX Runtime: its CUDA libraries do not load."
+            raise ValueError(msg)
         self._names = [output.name for output in self._session.get_outputs()]
         check_judges(path, self._names)
         (images,) = self._session.get_inputs()

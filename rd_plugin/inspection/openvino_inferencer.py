@@ -8,6 +8,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from .devices import is_cpu
 from .inferencer import Inferencer, Precision, Prediction, check_judges, to_prediction
 
 __all__ = ["OpenVINOInferencer"]
@@ -16,7 +17,7 @@ _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVINOInferencer(Inferencer):
-    """An OpenVINO export on the CPU.
+    """An OpenVINO export.
 
     It computes in float32 unless ``precision`` is bfloat16. OpenVINO's own default is bfloat16 if the processor
     supports it, which changes labels near the threshold. Bytes are converted to floats within the graph.
@@ -26,9 +27,10 @@ class OpenVINOInferencer(Inferencer):
         threads: Number of threads of the model; all cores by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image.
         precision: Type of floating-point layers; a processor without bfloat16 computes in float32.
+        device: A device of OpenVINO's, in lower or upper case, such as ``"cpu"``, ``"GPU"``, ``"NPU"`` or ``"AUTO"``.
 
     Raises:
-        ValueError: If OpenVINO cannot read it, or it has no scores or labels.
+        ValueError: If OpenVINO cannot read it, it has no scores or labels, or the device cannot run it.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class OpenVINOInferencer(Inferencer):
         threads: int | None = None,
         mode: Literal["throughput", "latency"] = "throughput",
         precision: Precision = "float32",
+        device: str = "cpu",
     ) -> None:
         import openvino as ov  # part of the extra `openvino`
 
@@ -55,9 +58,14 @@ class OpenVINOInferencer(Inferencer):
         steps.input().tensor().set_element_type(ov.Type.u8)
         steps.input().preprocess().convert_element_type(ov.Type.f32).scale(255.0)
         hints = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": mode.upper()}
-        if threads is not None:
+        if threads is not None and is_cpu(device):
             hints["INFERENCE_NUM_THREADS"] = str(threads)
-        compiled = core.compile_model(steps.build(), "CPU", hints)
+        try:
+            compiled = core.compile_model(steps.build(), device.upper(), hints)
+        except RuntimeError as error:
+            available = ", ".join(core.available_devices)
+            msg = f"device {device!r} cannot run {path.name}; OpenVINO finds {available} ({_first_line(error)})."
+            raise ValueError(msg) from error
         # OpenVINO imports numpy at the first array; two threads that do so at once cause a deadlock.
         ov.Tensor(np.zeros(1, np.uint8))
         self._names = [output.get_any_name() for output in compiled.outputs]
@@ -81,3 +89,9 @@ class OpenVINOInferencer(Inferencer):
             return to_prediction(outputs, request.latency)
         finally:
             self._idle.put(request)
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of OpenVINO's says, without the places in its source that it begins with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith(("Exception from", "Check '"))), type(error).__name__)

@@ -27,22 +27,24 @@ _OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
 
 
 class _TorchInferencer(Inferencer):
-    """An anomalib module on the CPU.
+    """An anomalib module.
 
     Args:
         path: Its file.
         model: Takes images of shape ``(N, 3, H, W)`` in [0, 1].
         threads: Number of threads of the model; all cores by default.
+        device: ``"cpu"`` or ``"cuda"``, which may have a number, as in ``"cuda:1"``.
 
     Attributes:
         module: The module.
 
     Raises:
-        ValueError: If it has no labels or threshold.
+        ValueError: If it has no labels or threshold, or there is no such device.
     """
 
-    def __init__(self, path: Path, model: nn.Module, threads: int | None) -> None:
-        self.module = model.eval()
+    def __init__(self, path: Path, model: nn.Module, threads: int | None, device: str) -> None:
+        self._device = _device(device)
+        self.module = model.eval().to(self._device)
         if hasattr(model, "post_processor"):
             post_processor = cast("nn.Module | None", model.post_processor)
             labels = post_processor is not None and getattr(post_processor, "enable_thresholding", True)
@@ -64,11 +66,11 @@ class _TorchInferencer(Inferencer):
 
     def _predict(self, image: np.ndarray) -> Prediction:
         start = perf_counter()
-        batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+        batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].to(self._device).float() / 255
         with torch.inference_mode():
             found = self.module(batch)
         tensors = {name: getattr(found, name, None) for name in _OUTPUTS}
-        outputs = {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
+        outputs = {name: tensor.cpu().numpy() for name, tensor in tensors.items() if tensor is not None}
         return to_prediction(outputs, 1e3 * (perf_counter() - start))
 
 
@@ -78,18 +80,31 @@ def _begin(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def _device(name: str) -> torch.device:
+    """The device of a name, if it is there."""
+    known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if name.lower() not in {*known, *(["cuda"] if len(known) > 1 else [])}:
+        msg = f"device must be one of {', '.join(known)} for a checkpoint or torch export, got {name!r}."
+        raise ValueError(msg)
+    if name.lower() != "cpu":
+        # TF32 would round to ten bits.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device(name.lower())
+
+
 class CheckpointInferencer(_TorchInferencer):
     """A checkpoint of one of the package's models.
 
     Args:
         path: The ``.ckpt`` file.
         threads: Number of threads of the model; all cores by default.
+        device: ``"cpu"`` or ``"cuda"``, which may have a number, as in ``"cuda:1"``.
 
     Raises:
         ValueError: If it is not such a checkpoint, or has never been trained.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, device: str = "cpu") -> None:
         try:
             found = read_recorded(path)
         except ValueError as error:
@@ -102,7 +117,7 @@ class CheckpointInferencer(_TorchInferencer):
             msg = f"model {str(path)!r} has not been trained (0 steps in its record)."
             raise ValueError(msg)
         model = cast("Distillation", found.method.load_from_checkpoint(path, map_location="cpu"))
-        super().__init__(path, model, threads)
+        super().__init__(path, model, threads, device)
         # Older records do not say how the pre-processor crops.
         self.record, self.record_id = {**found.record.plain(), "crop": model.describe().crop}, found.record.id
         self.reference = Reference.of(found.record.reference)
@@ -114,12 +129,13 @@ class TorchExportInferencer(_TorchInferencer):
     Args:
         path: The ``.pt`` file.
         threads: Number of threads of the model; all cores by default.
+        device: ``"cpu"`` or ``"cuda"``, which may have a number, as in ``"cuda:1"``.
 
     Raises:
         ValueError: If it is not trusted, or is not an export of a model.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, device: str = "cpu") -> None:
         if os.environ.get(_TRUST, "0").lower() not in {"1", "true"}:
             msg = (
                 f"model {str(path)!r} can run code when it is loaded, like every torch export; give its checkpoint "
@@ -131,4 +147,4 @@ class TorchExportInferencer(_TorchInferencer):
         except Exception as error:  # the unpickler passes on any error
             msg = f"model {str(path)!r} cannot be read as a torch export ({type(error).__name__}: {error})."
             raise ValueError(msg) from error
-        super().__init__(path, model, threads)
+        super().__init__(path, model, threads, device)

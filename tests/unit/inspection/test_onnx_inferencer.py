@@ -48,3 +48,10 @@ def test_model_without_labels(tmp_path: Path) -> None:
     path = save(tmp_path / "model.onnx", (4, 6), "pred_score")
     with pytest.raises(ValueError, match="has no pred_label; train it with a post-processor"):
         load_inferencer(path)
+
+
+def test_devices(tmp_path: Path) -> None:
+    path = save(tmp_path / "model.onnx", (4, 6), "pred_score", "pred_label")
+    assert load_inferencer(path, device="CPU").image_size == (4, 6)
+    with pytest.raises(ValueError, match=r"device must be 'cpu'.* for model.onnx with this ONNX Runtime, got 'tpu'"):
+        load_inferencer(path, device="tpu")
