@@ -52,6 +52,6 @@ def test_the_first_image_is_compared(save: Callable[..., Path], caplog: pytest.L
     assert [record.message.partition(":")[0] for record in caplog.records] == ["Device auto"]
 
 
-def test_devices_that_are_not_there(save: Callable[..., Path], tmp_path: Path) -> None:
+def test_devices_that_are_not_there(save: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match=r"device 'TPU' cannot run model.xml; OpenVINO finds CPU"):
         load_inferencer(save(), device="TPU")
