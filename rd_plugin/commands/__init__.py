@@ -2,7 +2,8 @@
 """The tool ``rd-plugin``: anomalib's subcommands with the plugin imported, and the package's own.
 
 ``tool`` runs a command; ``argv`` reads what was typed; ``error_messages`` turns wrong input into one line, with
-``suggestions`` and ``advice``. ``first_arguments`` is the help that needs no parser. ``cli_fixes`` holds what ``anomalib`` and ``rd-plugin`` both do for the package's models.
+``suggestions`` and ``advice``. ``first_arguments`` is the help that needs no parser.
+``cli_fixes`` holds what ``anomalib`` and ``rd-plugin`` both do for the package's models.
 ``command_line`` is anomalib's command line with the subcommands ``check``, ``convert``, ``inspect``,
 ``products``, ``report`` and ``serve``, each in its own file; ``delivery`` holds options of two of them.
 """
