@@ -8,6 +8,7 @@ from anomalib.post_processing import PostProcessor
 
 from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.provenance import RECORD_KEY, Provenance
+from rd_plugin.provenance.module import argument_names
 from rd_plugin.storage import read_plain
 
 from . import METHODS
@@ -58,4 +59,5 @@ def _post_processor(arguments: dict[str, Any] | None) -> dict[str, Any] | bool:
     if not arguments:
         return True
     kind = DistillationPostProcessor if "false_alarm_rate" in arguments else PostProcessor
-    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": arguments}
+    known = {name: value for name, value in arguments.items() if name in argument_names(kind)}
+    return {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": known}

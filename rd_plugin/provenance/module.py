@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ def score_threshold(post_processor: nn.Module | None) -> float | None:
     if not post_processor.enable_thresholding or any(math.isnan(value) for value in needed):
         return None
     return round(float(post_processor.normalized_image_threshold), 6)
+
+
+def argument_names(kind: type) -> set[str]:
+    """Return the names of a class's arguments, and of those that it hands on to its base classes.
+
+    Args:
+        kind: The class.
+    """
+    return {name for base in kind.__mro__ for name in signature(base.__init__).parameters}  # type: ignore[misc]
 
 
 class RecordedModule(AnomalibModule):
@@ -210,11 +220,15 @@ class RecordedModule(AnomalibModule):
         saved = checkpoint.get(_POST_PROCESSOR)
         if "post_processor" not in self.given or not saved or not isinstance(self.post_processor, PostProcessor):
             return
-        own = self.post_processor.checkpoint_config()
-        differing = [f"{name} {own[name]}, not {value}" for name, value in saved.items() if own.get(name) != value]
+        names = argument_names(type(self.post_processor))
+        own = {name: value for name, value in self.post_processor.checkpoint_config().items() if name in names}
+        differing = [
+            f"{name} {value}, not {saved[name]}" for name, value in own.items() if saved.get(name, value) != value
+        ]
         if differing:
             logger.info("The given post-processor replaces the checkpoint's settings: %s.", "; ".join(differing))
-        checkpoint[_POST_PROCESSOR] = None
+        # What is no argument, such as how old scores were cut off, stays the checkpoint's.
+        checkpoint[_POST_PROCESSOR] = {**saved, **own}
 
     def _fit_state(self, checkpoint: dict[str, Any]) -> None:
         """Give the checkpoint the state of components that the model has, and no other.
