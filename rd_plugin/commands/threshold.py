@@ -12,7 +12,7 @@ from jsonargparse.typing import PositiveInt
 from rd_plugin.data.check import MAX_PIXELS
 from rd_plugin.inspection import Inspector
 from rd_plugin.results import Share, straighten
-from rd_plugin.thresholds import Choice, choose, measure, write_threshold
+from rd_plugin.thresholds import Choice, choose, measure, with_threshold, write_threshold
 from rd_plugin.thresholds.choice import Measured
 
 __all__ = ["add_arguments", "run"]
@@ -57,19 +57,21 @@ def run(arguments: Namespace) -> None:
     if output.exists() and not arguments.overwrite:
         msg = f"output {str(output)!r} exists already: give another --output, or --overwrite."
         raise FileExistsError(msg)
-    inspector = Inspector(model, max_pixels=arguments.max_pixels, threads=arguments.threads, unclipped=True)
-    defects = None if arguments.defect is None else measure(inspector, [arguments.defect])
-    how: dict[str, Any] = {}
-    if arguments.value is None:
-        good = measure(inspector, [arguments.good])
-        chosen = choose(arguments.rate, good, defects)
-        rows = [choose(rate, good, defects) for rate in sorted({*_RATES, arguments.rate})]
-        how = {"rate": arguments.rate, "good": str(arguments.good), "good_images": len(good.scores)}
-    else:
-        chosen = _by_hand(arguments.value, defects)
-        rows = [chosen]
-    written = write_threshold(model, output, chosen.image, chosen.pixel, how, arguments.overwrite)
-    sys.stdout.write("".join(_lines(rows, chosen, inspector.inferencer.threshold)))
+    with with_threshold(model) as scaled:
+        inspector = Inspector(scaled, max_pixels=arguments.max_pixels, threads=arguments.threads, unclipped=True)
+        defects = None if arguments.defect is None else measure(inspector, [arguments.defect])
+        how: dict[str, Any] = {}
+        if arguments.value is None:
+            good = measure(inspector, [arguments.good])
+            chosen = choose(arguments.rate, good, defects)
+            rows = [choose(rate, good, defects) for rate in sorted({*_RATES, arguments.rate})]
+            how = {"rate": arguments.rate, "good": str(arguments.good), "good_images": len(good.scores)}
+        else:
+            chosen = _by_hand(arguments.value, defects)
+            rows = [chosen]
+        written = write_threshold(scaled, output, chosen.image, chosen.pixel, how, arguments.overwrite)
+    threshold = inspector.inferencer.threshold if scaled == model else None
+    sys.stdout.write("".join(_lines(rows, chosen, threshold)))
     sys.stdout.write(f"\n{written} written: score {chosen.image:.4f} of {model.name} is its threshold.\n")
 
 
@@ -79,8 +81,8 @@ def _by_hand(value: float, defects: Measured | None) -> Choice:
     return Choice(None, value, value, found=found)
 
 
-def _lines(rows: Sequence[Choice], chosen: Choice, threshold: float) -> list[str]:
-    """The table."""
+def _lines(rows: Sequence[Choice], chosen: Choice, threshold: float | None) -> list[str]:
+    """The table; ``threshold`` is the present one, if the model has any."""
     head = _TABLE.format("rate", "threshold", "false alarms to expect of 100", "defects found")
     lines = [head]
     for row in rows:
@@ -91,6 +93,9 @@ def _lines(rows: Sequence[Choice], chosen: Choice, threshold: float) -> list[str
             expected = f"{100 * row.expected:.2g} (between {low:.0f} and {high:.0f} with 95 %)"
         mark = " *" if row == chosen else ""
         lines.append(_TABLE.format(rate + mark, f"{row.image:.4f}", expected, row.found or "-"))
-    factor = straighten(chosen.image) / straighten(threshold)
-    lines.append(f"  * the new threshold, {factor:.3g} times the present one on the linear scale\n")
+    if threshold is None:
+        lines.append("  * the threshold; the model had none\n")
+    else:
+        factor = straighten(chosen.image) / straighten(threshold)
+        lines.append(f"  * the new threshold, {factor:.3g} times the present one on the linear scale\n")
     return lines

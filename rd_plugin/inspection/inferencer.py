@@ -90,8 +90,8 @@ def check_judges(path: Path, outputs: Collection[str], threshold: float | None =
         raise ValueError(msg)
     if threshold is None:
         msg = (
-            f"model {str(path)!r} has no threshold: it was never validated. Train it with validation images, or call "
-            "engine.validate and engine.trainer.save_checkpoint in Python."
+            f"model {str(path)!r} has no threshold: it was never validated. Train it with validation images, or set a "
+            "threshold on good images: rd-plugin threshold CHECKPOINT --good FOLDER."
         )
         raise ValueError(msg)
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write a model with another threshold: a checkpoint, or an export for torch, ONNX or OpenVINO."""
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ from rd_plugin.provenance import RECORD_KEY, hash_export, now, read_record, reco
 from rd_plugin.results import straighten
 from rd_plugin.storage import atomic_export, check_checkpoint, read_plain
 
-__all__ = ["write_threshold"]
+__all__ = ["with_threshold", "write_threshold"]
 
+# Thresholds of a model that has none, before it gets its own: scores and maps are then scaled, and keep their order.
+_PROVISIONAL = Constants(1, 2, 1, 2)
 # anomalib's key for the post-processor in a checkpoint, and what the names of its buffers begin with.
 _CONFIGURATION, _BUFFERS = "anomalib_post_processor_config", "post_processor."
 
@@ -84,18 +88,57 @@ def _recorded(record: Mapping[str, Any], how: dict[str, Any], thresholds: tuple[
     return record
 
 
-def _write_checkpoint(model: Path, output: Path, thresholds: tuple[float, float], how: dict[str, Any]) -> Path:
+@contextmanager
+def with_threshold(model: str | Path) -> Iterator[Path]:
+    """Give a checkpoint that was never validated a provisional threshold, so that it can score images.
+
+    Args:
+        model: A checkpoint or an export.
+
+    Yields:
+        A copy of the checkpoint that is deleted afterwards; the model itself if it has a threshold, or is an export.
+
+    Raises:
+        OSError: If it cannot be read or copied.
+        ValueError: If it is not a checkpoint.
+    """
+    model = Path(model)
+    content, post_processor = _read_checkpoint(model) if model.suffix == ".ckpt" else ({}, None)
+    if post_processor is None or not post_processor.image_threshold.isnan():
+        yield model
+        return
+    for lowest in (post_processor.image_min, post_processor.pixel_min):
+        lowest.fill_(0)
+    post_processor.set_scale(_PROVISIONAL)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(_with(content, post_processor), Path(folder) / model.name)
+        yield Path(folder) / model.name
+
+
+def _read_checkpoint(model: Path) -> tuple[dict[str, Any], DistillationPostProcessor]:
+    """Content of a checkpoint, and its post-processor."""
     content = read_plain(model, Distillation.checkpoint_safe_globals())
     check_checkpoint(model, content)
     post_processor = DistillationPostProcessor()
-    state, configuration = content["state_dict"], content.get(_CONFIGURATION) or {}
-    post_processor.load_checkpoint_config(configuration)
+    state = content["state_dict"]
+    post_processor.load_checkpoint_config(content.get(_CONFIGURATION) or {})
     names = post_processor.state_dict().keys()
     found = {name: state[_BUFFERS + name] for name in names if _BUFFERS + name in state}
     post_processor.load_state_dict(found, strict=False)
+    return content, post_processor
+
+
+def _with(content: dict[str, Any], post_processor: DistillationPostProcessor) -> dict[str, Any]:
+    """The content of a checkpoint with another post-processor."""
+    buffers = {_BUFFERS + name: value for name, value in post_processor.state_dict().items()}
+    configuration = {**(content.get(_CONFIGURATION) or {}), "clip_scores": False}
+    return {**content, "state_dict": {**content["state_dict"], **buffers}, _CONFIGURATION: configuration}
+
+
+def _write_checkpoint(model: Path, output: Path, thresholds: tuple[float, float], how: dict[str, Any]) -> Path:
+    content, post_processor = _read_checkpoint(model)
     factor = _set(post_processor, thresholds, model)
-    content["state_dict"] = {**state, **{_BUFFERS + name: value for name, value in post_processor.state_dict().items()}}
-    content[_CONFIGURATION] = {**configuration, "clip_scores": False}
+    content = _with(content, post_processor)
     record = _recorded(content.get(RECORD_KEY) or {}, how, thresholds, factor)
     if RECORD_KEY in content:
         content[RECORD_KEY] = record

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.compatibility.make_files import FILES, draw
@@ -46,6 +47,24 @@ def test_by_hand_equals_a_trial(tool: Tool) -> None:
     assert [line.split(",")[1] for line in trial] == [line.split(",")[1] for line in new]
     assert {line.split(",")[3] for line in trial} == {"0.9"}
     assert {line.split(",")[3] for line in new} == {"0.5"}
+
+
+def test_model_that_was_never_validated_gets_its_first_threshold(tool: Tool) -> None:
+    content = torch.load("model.ckpt", weights_only=False)
+    for name, value in content["state_dict"].items():
+        if name.startswith("post_processor."):
+            value.fill_(torch.nan)
+    torch.save(content, "none.ckpt")
+    done = tool("inspect", "none.ckpt", "good")
+    assert (done.status, "rd-plugin threshold CHECKPOINT --good FOLDER" in done.errors) == (2, True), done.errors
+    done = tool("threshold", "none.ckpt", "--good", "good", "--rate", "0.2")
+    assert done.status == 0, done.errors
+    assert "the threshold; the model had none" in done.output
+    assert tool("threshold", "model.ckpt", "--good", "good", "--rate", "0.2").status == 0
+    assert tool("inspect", "none_threshold.ckpt", "good", "--csv", "first.csv").status == 0
+    assert tool("inspect", "model_threshold.ckpt", "good", "--csv", "second.csv").status == 0
+    first, second = (Path(name).read_text().splitlines()[1:] for name in ("first.csv", "second.csv"))
+    assert [line.split(",")[1] for line in first] == [line.split(",")[1] for line in second]
 
 
 @pytest.mark.parametrize(
