@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every subcommand of anomalib's command line with the plugin's models."""
 
-import json
 import runpy
 import sys
 from pathlib import Path
@@ -141,11 +140,10 @@ def test_benchmark_takes_the_plugin(
 
 
 def test_resolved_configuration_is_plain(trained: Trained) -> None:
-    """The configuration that a run leaves behind names the plugin's classes by their public paths."""
+    """The configuration that a run leaves behind has no Python objects, and names classes by their public paths."""
     config = yaml.safe_load((trained.checkpoint.parents[2] / "config.yaml").read_text())
     assert config["model"]["class_path"] == f"rd_plugin.{trained.method.__name__}"
     assert config["data"]["class_path"] == "rd_plugin.MVTec"
-    assert json.dumps(config["model"]["init_args"]["betas"]) == "[0.5, 0.999]"
 
 
 @pytest.mark.slow
