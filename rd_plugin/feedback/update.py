@@ -186,7 +186,7 @@ def _changed(
     model: Path, content: dict[str, Any], sums: Mapping[str, Any], pixels: Sequence[np.ndarray], measured: int
 ) -> dict[str, Any]:
     """The checkpoint after the update, with the thresholds as they were."""
-    module: Any = FusedReverseDistillation.load_from_checkpoint(model, map_location="cpu")
+    module: Any = FusedReverseDistillation.load_from_checkpoint(model, map_location="cpu", visualizer=False)
     images = [torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255 for image in pixels]
     kept = add_images(module, sums, images)
     state = {name: value for name, value in module.state_dict().items() if not name.startswith("post_processor.")}

@@ -116,7 +116,7 @@ class CheckpointInferencer(_TorchInferencer):
         if is_untrained(found.plain):
             msg = f"model {str(path)!r} has not been trained (0 steps in its record)."
             raise ValueError(msg)
-        model = cast("Distillation", found.method.load_from_checkpoint(path, map_location="cpu"))
+        model = cast("Distillation", found.method.load_from_checkpoint(path, map_location="cpu", visualizer=False))
         super().__init__(path, model, threads, device)
         # Older records do not say how the pre-processor crops.
         self.record, self.record_id = {**found.record.plain(), "crop": model.describe().crop}, found.record.id
