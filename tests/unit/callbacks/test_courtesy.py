@@ -61,7 +61,7 @@ COURTESIES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "The rest of the pictures": lambda patch: patch.setattr(PredictionVisualizer, "_write", _fail),
     "The record of the environment": lambda patch: patch.setattr(provenance_writer, "installed_versions", _fail),
     "The reference that new images are compared with": lambda patch: patch.setattr(
-        reference_writer, "image_statistics", _fail
+        reference_writer, "file_statistics", _fail
     ),
 }
 

@@ -3,6 +3,7 @@
 
 import pytest
 
+from rd_plugin import ReverseDistillation
 from rd_plugin.commands.argv import arrange
 from rd_plugin.commands.command_line import CommandLine
 from rd_plugin.commands.error_messages import WrongInput
@@ -27,7 +28,10 @@ def test_export_goes_beside_its_checkpoint(tmp_path: object, monkeypatch: pytest
     """Before what both command lines do, which looks for a place of the results."""
     monkeypatch.setattr("rd_plugin.commands.command_line.check_is_there", lambda _path: None)
     monkeypatch.setattr("rd_plugin.commands.command_line.with_recorded_model", list)
+    restored: list[str] = []
+    monkeypatch.setattr(ReverseDistillation, "restore", lambda _self, path: restored.append(str(path)))
     model = ["--model", "rd_plugin.ReverseDistillation", "--model.pre_trained", "false", "--model.backbone", "resnet18"]
     cli = CommandLine(["export", *model, "--export_type", "torch", "--ckpt_path", f"{tmp_path}/a.ckpt"], run=False)
     assert str(cli.config["export"]["export_root"]) == str(tmp_path)
     assert cli.config["export"]["model_file_name"] == "a"
+    assert restored == [f"{tmp_path}/a.ckpt"]
