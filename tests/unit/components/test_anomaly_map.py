@@ -90,7 +90,7 @@ def test_gradients_after_use_in_inference_mode() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mode": "mean"}, r"anomaly_map_mode must be 'add' or 'multiply', got 'mean'"),
+        ({"mode": "median"}, r"anomaly_map_mode must be 'add', 'mean' or 'multiply', got 'median'"),
         ({"border": "wrap"}, r"blur_border must be 'symmetric' or 'reflect', got 'wrap'"),
         ({"sigma": -1}, r"blur_sigma must be at least 0 pixels, got -1"),
     ],
