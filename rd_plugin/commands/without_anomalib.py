@@ -36,6 +36,7 @@ def run_subcommand(name: str, words: Sequence[str]) -> int:
     parser.add_subcommands().add_subcommand(name, subparser)
     describe(parser)
     try:
-        return WITHOUT_ANOMALIB[name].run(parser.parse_args(list(words))[name]) or 0
+        status = WITHOUT_ANOMALIB[name].run(parser.parse_args(list(words))[name])
     except _OF_INPUT as error:
         raise WrongInput(error_message(error, words, {name: subparser})) from error
+    return 0 if status is None else status

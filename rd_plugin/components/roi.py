@@ -93,8 +93,10 @@ class Region:
         for polygon in self.polygons:
             corners = np.array(polygon) * [width / self.width, height / self.height]
             for (left, top), (right, bottom) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+                if top == bottom:
+                    continue
                 (crossed,) = ((top <= rows) != (bottom <= rows)).nonzero()
-                columns = left + (rows[crossed] - top) * (right - left) / (bottom - top or 1)
+                columns = left + (rows[crossed] - top) * (right - left) / (bottom - top)
                 np.add.at(edges, (crossed, np.ceil(columns - 0.5).clip(0, width).astype(int)), 1)
         return edges.cumsum(1)[:, :width] % 2 == 1
 

@@ -57,7 +57,8 @@ class RegionRules:
     @property
     def pixels(self) -> float:
         """The smallest area in the file's pixels."""
-        return self.min_area / (self.pixel_size or 1) ** 2
+        side = 1.0 if self.pixel_size is None else self.pixel_size
+        return self.min_area / side / side
 
     def plain(self) -> dict[str, Any]:
         """Return the rules as plain data for a record; empty without a rule."""

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def _peak(result: InspectionResult, rules: RegionRules) -> float:
     """The highest threshold of the map at which a region counts; the score without a map."""
     picture: Any = result.picture
     if picture.anomaly_map is None:
-        return float(result.score or 0)
+        return cast("float", result.score)
     return counting_level(picture.anomaly_map, picture.image.shape[:2], rules)
 
 

@@ -66,7 +66,7 @@ class Broker:
             self._listener = None
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(30)
             self._process = None
 
     def wait_for(self, *rows: str) -> None:

@@ -25,7 +25,7 @@ def test_several_images_are_worked_on_together() -> None:
     # Passed by three threads at once only.
     barrier = Barrier(3)
     futures = [queue.submit(lambda _: barrier.wait(60)) for _ in range(6)]
-    assert sorted(future.result() for future in futures) == [0, 0, 1, 1, 2, 2]
+    assert sorted(future.result(30) for future in futures) == [0, 0, 1, 1, 2, 2]
     queue.close()
 
 
@@ -40,7 +40,7 @@ def test_queue_is_bounded_and_finishes_what_it_has() -> None:
     futures.append(queue.submit(lambda _: True))
     go.set()
     queue.close()
-    assert [future.result() for future in futures] == [True] * 4
+    assert [future.result(30) for future in futures] == [True] * 4
 
 
 def test_an_error_leaves_the_queue_as_it_was() -> None:
@@ -48,7 +48,7 @@ def test_an_error_leaves_the_queue_as_it_was() -> None:
     for _ in range(3):
         future = queue.submit(lambda _: 1 // 0)
         with pytest.raises(ZeroDivisionError):
-            future.result()
+            future.result(30)
         while True:
             try:
                 assert queue.submit(lambda _: 1).result() == 1

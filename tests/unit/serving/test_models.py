@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -42,9 +43,8 @@ def test_images_of_a_model_that_is_removed_are_finished(products: Store) -> None
         models = Models(products, _load, 4)
         await models.refresh()
         queue = models.loaded["gasket"].queue
-        go = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        future = queue.submit(lambda _: asyncio.run_coroutine_threadsafe(go.wait(), loop).result() and "done")
+        go = Event()
+        future = queue.submit(lambda _: go.wait(30) and "done")
         products.remove("gasket")
         await models.refresh()
         assert not models.loaded

@@ -81,7 +81,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     server = Running(str(tmp_path))
     yield server
     server.process.kill()
-    server.process.wait()
+    server.process.wait(30)
 
 
 def test_clients_that_hang_are_left_and_others_are_served(running: Running) -> None:
