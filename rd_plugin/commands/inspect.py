@@ -29,6 +29,7 @@ from rd_plugin.inspection import (
     common_folder,
     earlier_results,
     find_images,
+    is_video,
     watch,
 )
 from rd_plugin.products import MixedInspector, Store
@@ -65,7 +66,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATH",
         type=str,
         nargs="+",
-        help="files, folders (without masks), patterns ('parts/**/*.png'); - reads a list from standard input",
+        help="files, folders (without masks), patterns ('parts/**/*.png'), videos, addresses of streams (rtsp://...); "
+        "- reads a list from standard input",
     )
     add("--product", metavar="NAME", type=str | None, help="inspect with the model of this product of the folder MODEL")
     add(
@@ -75,6 +77,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--csv", metavar="FILE", type=Path, help="new file: a line for each image, as CSV; - is standard output")
     add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line; - likewise")
+    add("--every", metavar="N", type=PositiveInt, default=1, help="of a video or stream, inspect every n-th frame")
     add("--resume", action="store_true", help="continue the files of an earlier run; no image is inspected twice")
     add("--overwrite", action="store_true", help="replace files, report and pictures that exist already")
     add("--part_id", metavar="REGEX", type=str, help="finds the part's name in a file's, such as 'SN[0-9]+'")
@@ -311,8 +314,8 @@ def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Itera
     if arguments.watch:
         settle, limit = arguments.settle, arguments.max_pixels
         return watch(arguments.paths, stop, settle=settle, known=earlier, max_pixels=limit), None
-    sources = earlier.left_of(find_images(arguments.paths, sys.stdin))
-    if "-" in arguments.paths:
+    sources = earlier.left_of(find_images(arguments.paths, sys.stdin, arguments.every, stop))
+    if "-" in arguments.paths or any(map(is_video, arguments.paths)):
         return sources, None
     known = list(sources)
     return known, len(known)

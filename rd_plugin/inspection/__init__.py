@@ -4,17 +4,19 @@
 ``inspector`` is the entry point: it reads images (``rd_plugin.data.check``), predicts, and finds regions
 (``rd_plugin.results``), many at a time and in order (``pipeline``). ``loading`` loads a model:
 ``openvino_inferencer``, ``onnx_inferencer`` or ``torch_inferencer``, each an ``inferencer``. Images come from
-``sources`` or, as they appear in a folder, from ``watch``. ``sinks`` show the results (``rd_plugin.results``),
-``drawing`` draws them, and ``resume`` reads those of an earlier run.
+``sources``, among them the ``frames`` of videos, or, as they appear in a folder, from ``watch``. ``sinks`` show the
+results (``rd_plugin.results``), ``drawing`` draws them, and ``resume`` reads those of an earlier run.
 """
 
 from .drawing import PictureFolder, draw
+from .frames import is_video
 from .inferencer import Inferencer, Precision, Prediction
 from .inspector import Inspector, MultiFrame
 from .loading import load_inferencer
 from .resume import Earlier, earlier_results
 from .sinks import Progress, Sink, Text
-from .sources import Source, common_folder, find_images
+from .source import Source
+from .sources import common_folder, find_images
 from .watch import SETTLE, watch
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "draw",
     "earlier_results",
     "find_images",
+    "is_video",
     "load_inferencer",
     "watch",
 ]

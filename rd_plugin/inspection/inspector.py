@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event, Lock
 from time import perf_counter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -25,7 +25,8 @@ from .devices import compare_with_cpu, is_cpu
 from .inferencer import Inferencer, Precision, Prediction
 from .loading import load_inferencer
 from .pipeline import in_order
-from .sources import Source, find_images
+from .source import Source
+from .sources import find_images
 
 __all__ = ["Inspector", "MultiFrame"]
 
@@ -239,13 +240,18 @@ class Inspector:
         if source.missing:
             return self._error(source.path, source.missing)
         start = perf_counter()
-        facts, pixels = read_file(source.path if source.content is None else source.content, self._max_pixels)
-        for problem in check_image(source.path, facts):
-            if problem.severity == "error":
-                return self._error(source.path, problem.message)
-        if facts.frames > 1 and self._multi_frame == "refuse":
-            return self._error(source.path, f"the file holds {facts.frames} images, but multi_frame is 'refuse'.")
-        if reason := self._misfit(facts.height, facts.width):
+        pixels: Any = source.pixels
+        if pixels is None:
+            facts, pixels = read_file(source.path if source.content is None else source.content, self._max_pixels)
+            for problem in check_image(source.path, facts):
+                if problem.severity == "error":
+                    return self._error(source.path, problem.message)
+            if facts.frames > 1 and self._multi_frame == "refuse":
+                return self._error(source.path, f"the file holds {facts.frames} images, but multi_frame is 'refuse'.")
+            height, width = facts.height, facts.width
+        else:
+            height, width = pixels.shape[:2]
+        if reason := self._misfit(height, width):
             return self._error(source.path, reason)
         reading = 1e3 * (perf_counter() - start)
         try:

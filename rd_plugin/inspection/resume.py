@@ -7,7 +7,7 @@ from pathlib import Path
 from rd_plugin.results import COLUMNS, InspectionResult, read_results
 from rd_plugin.storage import printable
 
-from .sources import Source
+from .source import Source
 
 __all__ = ["Earlier", "earlier_results"]
 

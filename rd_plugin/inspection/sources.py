@@ -4,36 +4,22 @@
 import glob
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from os.path import abspath, commonpath
 from pathlib import Path
+from threading import Event
 
 from rd_plugin.data.image_files import find_image_files
 from rd_plugin.storage import printable
 
-__all__ = ["Source", "common_folder", "files_in", "find_images", "is_mask"]
+from .frames import find_frames, is_video
+from .source import Source
+
+__all__ = ["common_folder", "files_in", "find_images", "is_mask"]
 
 logger = logging.getLogger(__name__)
 
 # Folders of masks, with the folders that stand beside them in such a data set: a PartsFolder's, and MVTec AD's.
 _MASKS = {"mask": ("good", "defect"), "ground_truth": ("test", "train")}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A path that leads to an image, or does not.
-
-    Args:
-        path: The file, or what was given.
-        missing: Why there is no file; empty if there may be one.
-        content: The file's content, if it is in memory; the path is then only a name.
-        part_id: Name of the part that the image shows; ``None`` to find it in the file's name.
-    """
-
-    path: str
-    missing: str = ""
-    content: bytes | None = field(default=None, repr=False)
-    part_id: str | None = None
 
 
 def is_mask(path: str | Path, folder: str | Path) -> bool:
@@ -46,17 +32,25 @@ def is_mask(path: str | Path, folder: str | Path) -> bool:
     )
 
 
-def find_images(paths: Iterable[str], listed: Iterable[str] = ()) -> Iterator[Source]:
+def find_images(
+    paths: Iterable[str], listed: Iterable[str] = (), every: int = 1, stop: Event | None = None
+) -> Iterator[Source]:
     """Find the images that paths lead to, each once, when they are asked for.
 
     Args:
         paths: Files, taken whatever their names end in; folders, searched at any depth as by
             :func:`~rd_plugin.data.image_files.find_image_files`, without the masks of a data set; patterns such as
-            ``"parts/*.png"``, with ``**`` for any depth; and ``"-"`` for what is listed.
+            ``"parts/*.png"``, with ``**`` for any depth; videos and addresses of streams; and ``"-"`` for what is
+            listed.
         listed: Lines with a path each, such as standard input.
+        every: Of a video or stream, only every n-th frame is taken.
+        stop: When it is set, streams end.
     """
     found: set[str] = set()
     for given in paths:
+        if is_video(given) and not Path(given).is_dir():
+            yield from find_frames(given, every, stop)
+            continue
         for source in _listed(listed) if given == "-" else _places(given):
             if source.missing or source.path not in found:
                 found.add(source.path)

@@ -16,7 +16,8 @@ from watchdog.observers import Observer
 from rd_plugin.data.check import MAX_PIXELS, read_file
 from rd_plugin.data.image_files import is_hidden, is_image
 
-from .sources import Source, files_in, is_mask
+from .source import Source
+from .sources import files_in, is_mask
 
 __all__ = ["SETTLE", "watch"]
 
