@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reverse distillation for anomalib: RD4AD (CVPR 2022) and RD with Expert (AAAI 2025) as anomalib models.
+"""Reverse distillation for anomalib: RD4AD, RD++, RD with Expert, Dinomaly and a fused model, as anomalib models.
 
 The public names are loaded when they are used, so that importing the package takes no time, and inspection with an
 export needs no torch. ``rd_plugin.interface`` loads all of them.
