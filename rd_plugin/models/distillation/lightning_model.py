@@ -348,6 +348,14 @@ class Distillation(ExportedModule):
             batch_idx: Not used.
         """
         del batch_idx
+        self.align_batch(batch)
+
+    def align_batch(self, batch: ImageBatch) -> None:
+        """Replace training images, as the pre-processor has left them, by aligned ones, if the model aligns.
+
+        Args:
+            batch: The images.
+        """
         if self.model.alignment is not None:
             batch.image = self.model.aligned(cast("Tensor", batch.image))
 

@@ -25,7 +25,7 @@ def test_order(method: type[Distillation]) -> None:
 
 def test_what_is_left_out() -> None:
     arguments = {"on_bad_data": "error", "max_pixels": 10}
-    most = ordered_callbacks(report=True, validations=1, statistics=True, **arguments)
-    least = ordered_callbacks(report=False, validations=None, statistics=False, **arguments)
+    most = ordered_callbacks(report=True, validations=1, statistics=True, aligned=True, **arguments)
+    least = ordered_callbacks(report=False, validations=None, statistics=False, aligned=False, **arguments)
     missing = {type(callback).__name__ for callback in most} - {type(callback).__name__ for callback in least}
-    assert missing == {"ReportWriter", "ValidationSchedule", "NormalStatistics"}
+    assert missing == {"ReportWriter", "ValidationSchedule", "NormalStatistics", "RegistrationFitting"}
