@@ -18,7 +18,7 @@ from rd_plugin.inspection import Inspector
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.fused_reverse_distillation import FusedReverseDistillation
 from rd_plugin.models.recorded import read_recorded
-from rd_plugin.provenance import RECORD_KEY, now, record_file
+from rd_plugin.provenance import RECORD_KEY, now, read_sums, record_file, split_sums, sums_file, write_sums
 from rd_plugin.results import Share
 from rd_plugin.storage import read_plain
 from rd_plugin.thresholds import choose, measure, write_threshold
@@ -30,8 +30,6 @@ __all__ = ["Update", "update_model"]
 
 # One of this many new images is held out of the update, chosen by its content, so that it always is.
 _HOLD_OUT = 3
-# Where a checkpoint keeps the sums of its training images.
-_CALLBACKS, _SUMS = "callbacks", "FusedStatistics"
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,9 @@ def update_model(
     pixels = [_pixels(path, max_pixels) for path in learned]
     with TemporaryDirectory(prefix=".update.", suffix=".partial", dir=output.parent) as folder:
         changed, final = Path(folder, "changed.ckpt"), Path(folder, output.name)
-        torch.save(_changed(model, content, sums, pixels, len(held_out)), changed)
+        content, sums = _changed(model, content, sums, pixels, len(held_out))
+        torch.save(content, changed)
+        write_sums(changed, content, sums)
         inspector = Inspector(changed, max_pixels=max_pixels, threads=threads, unclipped=True)
         image, pixel = _thresholds(inspector, held_out, old, rate, content)
         write_threshold(changed, final, image, pixel, {"rate": rate or _rate(content), "update": len(learned)})
@@ -117,8 +117,8 @@ def update_model(
                 f"{found[0].count}: more are lost than tolerate {tolerate:g} accepts. Nothing is written."
             )
             raise ValueError(msg)
-        final.replace(output)
-        record_file(final).replace(record_file(output))
+        for name in (sums_file, Path, record_file):
+            name(final).replace(name(output))
     assert before[0] is not None
     assert after[0] is not None
     alarms = None if before[1] is None or after[1] is None else (before[1], after[1])
@@ -132,14 +132,8 @@ def _read(model: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
         msg = f"{str(model)!r} must be a checkpoint of a FusedReverseDistillation: others learn by training only."
         raise ValueError(msg)
     content = read_plain(model, Distillation.checkpoint_safe_globals())
-    sums = content.get(_CALLBACKS, {}).get(_SUMS) or {}
-    if not sums:
-        msg = (
-            f"{str(model)!r} does not keep the sums of its training images, to which others could be added: it is of "
-            "version 0.2 or earlier, or was saved with its weights only. Train it again."
-        )
-        raise ValueError(msg)
-    return content, sums
+    sums = read_sums(model, content)
+    return split_sums(content)[0], sums
 
 
 def _sides(good: Sequence[Path], defects: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -184,8 +178,8 @@ def _shares(
 
 def _changed(
     model: Path, content: dict[str, Any], sums: Mapping[str, Any], pixels: Sequence[np.ndarray], measured: int
-) -> dict[str, Any]:
-    """The checkpoint after the update, with the thresholds as they were."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The checkpoint after the update, with the thresholds as they were, and the sums of all images."""
     module: Any = FusedReverseDistillation.load_from_checkpoint(model, map_location="cpu", visualizer=False)
     images = [torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255 for image in pixels]
     kept = add_images(module, sums, images)
@@ -196,12 +190,7 @@ def _changed(
     if (reference := Reference.of(record.get("reference", {}))) is not None:
         rows = np.concatenate([reference.statistics, [image_statistics(image) for image in pixels]])
         record["reference"] = replace(reference, statistics=sample(rows)).plain()
-    return {
-        **content,
-        "state_dict": {**content["state_dict"], **state},
-        _CALLBACKS: {**content[_CALLBACKS], _SUMS: kept},
-        RECORD_KEY: record,
-    }
+    return {**content, "state_dict": {**content["state_dict"], **state}, RECORD_KEY: record}, kept
 
 
 def _thresholds(

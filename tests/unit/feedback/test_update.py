@@ -9,6 +9,7 @@ import torch
 
 from rd_plugin.feedback import update, update_model
 from rd_plugin.inspection import Inspector
+from rd_plugin.provenance import read_sums
 from tests.compatibility.make_files import FILES, draw
 
 from .conftest import other, save
@@ -81,7 +82,7 @@ def test_what_cannot_be(model: Path, good: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tolerate must be a share between 0 and 1, got 2"):
         update_model(model, tmp_path / "new.ckpt", good, tolerate=2)
     for name, message in (
-        ("fused_reverse_distillation", "does not keep the sums of its training images"),
+        ("fused_reverse_distillation", r"old\.ckpt\.sums' is missing: the sums of the training images"),
         ("reverse_distillation", "must be a checkpoint of a FusedReverseDistillation"),
     ):
         shutil.copy(FILES / "0.2.0" / name / "model.ckpt", tmp_path / "old.ckpt")
@@ -90,9 +91,22 @@ def test_what_cannot_be(model: Path, good: list[Path], tmp_path: Path) -> None:
     assert not (tmp_path / "new.ckpt").exists()
 
 
-def test_sums_are_no_part_of_the_network(model: Path) -> None:
+def test_sums_are_no_part_of_the_checkpoint(model: Path) -> None:
     content = torch.load(model, weights_only=False)
     assert not any("sums" in name for name in content["state_dict"])
-    products = content["callbacks"]["FusedStatistics"]["evidence"]["teacher"]["products"]
+    assert content["callbacks"]["FusedStatistics"] == {}
+    products = read_sums(model, content)["evidence"]["teacher"]["products"]
     assert products.dtype == torch.float32
     assert np.isfinite(products.numpy()).all()
+
+
+def test_checkpoint_that_holds_the_sums_itself(model: Path, good: list[Path], tmp_path: Path) -> None:
+    """As the first versions that could be updated wrote it."""
+    content = torch.load(model, weights_only=False)
+    content["callbacks"]["FusedStatistics"] = dict(read_sums(model, content))
+    torch.save(content, tmp_path / "whole.ckpt")
+    update_model(tmp_path / "whole.ckpt", tmp_path / "first.ckpt", good)
+    update_model(model, tmp_path / "second.ckpt", good)
+    first, second = (torch.load(tmp_path / name, weights_only=False) for name in ("first.ckpt", "second.ckpt"))
+    assert all(torch.equal(first["state_dict"][name], value) for name, value in second["state_dict"].items())
+    assert first["callbacks"]["FusedStatistics"] == {}
