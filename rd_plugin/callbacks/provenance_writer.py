@@ -11,7 +11,7 @@ from anomalib.data import AnomalibDataModule
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rd_plugin.data.check import fingerprint, memory_file
+from rd_plugin.data.check import fingerprint, held_out_images, memory_file
 from rd_plugin.provenance import (
     Provenance,
     RecordedModule,
@@ -104,8 +104,9 @@ class ProvenanceWriter(Callback):
     For a :class:`~rd_plugin.provenance.RecordedModule`.
 
     Args:
-        fingerprint: Whether the record holds a fingerprint of the training images. It is computed from the results of
-            :class:`~rd_plugin.callbacks.DataCheck`; without these, every file would have to be read.
+        fingerprint: Whether the record holds a fingerprint of the training images and hashes of those held out. They
+            are computed from the results of :class:`~rd_plugin.callbacks.DataCheck`; without these, every file would
+            have to be read.
     """
 
     def __init__(self, fingerprint: bool = True) -> None:
@@ -155,4 +156,5 @@ def _describe_data(trainer: Trainer, fingerprinted: bool) -> dict[str, Any] | No
         "split_seed": datamodule.seed,
         "images": len(datamodule.train_data),
         "fingerprint": fingerprint(datamodule, memory_file(trainer)) if fingerprinted else None,
+        "held_out": held_out_images(datamodule, memory_file(trainer)) if fingerprinted else [],
     }

@@ -9,7 +9,8 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS
-from rd_plugin.feedback import Labels, read_labels, update_model
+from rd_plugin.data.labels import Labels, read_labels
+from rd_plugin.feedback import update_model
 from rd_plugin.inspection import find_images
 from rd_plugin.results import Share
 

@@ -5,7 +5,6 @@
 and ``update`` measures before and after, sets the threshold and writes the model.
 """
 
-from .labels import Labels, read_labels
 from .update import Update, update_model
 
-__all__ = ["Labels", "Update", "read_labels", "update_model"]
+__all__ = ["Update", "update_model"]
