@@ -352,7 +352,7 @@ def _pack(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, _
 def _unpack(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     """Take the upper triangles of the whitening; the whole matrices from an earlier version."""
     name = f"{prefix}whitening"
-    if name in state and state[name].dim() == 2:  # noqa: PLR2004
+    if name in state and state[name].dim() == 2:
         state[name] = _upper(state[name])
         gaussians.whitening = gaussians.whitening.new_empty(state[name].shape)
 

@@ -12,8 +12,8 @@ from anomalib.engine import Engine
 from anomalib.models import AnomalibModule
 
 from rd_plugin import MVTec
-from rd_plugin.models.distillation import Distillation
 from rd_plugin.data.labels import content_digest
+from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import hash_weights
 
 from .conftest import BACKBONE, SIZE, WEIGHTS, Method, Trained, one_method

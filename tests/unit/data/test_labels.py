@@ -17,9 +17,7 @@ def images(tmp_path: Path) -> Path:
 def test_last_label_of_an_image_counts(images: Path) -> None:
     file = images / "labels.csv"
     file.write_text('path,label,note\na.png,defect,\nb.png,defect,"a, ""scratch"""\nc.png,unclear,\na.png,good,\n')
-    assert read_labels(file, images) == Labels(
-        (images / "a.png",), (images / "b.png",), (images / "c.png",)
-    )
+    assert read_labels(file, images) == Labels((images / "a.png",), (images / "b.png",), (images / "c.png",))
 
 
 @pytest.mark.parametrize(
