@@ -111,6 +111,8 @@ class PositionGaussians(DynamicBuffers):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("shrinkage", torch.zeros(3))
         self.register_load_state_dict_pre_hook(_rename_shares)
+        self.register_state_dict_post_hook(_pack)
+        self.register_load_state_dict_pre_hook(_unpack)
         self.reset()
 
     @property
@@ -324,13 +326,35 @@ def _triangle(products: Tensor) -> Tensor:
     return products[:, rows, columns]
 
 
-def _square(triangles: Tensor) -> Tensor:
-    """Symmetric matrices of upper triangles."""
+def _upper(triangles: Tensor) -> Tensor:
+    """Upper triangular matrices of what :func:`_triangle` returns."""
     side = int(((8 * triangles.shape[1] + 1) ** 0.5 - 1) / 2 + 0.5)
     rows, columns = torch.triu_indices(side, side, device=triangles.device)
-    products = triangles.new_empty(len(triangles), side, side)
-    products[:, rows, columns] = products[:, columns, rows] = triangles
-    return products
+    matrices = triangles.new_zeros(len(triangles), side, side)
+    matrices[:, rows, columns] = triangles
+    return matrices
+
+
+def _square(triangles: Tensor) -> Tensor:
+    """Symmetric matrices of upper triangles."""
+    upper = _upper(triangles)
+    return upper + upper.triu(1).mT
+
+
+def _pack(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+    """Save the upper triangles of the whitening alone: below there is nothing, and they are most of a checkpoint."""
+    name = f"{prefix}whitening"
+    # An export to ONNX asks for the very buffer, to tell it from constants of the graph.
+    if gaussians.is_fitted and state[name] is not gaussians.whitening:
+        state[name] = _triangle(state[name])
+
+
+def _unpack(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Take the upper triangles of the whitening; the whole matrices from an earlier version."""
+    name = f"{prefix}whitening"
+    if name in state and state[name].dim() == 2:
+        state[name] = _upper(state[name])
+        gaussians.whitening = gaussians.whitening.new_empty(state[name].shape)
 
 
 def _rename_shares(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

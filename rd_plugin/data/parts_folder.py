@@ -13,6 +13,7 @@ from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
 from .image_files import FoundImages, check_links, find_image_files
+from .labels import content_digest, is_held_out, read_labels
 
 __all__ = ["PartsFolder", "PartsFolderDataset"]
 
@@ -63,6 +64,11 @@ class PartsFolder(Folder):
     validation set has none, so that no defect influences the threshold that it is tested with. A table in the log shows
     the splits.
 
+    With ``labels``, images that people have marked are used as marked, known by their content. A defect is never
+    learned from and sets no threshold: it is for the test, or left out where defects have masks. An unclear image is
+    left out. A good one in the folder keeps its side of the split; one from elsewhere is held out to set thresholds if
+    :func:`~rd_plugin.data.labels.is_held_out` says so, as ``rd-plugin update`` does, and otherwise for training.
+
     anomalib's ``Folder`` does not accept paths with non-ASCII characters, or a missing folder of defects; this class
     does.
 
@@ -84,6 +90,8 @@ class PartsFolder(Folder):
         test_augmentations: Augmentations of test images.
         augmentations: Augmentations of all images for which no others are given.
         seed: Seed of the split.
+        labels: File of labels, such as a report saves, for images in the folder and elsewhere; relative paths begin
+            where the program is run.
 
     Raises:
         ValueError: If a share is not between 0 and 1 or both leave no training images; during setup, if there are too
@@ -112,6 +120,7 @@ class PartsFolder(Folder):
         test_augmentations: Transform | None = None,
         augmentations: Transform | None = None,
         seed: int = 0,
+        labels: str | Path | None = None,
     ) -> None:
         most = _MOST if val_split_ratio == "auto" else val_split_ratio
         for argument, share in (("val_split_ratio", most), ("test_split_ratio", test_split_ratio)):
@@ -141,6 +150,7 @@ class PartsFolder(Folder):
             val_split_ratio=most,
             seed=seed,
         )
+        self.labels = labels
         self._automatic = val_split_ratio == "auto"
         self._told = False
 
@@ -162,6 +172,8 @@ class PartsFolder(Folder):
         table["split"] = splits + [Split.TRAIN.value] * (len(good) - len(splits))
         defects = self._defects()
         table = pd.concat([table, defects], ignore_index=True)
+        if self.labels is not None:
+            table = _marked(table, self.labels)
         check_links([*table["image_path"], *filter(None, table["mask_path"])])
         self._set_splits(table, "segmentation" if any(defects["mask_path"]) else "classification")
         if not self._told:
@@ -275,6 +287,28 @@ class PartsFolder(Folder):
         used.add(_MASK)
         folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name not in used)
         return [f"{folder.name} ({len(images)} images)" for folder in folders if (images := _images(folder))]
+
+
+def _marked(table: pd.DataFrame, labels: str | Path) -> pd.DataFrame:
+    """The table of samples, as people have marked the images."""
+    marks = {content_digest(image): (str(image), label) for label, images in read_labels(labels) for image in images}
+    digests = table["image_path"].map(content_digest)
+    found = digests.map(lambda digest: marks.get(digest, ("", ""))[1])
+    good, abnormal = int(LabelName.NORMAL), int(LabelName.ABNORMAL)
+    table.loc[found == "good", ["label_index", "mask_path"]] = [good, ""]
+    kept = (found != "unclear") & ((found != "defect") | (table["label_index"] == abnormal))
+    known = set(digests[kept])
+    with_masks = any(table["mask_path"])
+    rows = []
+    for digest, (image, label) in marks.items():
+        if digest in known:
+            continue
+        if label == "good":
+            rows.append((image, good, "", (Split.VAL if is_held_out(digest) else Split.TRAIN).value))
+        elif label == "defect" and not with_masks:
+            rows.append((image, abnormal, "", Split.TEST.value))
+    added = pd.DataFrame(rows, columns=["image_path", "label_index", "mask_path", "split"])
+    return pd.concat([table[kept], added], ignore_index=True)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -169,3 +169,15 @@ def test_sums_of_some_images_and_others_give_the_statistics_of_all(block: int) -
     assert sums["products"].shape == (24 // block**2, 21)
     torch.testing.assert_close(later.mean, whole.mean, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(later(features), whole(features), rtol=1e-3, atol=1e-3)
+
+
+def test_state_holds_half_of_the_whitening_and_gives_it_back() -> None:
+    gaussians = fitted(parts(turned=False))
+    state = gaussians.state_dict()
+    assert state["whitening"].shape == (64, 21)
+    assert gaussians.state_dict(keep_vars=True)["whitening"] is gaussians.whitening
+    for saved in (state, {**state, "whitening": gaussians.whitening}):
+        loaded = PositionGaussians(6)
+        loaded.load_state_dict(saved)
+        assert torch.equal(loaded.whitening, gaussians.whitening)
+    assert saved["whitening"].shape == (64, 6, 6)

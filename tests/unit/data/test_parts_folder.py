@@ -12,6 +12,7 @@ from anomalib.data import ImageBatch
 from PIL import Image
 
 from rd_plugin import PartsFolder
+from rd_plugin.data.labels import content_digest, is_held_out
 
 Fill = Callable[[str, int], None]
 
@@ -193,3 +194,51 @@ def test_name_is_that_of_the_folder(root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(root)
     assert PartsFolder(".").name == "Prüfteile 2024"
     assert PartsFolder(".", name="parts").name == "parts"
+
+
+def _mark(root: Path, marks: dict[str, str]) -> Path:
+    file = root.parent / "labels.csv"
+    file.write_text("path,label\n" + "".join(f"{root / name},{label}\n" for name, label in marks.items()))
+    return file
+
+
+def _sides(splits: dict[str, list[tuple[str, int, str]]]) -> dict[str, tuple[str, int]]:
+    return {name: (side, label) for side, samples in splits.items() for name, label, _ in samples}
+
+
+def test_marked_images_are_on_the_side_that_they_were_on_and_defects_are_never_learned_from(
+    root: Path, fill: Fill
+) -> None:
+    fill("good/{}.png", 20)
+    for number in range(3):
+        (root / "defect").mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 12), number, np.uint8)).save(root / "defect" / f"d{number}.png")
+    before = _sides(split(root))
+    # One of the new images is a copy of one in the folder.
+    (root / "new").mkdir()
+    for number in range(6):
+        pixels = np.full((8, 12), 200 + number, np.uint8)
+        Image.fromarray(pixels).save(root / "new" / f"{number}.png")
+    (root / "new" / "copy.png").write_bytes((root / "good" / "3.png").read_bytes())
+    marks = {f"good/{number}.png": "good" for number in range(5, 20)}
+    marks |= {"good/1.png": "defect", "good/2.png": "unclear", "new/copy.png": "defect", "new/5.png": "defect"}
+    marks |= {f"new/{number}.png": "good" for number in range(5)} | {"defect/d0.png": "good"}
+    after = _sides(split(root, labels=_mark(root, marks)))
+    kept = {name: side for name, side in before.items() if name not in {f"good/{number}.png" for number in (1, 2, 3)}}
+    assert {name: after[name] for name in kept} == kept | {"defect/d0.png": ("test", 0)}
+    assert "good/2.png" not in after
+    assert "good/3.png" not in after
+    for name in ("good/1.png", "new/copy.png", "new/5.png"):
+        assert after[name] == ("test", 1)
+    for number in range(5):
+        name = f"new/{number}.png"
+        assert after[name] == ("val" if is_held_out(content_digest(root / name)) else "train", 0)
+
+
+def test_marked_defects_are_left_out_where_defects_have_masks(root: Path, fill: Fill) -> None:
+    fill("good/{}.png", 10)
+    fill("defect/{}.png", 2)
+    fill("mask/{}.png", 2)
+    after = _sides(split(root, labels=_mark(root, {"good/9.png": "defect"})))
+    assert "good/9.png" not in after
+    assert len(after) == 11

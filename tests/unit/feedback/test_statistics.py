@@ -5,6 +5,7 @@ import torch
 
 from rd_plugin import FusedReverseDistillation
 from rd_plugin.feedback.statistics import add_images
+from rd_plugin.provenance import read_sums
 
 from .conftest import other
 
@@ -14,7 +15,7 @@ def _images(count: int) -> list[torch.Tensor]:
 
 
 def test_all_at_once_equals_one_after_the_other(model: Path) -> None:
-    sums = torch.load(model, weights_only=False)["callbacks"]["FusedStatistics"]
+    sums = read_sums(model, torch.load(model, weights_only=False))
     whole, parts = (FusedReverseDistillation.load_from_checkpoint(model) for _ in range(2))
     images = _images(12)
     kept = add_images(whole, sums, images)
@@ -28,7 +29,7 @@ def test_all_at_once_equals_one_after_the_other(model: Path) -> None:
 
 
 def test_networks_stay_and_what_was_learned_is_normal(model: Path) -> None:
-    sums = torch.load(model, weights_only=False)["callbacks"]["FusedStatistics"]
+    sums = read_sums(model, torch.load(model, weights_only=False))
     module = FusedReverseDistillation.load_from_checkpoint(model).eval()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     new = torch.stack(_images(24))
