@@ -85,7 +85,7 @@ def _ablated(model: AnomalibModule, images: Tensor) -> Iterator[tuple[str, Tenso
         msg = "Kinds of evidence exist for FusedReverseDistillation only."
         raise TypeError(msg)
     network = model.model
-    evidence = network.evidence(*network.distill(network.network_inputs(images)))
+    evidence = network.find_evidence(*network.distill(network.network_inputs(images)))
     kept = {"all": torch.ones(len(EVIDENCE))}
     for name, kind in zip(EVIDENCE, torch.eye(len(EVIDENCE)), strict=True):
         kept |= {f"without {name}": 1 - kind, f"{name} alone": kind}
