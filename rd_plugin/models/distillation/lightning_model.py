@@ -416,9 +416,6 @@ class Distillation(ExportedModule):
             The batch with ``anomaly_map`` and ``pred_score``.
         """
         del args, kwargs
-        if self.model.roi is not None and batch.gt_mask is not None:
-            inside = self.model.roi.inside(batch.gt_mask.shape[-2:])[0]
-            batch.update(gt_mask=batch.gt_mask & inside)
         return batch.update(**self.model(batch.image)._asdict())
 
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:
