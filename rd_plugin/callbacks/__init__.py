@@ -10,6 +10,7 @@ from .normal_statistics import NormalStatistics, own_share, training_batches, tr
 from .order import ordered_callbacks
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
 from .reference_writer import ReferenceWriter
+from .registration import RegistrationFitting
 from .report_writer import ReportWriter
 from .results_folder import ResultsFolder, keep_to_own_run
 from .run_phases import RunPhases
@@ -28,6 +29,7 @@ __all__ = [
     "ProvenanceWriter",
     "RecordedCheckpointIO",
     "ReferenceWriter",
+    "RegistrationFitting",
     "ReportWriter",
     "ResultsFolder",
     "RunPhases",

@@ -118,4 +118,5 @@ def training_batches(trainer: Trainer, module: Any, indices: Sequence[int]) -> I
         batch = trainer.strategy.batch_to_device(batch)
         if module.pre_processor:
             module.pre_processor.on_train_batch_start(trainer, module, batch, index)
+        module.on_train_batch_start(batch, index)
         yield batch

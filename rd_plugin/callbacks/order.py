@@ -13,6 +13,7 @@ from .finite_weights import FiniteWeights
 from .normal_statistics import NormalStatistics
 from .provenance_writer import ProvenanceWriter
 from .reference_writer import ReferenceWriter
+from .registration import RegistrationFitting
 from .report_writer import ReportWriter
 from .results_folder import ResultsFolder
 from .run_phases import RunPhases
@@ -23,7 +24,7 @@ __all__ = ["ordered_callbacks"]
 
 
 def ordered_callbacks(
-    *, report: bool, on_bad_data: OnBadData, max_pixels: int, validations: int | None, statistics: bool
+    *, report: bool, on_bad_data: OnBadData, max_pixels: int, validations: int | None, statistics: bool, aligned: bool
 ) -> list[Callback]:
     """Return the callbacks of a model, which follow anomalib's pre-processor, post-processor and visualizer.
 
@@ -35,6 +36,7 @@ def ordered_callbacks(
         max_pixels: Greatest number of pixels in an image file.
         validations: Maximum number of validations before the last one; ``None`` for the trainer's schedule.
         statistics: Whether the model needs statistics of training images.
+        aligned: Whether the model aligns images.
     """
     return [
         # A folder that cannot be written to stops the run before the data check reads every file.
@@ -57,6 +59,8 @@ def ordered_callbacks(
         # Adds to the record that ProvenanceWriter begins.
         ReferenceWriter(max_pixels),
         *([] if validations is None else [ValidationSchedule(validations)]),
+        # Before all that computes with training images, which it aligns.
+        *([RegistrationFitting()] if aligned else []),
         # Before a validation, whose thresholds depend on the statistics. A method's own callbacks follow.
         *([NormalStatistics()] if statistics else []),
     ]

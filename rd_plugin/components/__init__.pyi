@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from .alignment import AlignedBatch, Alignment, AlignType, Registration
 from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreType
 from .bottleneck import BottleneckType, build_bottleneck
 from .cosine import cosine_deviation, flattened_deviation
@@ -22,6 +23,9 @@ from .vit_teacher import ViTTeacher, build_teacher, default_image_size, is_plain
 __all__ = [
     "FINITE_RANGE",
     "RAW_RANGE",
+    "AlignType",
+    "AlignedBatch",
+    "Alignment",
     "AnomalyMapGenerator",
     "AnomalyMapMode",
     "BlurBorder",
@@ -37,6 +41,7 @@ __all__ = [
     "Pyramid",
     "Region",
     "RegionMask",
+    "Registration",
     "Residual",
     "ResidualStatistics",
     "ScoreType",

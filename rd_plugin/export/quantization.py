@@ -200,8 +200,10 @@ def quantize_with_control(
             item = images[index]
             known = {"image": item.image, "gt_label": item.gt_label, "gt_mask": item.gt_mask}
             batch: dict[str, Any] = {name: value[None] for name, value in known.items() if value is not None}
-            for output, value in compiled(read(index)).items():
-                batch[output.get_any_name()] = torch.from_numpy(value).squeeze(1)
+            outputs = {output.get_any_name(): value for output, value in compiled(read(index)).items()}
+            # anomalib's batches have no place for it.
+            outputs.pop("registration", None)
+            batch |= {name: torch.from_numpy(value).squeeze(1) for name, value in outputs.items()}
             metric.update(ImageBatch(**batch))
         return float(metric.compute())
 

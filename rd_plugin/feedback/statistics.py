@@ -54,4 +54,4 @@ def add_images(module: Any, sums: Mapping[str, Any], images: Sequence[Tensor]) -
 def _prepared(module: Any, images: Sequence[Tensor]) -> Iterator[Tensor]:
     """Images one by one as the network takes them, of shape ``(1, 3, H, W)``."""
     for image in images:
-        yield module.pre_processor(image[None]) if module.pre_processor else image[None]
+        yield module.model.aligned(module.pre_processor(image[None]) if module.pre_processor else image[None])

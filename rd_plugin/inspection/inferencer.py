@@ -27,6 +27,8 @@ class Prediction:
         anomaly_map: Anomaly map of shape ``(h, w)``, in the model's own size; ``None`` if the model has no such output.
         mask: Where the map exceeds the model's pixel threshold, of shape ``(h, w)``; ``None`` likewise.
         milliseconds: How long it took.
+        registration: Of a model with an alignment: 1 if the image was registered or 0, correlation, and shift to the
+            right and down as shares of width and height; ``None`` for others.
     """
 
     anomalous: bool
@@ -34,6 +36,7 @@ class Prediction:
     anomaly_map: np.ndarray | None
     mask: np.ndarray | None
     milliseconds: float
+    registration: tuple[float, ...] | None = None
 
 
 class Inferencer(ABC):
@@ -101,16 +104,19 @@ def to_prediction(outputs: dict[str, np.ndarray], milliseconds: float) -> Predic
 
     Args:
         outputs: ``"pred_score"`` and ``"pred_label"`` of one element each, and where the model gives them
-            ``"anomaly_map"`` and ``"pred_mask"``, whose last two dimensions are height and width.
+            ``"anomaly_map"`` and ``"pred_mask"``, whose last two dimensions are height and width, and
+            ``"registration"`` of four elements.
         milliseconds: How long it took.
     """
     names = [name for name in ("anomaly_map", "pred_mask") if name in outputs]
     planes = {name: outputs[name].reshape(outputs[name].shape[-2:]) for name in names}
     mask = planes.get("pred_mask")
+    registration = outputs.get("registration")
     return Prediction(
         anomalous=bool(outputs["pred_label"].item()),
         score=float(outputs["pred_score"].item()),
         anomaly_map=planes.get("anomaly_map"),
         mask=None if mask is None else mask.astype(bool),
         milliseconds=milliseconds,
+        registration=None if registration is None else tuple(registration.ravel().tolist()),
     )

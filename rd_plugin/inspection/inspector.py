@@ -294,6 +294,7 @@ class Inspector:
             inferencer.record_id,
             AS_A_WHOLE if anomalous and mask is not None and not boxes else "",
             product=self._product,
+            **_alignment(found, size, cropped=bool(inferencer.record.get("crop"))),
             picture=Picture(pixels, anomaly_map, mask, self._outlines(size)),
         )
         return result, statistics
@@ -354,6 +355,16 @@ class Inspector:
             f"the image has {width} x {height} pixels, the model accepts only {size[1]} x {size[0]}; resize it, or "
             "export the model without --input_size."
         )
+
+
+def _alignment(found: Prediction, size: tuple[int, int], cropped: bool) -> dict[str, Any]:
+    """What a row says about the registration of an image of a height and width."""
+    if found.registration is None:
+        return {}
+    certain, correlation, right, down = found.registration
+    fields = {"aligned": "yes" if certain else "no", "correlation": round(correlation, 4)}
+    # Of a crop the shares are others.
+    return fields if cropped else {**fields, "shift_x": round(right * size[1], 2), "shift_y": round(down * size[0], 2)}
 
 
 def current_time() -> str:

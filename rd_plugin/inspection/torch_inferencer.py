@@ -23,7 +23,7 @@ __all__ = ["CheckpointInferencer", "TorchExportInferencer"]
 
 # anomalib's own environment variable for the same purpose.
 _TRUST = "TRUST_REMOTE_CODE"
-_OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask")
+_OUTPUTS = ("pred_score", "pred_label", "anomaly_map", "pred_mask", "registration")
 
 
 class _TorchInferencer(Inferencer):

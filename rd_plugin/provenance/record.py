@@ -38,7 +38,7 @@ RECORD_KEY = "rd_plugin_provenance"
 
 _SUFFIXES = (".ckpt", ".pt", ".onnx", ".xml")
 _PACKAGES = ("rd-plugin", "anomalib", "lightning", "timm", "torch", "torchvision", "onnx", "openvino", "nncf")
-_STRUCTURE = ("backbone", "layers", "bottleneck", "injection", "deviation", "student_depth", "recentred")
+_STRUCTURE = ("backbone", "layers", "bottleneck", "injection", "deviation", "student_depth", "recentred", "align")
 # Most characters of an argument's value in a message.
 _LONGEST = 80
 _ANOMALY_MAP = (
@@ -149,8 +149,9 @@ class Provenance:
         """Describe differences in arguments that both have."""
         ours, theirs = model.plain()["arguments"], self.plain()["arguments"]
         if theirs:
-            # Models of version 0.2 looked at whole images.
+            # Models of version 0.2 looked at whole images, as they were.
             theirs.setdefault("roi", None)
+            theirs.setdefault("align", "none")
         return [
             f"{name} {_shown(theirs[name])} in the checkpoint, {_shown(ours[name])} in the model"
             for name in names

@@ -8,13 +8,14 @@ normalized scores linear.
 
 from .operating_points import RATES, OperatingPoint, Share, operating_points
 from .regions import RegionRules, counting_level, find_regions
-from .result import AS_A_WHOLE, COLUMNS, InspectionResult, Picture, Region
+from .result import AS_A_WHOLE, COLUMNS, NOT_REGISTERED, InspectionResult, Picture, Region
 from .result_file import ReadResults, ResultFile, is_standard_output, is_stream, read_results
 from .scale import straighten
 
 __all__ = [
     "AS_A_WHOLE",
     "COLUMNS",
+    "NOT_REGISTERED",
     "RATES",
     "InspectionResult",
     "OperatingPoint",

@@ -13,19 +13,23 @@ import numpy as np
 
 from rd_plugin.storage import printable
 
-__all__ = ["AS_A_WHOLE", "COLUMNS", "InspectionResult", "Picture", "Region", "csv_line"]
+__all__ = ["AS_A_WHOLE", "COLUMNS", "NOT_REGISTERED", "InspectionResult", "Picture", "Region", "csv_line"]
 
 Verdict = Literal["normal", "anomalous", "error", ""]
 Drift = Literal["", "yes", "no"]
+Aligned = Literal["", "yes", "no"]
 
 # Accepted when reading; version 0.2 wrote "not judged".
 _WORDS: dict[str, dict[str, str]] = {
     "verdict": {**{word: word for word in get_args(Verdict)}, "not judged": "error"},
     "drift": {word: word for word in get_args(Drift)},
+    "aligned": {word: word for word in get_args(Aligned)},
 }
-_NUMBERS = ("score", "threshold", "milliseconds")
+_NUMBERS = ("score", "threshold", "milliseconds", "correlation", "shift_x", "shift_y")
 #: Reason of an anomalous verdict where no pixel of the map exceeds the pixel threshold.
 AS_A_WHOLE = "no region: the image is anomalous as a whole"
+#: What is said of an image that a model with an alignment could not register.
+NOT_REGISTERED = "not registered: judged as it lies"
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,11 @@ class InspectionResult:
         time: When the image was inspected, ISO 8601 with the zone; empty if it is unknown.
         part_id: Name of the part that the image shows; empty if it is unknown.
         product: Name of the product whose model it is; empty if the model was not taken from a store.
+        aligned: Whether a model with an alignment could register the image; empty for other models.
+        correlation: With the mean of normal images, in [-1, 1], where they fit best; ``None`` for other models.
+        shift_x: How far the part lies to the right of its usual place, in the file's pixels; ``None`` for other models,
+            and if the pre-processor crops.
+        shift_y: How far it lies below.
         defective: Whether the image has a defect, if the truth is known. It is not written.
         picture: Data for drawing, if pictures were requested. It is not written.
     """
@@ -113,6 +122,10 @@ class InspectionResult:
     time: str = ""
     part_id: str = ""
     product: str = ""
+    aligned: Aligned = ""
+    correlation: float | None = None
+    shift_x: float | None = None
+    shift_y: float | None = None
     defective: bool | None = None
     picture: Picture | None = field(default=None, compare=False, repr=False)
 
@@ -121,6 +134,8 @@ class InspectionResult:
         found = [] if self.score is None else [self.verdict, f"score {self.score:.3f}"]
         if ignored := sum(region.ignored for region in self.boxes):
             found.append(f"{ignored} region{'s' if ignored > 1 else ''} ignored")
+        if self.aligned == "no":
+            found.append(NOT_REGISTERED)
         return printable(f"{self.path}: {', '.join(filter(None, [*found, self.reason]))}")
 
     def csv(self) -> str:
@@ -155,7 +170,8 @@ class InspectionResult:
             given = {name: values[name] for name in COLUMNS if values.get(name) not in (None, "")}
             given["path"] = values["path"]
             given["verdict"] = _WORDS["verdict"][values["verdict"]]
-            given["drift"] = _WORDS["drift"][values.get("drift") or ""]
+            for name in ("drift", "aligned"):
+                given[name] = _WORDS[name][values.get(name) or ""]
             for name in _NUMBERS:
                 number = float(given.get(name, math.nan))
                 given[name] = number if math.isfinite(number) else None

@@ -4,7 +4,7 @@
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
-from rd_plugin.components import FINITE_RANGE, RAW_RANGE, check_range, in_range, mask_invalid
+from rd_plugin.components import FINITE_RANGE, RAW_RANGE, AlignedBatch, check_range, in_range, mask_invalid
 
 from .torch_model import DistillationModel
 
@@ -13,7 +13,7 @@ __all__ = ["predict"]
 
 def predict(
     images: Tensor, pre_processor: nn.Module | None, network: DistillationModel, post_processor: nn.Module | None
-) -> InferenceBatch:
+) -> InferenceBatch | AlignedBatch:
     """Predict images, in the engine and in exports.
 
     Args:
@@ -24,6 +24,7 @@ def predict(
 
     Returns:
         Scores and labels of shape ``(N, 1)``, maps and masks of shape ``(N, 1, H', W')`` in the pre-processor's size.
+        With an alignment, how the images lie, too, as :meth:`~rd_plugin.components.Registration.packed` returns it.
         An image that holds NaN has NaN as score and map, and counts as anomalous.
 
     Raises:
@@ -34,7 +35,10 @@ def predict(
     network.check(images)
     check_range(images, bounds)
     predictions = network.predict(pre_processor(images) if pre_processor else images)
+    registration = getattr(predictions, "registration", None)
     if post_processor:
         predictions = post_processor(predictions)
+    if registration is not None:
+        predictions = AlignedBatch(**{**predictions._asdict(), "registration": registration})
     # After the post-processor, since OpenVINO's clamp in it converts NaN to 0, which would be normal.
     return mask_invalid(predictions, in_range(images, bounds))

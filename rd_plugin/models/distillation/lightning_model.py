@@ -19,6 +19,8 @@ from torch import Tensor, nn, optim
 
 from rd_plugin.callbacks import keep_to_own_run, ordered_callbacks
 from rd_plugin.components import (
+    AlignedBatch,
+    AlignType,
     AnomalyMapMode,
     BlurBorder,
     DeviationType,
@@ -37,6 +39,7 @@ from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.provenance import Provenance
+from rd_plugin.results import NOT_REGISTERED
 from rd_plugin.visualizer import PredictionVisualizer
 
 from .default_length import set_default_length
@@ -92,6 +95,9 @@ class Distillation(ExportedModule):
         roi: Region of interest: a mask (an image file, white is looked at) or polygons (a YAML or JSON file, such as
             ``rd-plugin roi`` makes), of the images' aspect ratio. What is outside has no influence: the networks see
             nothing of it, and losses, statistics, map, score and thresholds leave it out. ``None`` for the whole image.
+        align: ``"translation"``: each image is registered on the mean of normal ones, and moved, before the networks
+            see it; maps lie in the image's own pixels. An image that cannot be registered is taken as it is. ``"none"``
+            for parts that lie exactly, or in arbitrary orientation.
         deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
             features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
             which all go through the model once more before each validation. It suits textures; images must have one
@@ -149,6 +155,7 @@ class Distillation(ExportedModule):
         tile_size: int | tuple[int, int] | None = None,
         tile_overlap: int | tuple[int, int] = 0,
         roi: str | Path | dict[str, Any] | None = None,
+        align: AlignType = "none",
         deviation: DeviationType = "cosine",
         anomaly_map_mode: AnomalyMapMode | None = None,
         score: ScoreType | None = None,
@@ -205,6 +212,7 @@ class Distillation(ExportedModule):
             "blur_border": blur_border,
             "image_size": self.resized_to,
             "roi": region,
+            "align": align,
             **_tile_arguments(tiles),
         }
         self.learning_rate: float = chosen["learning_rate"]
@@ -248,10 +256,11 @@ class Distillation(ExportedModule):
             # anomalib's TilerConfigurationCallback may have set them.
             **_tile_arguments(self.model.tiler),
             "roi": None if self.model.roi is None else self.model.roi.region.plain(),
+            "align": self.model.align,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that a checkpoint fits the model, and take over its record, components, tiles and region.
+        """Check that a checkpoint fits the model, and take over its record, components, tiles, region and alignment.
 
         Raises:
             ValueError: If it does not fit.
@@ -263,6 +272,8 @@ class Distillation(ExportedModule):
         region = record.arguments.get("roi")
         if region is not None and self.model.roi is None:
             self.model.set_roi(Region.of(region), self.resized_to or record.input_size)
+        if self.model.alignment is None:
+            self.model.set_align(record.arguments.get("align", "none"), self.resized_to or record.input_size)
         super().on_load_checkpoint(checkpoint)
         # The checkpoint's pre-processor may resize to another size, and a ViT's position table has that.
         if size := self.resized_to or record.input_size:
@@ -287,6 +298,7 @@ class Distillation(ExportedModule):
             max_pixels=self.max_pixels,
             validations=self.validations,
             statistics=isinstance(self.model.deviation, MahalanobisDeviation),
+            aligned=self.model.alignment is not None,
         )
         own.append(LambdaCallback(on_exception=self._let_frozen_network_go))
         return [*(callbacks if isinstance(callbacks, Sequence) else [callbacks]), *own]
@@ -327,6 +339,17 @@ class Distillation(ExportedModule):
         dataset = getattr(self.trainer.train_dataloader, "dataset", None)
         images = len(dataset) if isinstance(dataset, Sized) else 0
         self._frozen = FeatureCache(self.frozen_network, self.feature_cache, self.feature_cache_bytes, images)
+
+    def on_train_batch_start(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Align the images, which the pre-processor has normalized.
+
+        Args:
+            batch: The images; they are replaced.
+            batch_idx: Not used.
+        """
+        del batch_idx
+        if self.model.alignment is not None:
+            batch.image = self.model.aligned(cast("Tensor", batch.image))
 
     def frozen_features(self, images: Tensor, batch: ImageBatch) -> list[Tensor]:
         """Return the frozen network's features, as kept or computed.
@@ -381,7 +404,7 @@ class Distillation(ExportedModule):
     def _let_frozen_network_go(self, *_: object) -> None:
         self._frozen = None
 
-    def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> InferenceBatch:
+    def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> InferenceBatch | AlignedBatch:
         """Predict images as they are read; an export computes this, too.
 
         An image that holds NaN gets NaN as score and map and counts as anomalous. An export cannot raise the errors
@@ -413,10 +436,14 @@ class Distillation(ExportedModule):
             **kwargs: Not used.
 
         Returns:
-            The batch with ``anomaly_map`` and ``pred_score``.
+            The batch with ``anomaly_map`` and ``pred_score``, and ``explanation`` where an image was not registered.
         """
         del args, kwargs
-        return batch.update(**self.model(batch.image)._asdict())
+        found = self.model(batch.image)._asdict()
+        registration = found.pop("registration", None)
+        if registration is not None:
+            batch.explanation = ["" if flag else NOT_REGISTERED for flag in (registration[:, 0] > 0).tolist()]
+        return batch.update(**found)
 
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:
         """Return Adam over those of ``parameters`` that are trained."""

@@ -2,7 +2,7 @@
 """Teacher, bottleneck and student as a torch module, independent of the training method."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from anomalib.data import InferenceBatch
@@ -12,6 +12,9 @@ from torch.nn import functional as F  # noqa: N812
 
 from rd_plugin.components import (
     FINITE_RANGE,
+    AlignedBatch,
+    Alignment,
+    AlignType,
     AnomalyMapGenerator,
     AnomalyMapMode,
     BlurBorder,
@@ -20,6 +23,7 @@ from rd_plugin.components import (
     ImageScore,
     Region,
     RegionMask,
+    Registration,
     ScoreType,
     Student,
     Teacher,
@@ -56,12 +60,15 @@ class DistillationModel(nn.Module):
         image_size: Height and width of images, in pixels, if it is known: a ViT's position table is made for it.
         roi: The region of interest in plain values, as :class:`~rd_plugin.components.Region` takes them; ``None`` for
             the whole image.
+        align: ``"translation"`` to register images on the mean of normal ones before the networks see them; see
+            :class:`~rd_plugin.components.Alignment`. ``"none"``: they are taken as they are.
 
     Raises:
         ValueError: If an argument is out of range; see the components.
     """
 
     roi: RegionMask | None
+    alignment: Alignment | None
 
     def __init__(
         self,
@@ -78,6 +85,7 @@ class DistillationModel(nn.Module):
         map_size: int | None = None,
         image_size: Sequence[int] | None = None,
         roi: Mapping[str, Any] | None = None,
+        align: AlignType = "none",
     ) -> None:
         super().__init__()
         self.tiler = tiles_of(tile_size, tile_overlap)
@@ -92,6 +100,8 @@ class DistillationModel(nn.Module):
         self.roi = None
         if roi is not None:
             self.set_roi(Region.of(roi), image_size)
+        self.alignment = None
+        self.set_align(align, image_size)
         # The teacher's inputs have this layout; otherwise convolutions would convert the weights in every call.
         for parameter in self.parameters():
             if parameter.ndim == _IMAGE_DIMENSIONS:
@@ -100,10 +110,11 @@ class DistillationModel(nn.Module):
             self.set_size(image_size)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take on the state of a pickled module; torch exports of earlier versions have no region."""
+        """Take on the state of a pickled module; torch exports of earlier versions have no region and no alignment."""
         super().__setstate__(state)
-        if not hasattr(self, "roi"):
-            self.roi = None
+        for name in ("roi", "alignment"):
+            if not hasattr(self, name):
+                setattr(self, name, None)
 
     def set_roi(self, region: Region, image_size: Sequence[int] | None = None) -> None:
         """Restrict a model that looks at whole images to a region of interest.
@@ -121,11 +132,37 @@ class DistillationModel(nn.Module):
         self.roi = RegionMask(region, image_size)
         self.image_score = ImageScore(self.roi.score_within(self.image_score.kind))
 
+    def set_align(self, align: AlignType, image_size: Sequence[int] | None) -> None:
+        """Let a model that takes images as they are register them.
+
+        Args:
+            align: ``"none"`` or ``"translation"``.
+            image_size: Height and width of images, in pixels, if they are known.
+
+        Raises:
+            ValueError: If ``align`` is something else, or the images' size is not known.
+        """
+        if align not in get_args(AlignType):
+            msg = f"align must be 'none' or 'translation', got {align!r}."
+            raise ValueError(msg)
+        if align == "none":
+            return
+        if image_size is None:
+            msg = f"align {align!r} needs images of a known size: give image_size, or a pre-processor that resizes."
+            raise ValueError(msg)
+        self.alignment = Alignment(image_size)
+
+    @property
+    def align(self) -> AlignType:
+        """How images are registered."""
+        return "none" if self.alignment is None else "translation"
+
     def set_size(self, image_size: Sequence[int]) -> None:
         """Prepare the teacher for images of a height and width, in pixels, or for their tiles."""
         self.teacher.set_size(image_size if self.tiler is None else self.tiler.size)
-        if self.roi is not None:
-            self.roi.set_size(image_size)
+        for part in (self.roi, self.alignment):
+            if part is not None:
+                part.set_size(image_size)
 
     @property
     def tiler(self) -> Tiles | None:
@@ -155,8 +192,19 @@ class DistillationModel(nn.Module):
         """
         check_images(images, next(self.student.parameters()).dtype)
 
+    def register(self, images: Tensor) -> Registration | None:
+        """Return how images of shape ``(N, 3, H, W)`` lie; ``None`` if they are not registered."""
+        return None if self.alignment is None or not self.alignment.is_fitted else self.alignment(images)
+
+    def aligned(self, images: Tensor) -> Tensor:
+        """Return images of shape ``(N, 3, H, W)`` with their part where it should be."""
+        if self.alignment is None or not self.alignment.is_fitted:
+            return images
+        # One by one, so that an image is the same, bit for bit, in every batch.
+        return torch.cat([self.alignment.aligned(image, self.alignment(image)) for image in images.split(1)])
+
     def network_inputs(self, images: Tensor) -> Tensor:
-        """Return the input of the networks: the tiles of ``images`` if there is a tiler, otherwise ``images``."""
+        """Return the input of the networks: aligned images, or their tiles if there is a tiler."""
         images = self.within_roi(images)
         return images if self.tiler is None else self.tiler.cut(images)
 
@@ -221,16 +269,23 @@ class DistillationModel(nn.Module):
         """Return the student's deviations from the teacher, of shapes ``(N, H_l, W_l)``, fine to coarse."""
         return self.deviation(*self.distill(images))
 
-    def anomaly_map(self, deviations: list[Tensor], size: Sequence[int]) -> Tensor:
+    def anomaly_map(
+        self, deviations: list[Tensor], size: Sequence[int], registration: Registration | None = None
+    ) -> Tensor:
         """Return the anomaly map of images.
 
         Args:
             deviations: Deviations for :meth:`network_inputs`, of shapes ``(N, H_l, W_l)``, fine to coarse.
             size: Height and width of the images, in pixels.
+            registration: How the images lay, if they are aligned: what came in from outside is no anomaly.
 
         Returns:
             Map of shape ``(N, 1, *size)``.
         """
+        if self.alignment is not None and registration is not None:
+            seen = self.alignment.seen(registration.shift, size).to(deviations[0])
+            seen = seen if self.tiler is None else self.tiler.cut(seen)
+            deviations = [each * F.interpolate(seen, each.shape[-2:], mode="nearest")[:, 0] for each in deviations]
         if self.roi is not None:
             # Before the blur, which would carry what is outside to the inside.
             masks = [self.roi.inside_tiles(self.tiler, each.shape[-2:], len(each)) for each in deviations]
@@ -241,21 +296,41 @@ class DistillationModel(nn.Module):
             anomaly_map = self.tiler.join(self.anomaly_map_generator(deviations, self.tiler.size), size)
         return anomaly_map if self.roi is None else self.roi.restrict_map(anomaly_map)
 
-    def predict(self, images: Tensor) -> InferenceBatch:
+    def predict(self, images: Tensor) -> InferenceBatch | AlignedBatch:
         """Return predictions for images that are known to be finite.
 
         Args:
             images: Normalized images of shape ``(N, 3, H, W)``, at least as large as the coarsest stride.
 
         Returns:
-            Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``.
+            Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``; with an alignment, how the images
+            lie, too.
 
         Raises:
             TypeError: If the images have another type than the weights.
             ValueError: If they have another shape, or are smaller than the coarsest stride or a tile.
         """
         self.check(images)
-        anomaly_map = self.anomaly_map(self.deviations(self.network_inputs(images)), images.shape[-2:])
+        registration = self.register(images)
+        if registration is None or self.alignment is None:
+            return self.predict_aligned(images)
+        found = self.predict_aligned(self.alignment.aligned(images, registration), registration)
+        returned = self.alignment.returned(found.anomaly_map, registration)
+        fields = {**found._asdict(), "anomaly_map": returned}
+        return AlignedBatch(**fields, registration=registration.packed(images.shape[-2:]))
+
+    def predict_aligned(self, images: Tensor, registration: Registration | None = None) -> InferenceBatch:
+        """Return predictions for images whose part is where it should be.
+
+        Args:
+            images: As :meth:`predict` takes them.
+            registration: How they lay, if they were moved.
+
+        Returns:
+            Anomaly maps and scores of these images.
+        """
+        size = images.shape[-2:]
+        anomaly_map = self.anomaly_map(self.deviations(self.network_inputs(images)), size, registration)
         # Torch exports of earlier versions do not have it.
         fixed_size_map = getattr(self, "fixed_size_map", None)
         if fixed_size_map is None:

@@ -198,7 +198,7 @@ def compute_perturbations(
     with _same_for_all():
         for image in (image for images in batches for image in images.split(1)):
             image = network.within_roi(image)
-            changed = network.brightness.normalized(perturb(network.brightness.raw(image)))
+            changed = network.aligned(network.brightness.normalized(perturb(network.brightness.raw(image))))
             with context():
                 teacher, student = network.distill(network.network_inputs(torch.cat([image, changed])))
             network.evidence.update_perturbations(teacher, student, len(teacher[0]) // (1 + len(changed)))

@@ -8,6 +8,7 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor
 
+from rd_plugin.components import Registration
 from rd_plugin.models.reverse_distillation import ReverseDistillationModel
 
 from .brightness import BrightnessNormalization
@@ -62,26 +63,26 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         teacher, student = self.distill(images)
         return self.deviation(teacher[: len(student)], student)
 
-    def predict(self, images: Tensor) -> InferenceBatch:
-        """Return predictions for images that are known to be finite.
+    def predict_aligned(self, images: Tensor, registration: Registration | None = None) -> InferenceBatch:
+        """Return predictions for images whose part is where it should be.
 
         The map shows the evidence of positions. That of the image as a whole has no place, and joins them in the score:
         squares add up here, too.
 
         Args:
             images: As :meth:`~rd_plugin.models.distillation.DistillationModel.predict` takes them.
+            registration: How they lay, if they were moved.
 
         Returns:
             Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``.
 
         Raises:
-            TypeError: As that method.
-            ValueError: Likewise, or if images are of another size than those of the training.
+            ValueError: If images are of another size than those of the training.
         """
         if not self.evidence.is_fitted:
-            return super().predict(images)
-        self.check(images)
-        return self.fuse(self.find_evidence(*self.distill(self.network_inputs(images))), images.shape[-2:])
+            return super().predict_aligned(images, registration)
+        evidence = self.find_evidence(*self.distill(self.network_inputs(images)))
+        return self.fuse(evidence, images.shape[-2:], registration)
 
     def find_evidence(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
         """Return the evidence of images or tiles, of shape ``(N, kinds, H, W)``: 0 outside the region of interest.
@@ -102,17 +103,18 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         of_position, of_whole = evidence[:, _OF_A_POSITION], evidence[:, _OF_THE_WHOLE]
         return torch.cat([torch.where(inside, of_position, 0), torch.where(anywhere, of_whole, 0)], dim=1)
 
-    def fuse(self, evidence: Tensor, size: Sequence[int]) -> InferenceBatch:
+    def fuse(self, evidence: Tensor, size: Sequence[int], registration: Registration | None = None) -> InferenceBatch:
         """Return predictions from evidence.
 
         Args:
             evidence: Of images, or of their tiles, of shape ``(N, kinds, H, W)``.
             size: Height and width of the images, in pixels.
+            registration: How the images lay, if they were moved.
 
         Returns:
             Anomaly maps of shape ``(N, 1, *size)`` and scores of shape ``(N, 1)``.
         """
-        anomaly_map = self.anomaly_map([self.fusion(evidence, _OF_A_POSITION)], size)
+        anomaly_map = self.anomaly_map([self.fusion(evidence, _OF_A_POSITION)], size, registration)
         # It is the same at each position; of the tiles of an image the highest counts.
         whole = self.fusion(evidence[..., :1, :1], _OF_THE_WHOLE).flatten()
         whole = whole.unflatten(0, (-1, 1 if self.tiler is None else self.tiler.count(size))).amax(1, keepdim=True)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where normal images have their part, learned before the first step."""
+
+import logging
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from rd_plugin.components import spread
+
+from .normal_statistics import training_batches
+
+__all__ = ["RegistrationFitting"]
+
+logger = logging.getLogger(__name__)
+
+# Images, at most, whose mean others are registered on.
+_IMAGES = 512
+
+
+class RegistrationFitting(Callback):
+    """Fit the alignment of a model to training images, unless it has none or a checkpoint brought it.
+
+    It comes before everything that computes with training images.
+    """
+
+    # Tensors made in inference mode could not be changed by a later training or loading.
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Fit it, and log how training images lie."""
+        alignment: Any = pl_module.model.alignment
+        if alignment is None or alignment.is_fitted:
+            return
+        # The same images in every process, so that all come to the same result.
+        places = spread(range(len(trainer.train_dataloader.dataset)), _IMAGES)  # type: ignore[union-attr]
+        batches = training_batches(trainer, pl_module, places)
+        grey = torch.cat([alignment.reduce(batch.image) for batch in batches])
+        share = alignment.fit(grey).float().mean().item()
+        level = logging.INFO if share >= 0.5 else logging.WARNING
+        logger.log(
+            level,
+            "Alignment: %.0f %% of %d training images are registered on their mean%s.",
+            100 * share,
+            len(grey),
+            "" if share >= 0.5 else "; parts that do not lie alike are judged as they lie, and align 'none' saves time",
+        )
