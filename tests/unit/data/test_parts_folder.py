@@ -242,3 +242,63 @@ def test_marked_defects_are_left_out_where_defects_have_masks(root: Path, fill: 
     after = _sides(split(root, labels=_mark(root, {"good/9.png": "defect"})))
     assert "good/9.png" not in after
     assert len(after) == 11
+
+
+class TestManyParts:
+    @pytest.fixture
+    def parts(self, fill: Fill, root: Path) -> Path:
+        for name, good in (("cap", 10), ("Schraube ü", 20)):
+            fill(f"{name}/good/{{}}.png", good)
+            fill(f"{name}/defect/scratch/{{}}.png", 3)
+        return root
+
+    def test_each_is_split_by_itself(self, parts: Path) -> None:
+        data = PartsFolder(parts, num_workers=0)
+        data.setup()
+        assert data.parts == ("Schraube ü", "cap")
+        for name, train in (("cap", 3), ("Schraube ü", 6)):
+            alone = split(parts / name)
+            assert len(alone["train"]) == train
+            for kind in ("train", "val", "test"):
+                samples = getattr(data, f"{kind}_data").samples
+                mine = samples[samples["part"] == name]
+                found = {
+                    (Path(path).relative_to(parts / name).as_posix(), label)
+                    for path, label in zip(mine["image_path"], mine["label_index"], strict=True)
+                }
+                assert found == {(path, label) for path, label, _ in alone[kind]}
+
+    def test_the_table_lists_them(self, parts: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO):
+            split(parts)
+        lines = caplog.text.splitlines()
+        assert any("2 parts, 30 good images, 6 defects" in line for line in lines)
+        assert any(line.split() == ["cap", "|", "3", "|", "5", "|", "2", "|", "3"] for line in lines)
+
+    def test_a_part_without_enough_good_images_is_named(self, parts: Path, fill: Fill) -> None:
+        fill("disc/defect/{}.png", 2)
+        fill("ring/good/{}.png", 2)
+        (parts / "empty").mkdir()
+        with pytest.raises(
+            ValueError, match=r"has 4 parts, of which 2 cannot be used.*disc: .*good.*ring: .*at least 4"
+        ):
+            split(parts)
+
+    def test_some_with_masks_and_some_without(self, parts: Path, fill: Fill) -> None:
+        fill("cap/mask/scratch/{}.png", 3)
+        with pytest.raises(ValueError, match=r"some parts have masks, but '.*Schraube ü.*' has none"):
+            split(parts)
+
+    def test_a_folder_of_defects_named_after_another_part(self, parts: Path, fill: Fill) -> None:
+        fill("cap/defect/cap/{}.png", 1)
+        split(parts)
+        fill("cap/defect/Schraube ü/{}.png", 1)
+        with pytest.raises(ValueError, match="has a folder named after part 'Schraube ü'; rename it"):
+            split(parts)
+
+    def test_labels_are_for_one_part(self, parts: Path) -> None:
+        with pytest.raises(ValueError, match=r"labels 'labels.csv' is for a folder of one part; .* has several"):
+            split(parts, labels="labels.csv")
+
+    def test_a_folder_of_one_part_has_none(self, parts: Path) -> None:
+        assert PartsFolder(parts / "cap").parts == ()
