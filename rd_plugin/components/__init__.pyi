@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreType
 from .bottleneck import BottleneckType, build_bottleneck
-from .cosine import cosine_deviation, flattened_deviation
+from .cosine import cosine_deviation, flattened_deviation, mean_inside
 from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
 from .fixed_size_map import FixedSizeMap
 from .gaussians import PositionGaussians
@@ -59,6 +59,7 @@ __all__ = [
     "in_range",
     "is_plain_vit",
     "mask_invalid",
+    "mean_inside",
     "patch_size",
     "perturbed_places",
     "random_directions",
