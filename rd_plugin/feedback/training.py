@@ -2,6 +2,7 @@
 """A few more training steps, on new good images and on those of the training."""
 
 import random
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -79,7 +80,9 @@ def train_further(module: Any, new: Sequence[Path], old: Sequence[Path], steps: 
             enable_model_summary=False,
         )
         order = list(islice(places, steps * _BATCH))
-        trainer.fit(module, DataLoader(dataset, _BATCH, sampler=order, collate_fn=dataset.collate_fn))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
+            trainer.fit(module, DataLoader(dataset, _BATCH, sampler=order, collate_fn=dataset.collate_fn))
     module.eval()
 
 
