@@ -56,8 +56,9 @@ def train_further(module: Any, new: Sequence[Path], old: Sequence[Path], steps: 
         setattr(module, name, _RATE * getattr(module, name))
     module.train()
     for part in module.model.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  # the base of all of them
-            part.eval()
+        if isinstance(part, nn.BatchNorm2d):
+            # The teacher of RD with Expert is in training mode during a step.
+            part.eval().momentum = 0.0
     files = [*new, *old]
     table = pd.DataFrame({"image_path": map(str, files), "label_index": int(LabelName.NORMAL), "mask_path": ""})
     table["split"] = Split.TRAIN.value
