@@ -2,6 +2,7 @@
 """A few more training steps, on new good images and on those of the training."""
 
 import random
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -55,8 +56,9 @@ def train_further(module: Any, new: Sequence[Path], old: Sequence[Path], steps: 
         setattr(module, name, _RATE * getattr(module, name))
     module.train()
     for part in module.model.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  # the base of all of them
-            part.eval()
+        if isinstance(part, nn.BatchNorm2d):
+            # The teacher of RD with Expert is in training mode during a step.
+            part.eval().momentum = 0.0
     files = [*new, *old]
     table = pd.DataFrame({"image_path": map(str, files), "label_index": int(LabelName.NORMAL), "mask_path": ""})
     table["split"] = Split.TRAIN.value
@@ -79,7 +81,9 @@ def train_further(module: Any, new: Sequence[Path], old: Sequence[Path], steps: 
             enable_model_summary=False,
         )
         order = list(islice(places, steps * _BATCH))
-        trainer.fit(module, DataLoader(dataset, _BATCH, sampler=order, collate_fn=dataset.collate_fn))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Found .* in eval mode at the start of training")
+            trainer.fit(module, DataLoader(dataset, _BATCH, sampler=order, collate_fn=dataset.collate_fn))
     module.eval()
 
 

@@ -24,7 +24,7 @@ from rd_plugin.storage import read_plain
 from rd_plugin.thresholds import choose, measure, write_threshold
 from rd_plugin.thresholds.choice import Measured
 
-from .statistics import add_images
+from .statistics import add_images, features_of
 from .training import train_further
 
 __all__ = ["STEPS", "Update", "update_model"]
@@ -33,9 +33,9 @@ __all__ = ["STEPS", "Update", "update_model"]
 STEPS = 50
 # At least so many new images must be left to learn from.
 _FEWEST = 4
-# A model without gradient steps is built so many times without some of the new images, which then help to set the
+# A model without gradient steps is built so many times without some of the images, which then help to set the
 # threshold.
-_FOLDS = 4
+_FOLDS = 10
 
 # The content of a checkpoint after learning from some images, and the sums of all images.
 _Learn = Callable[[Sequence[Path]], tuple[dict[str, Any], Mapping[str, Any]]]
@@ -81,8 +81,8 @@ def update_model(
     and weights its evidence again; the other models are trained for a few steps. The threshold is the higher one of two
     that keep the rate: among new good images that were not learned from, and among good images that the training held
     out. Without any of these, the scores count that the record keeps of them, which the old model gave. So that few new
-    images set a threshold, too, a fused model is also built without a quarter of those that are learned, in turn, which
-    it then scores.
+    images suffice, a fused model is also built without a tenth of those that are learned, in turn, which it then
+    scores.
 
     Args:
         model: Checkpoint of one of the package's models.
@@ -138,15 +138,17 @@ def update_model(
 
         def scores(content: Mapping[str, Any], paths: Sequence[Path]) -> Measured:
             """How a changed model scores images."""
+            # Not into a file that another inspector may have mapped.
+            Path(folder, "changed.ckpt").unlink(missing_ok=True)
             torch.save(content, Path(folder, "changed.ckpt"))
             changed = Inspector(Path(folder, "changed.ckpt"), max_pixels=max_pixels, threads=threads, unclipped=True)
             return measure(changed, paths)
 
-        parts = [learned[place::_FOLDS] for place in range(_FOLDS)] if exact else []
-        found = [scores(learn([path for path in learned if path not in part])[0], part) for part in parts]
         changed, sums = learn(learned)
-        found.append(scores(changed, held_out))
-        image, pixel = _thresholds(_joined(found), scores(changed, old) if old else None, rate, content)
+        parts = filter(None, (learned[place::_FOLDS] for place in range(_FOLDS))) if exact else ()
+        found = [scores(learn([path for path in learned if path not in part])[0], part) for part in parts]
+        new = _joined([*found, scores(changed, held_out)])
+        image, pixel = _thresholds(new, scores(changed, old) if old else None, rate, content)
         final = Path(folder, output.name)
         changed[RECORD_KEY] = _recorded(changed, [pixels[path] for path in learned], len(held_out))
         torch.save(changed, Path(folder, "changed.ckpt"))
@@ -178,13 +180,15 @@ def _read(model: Path) -> tuple[dict[str, Any], type[Distillation]]:
 
 def _adding(model: Path, content: Mapping[str, Any], pixels: Mapping[Path, np.ndarray]) -> _Learn:
     """How a fused model learns: by adding images to its statistics."""
-    sums = read_sums(model, content)
-    rest = split_sums(content)[0]
+    sums, rest = read_sums(model, content), split_sums(content)[0]
+    module: Any = FusedReverseDistillation.load_from_checkpoint(model, map_location="cpu", visualizer=False)
+    images = {path: torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255 for path, image in pixels.items()}
+    features = {path: features_of(module, image) for path, image in images.items()}
 
     def learn(paths: Sequence[Path]) -> tuple[dict[str, Any], Mapping[str, Any]]:
-        module: Any = FusedReverseDistillation.load_from_checkpoint(model, map_location="cpu", visualizer=False)
-        images = [torch.from_numpy(pixels[path].transpose(2, 0, 1).copy()).float() / 255 for path in paths]
-        kept = add_images(module, sums, images)
+        # Once with all images, which weight the evidence; then without some.
+        weigh = len(paths) == len(images)
+        kept = add_images(module, sums, [images[path] for path in paths], [features[path] for path in paths], weigh)
         return _with(rest, module, {"learned": module.learned_settings()}), kept
 
     return learn

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import devices, drift, expert, schedules, thresholds
+from benchmarks.accuracy import devices, drift, expert, schedules, thresholds, update
 from benchmarks.common.records import read
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import expert_cost, image_size
@@ -54,6 +54,12 @@ def test_drift(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     arguments = ["tiles", "--root", str(root), *_common(tmp_path), "--runs", "1"]
     assert drift.main(arguments) == 0
     assert "| tiles | gain 0.85 | " in capsys.readouterr().out
+
+
+def test_update(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = [*_common(tmp_path), "--workers", "0", "--steps", "1", "--image-size", "64"]
+    assert update.main(arguments) == 0
+    assert "| FusedReverseDistillation | poly cells | " in capsys.readouterr().out
 
 
 def test_devices(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -16,6 +16,11 @@ from tests.compatibility.make_files import FILES, draw
 from .conftest import other, save
 
 
+@pytest.fixture(autouse=True)
+def _few_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update, "_FOLDS", 2)
+
+
 @pytest.fixture
 def good(tmp_path: Path) -> list[Path]:
     return save(tmp_path / "new", other(24, seed=5))
