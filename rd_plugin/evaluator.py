@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 from anomalib import metrics
-from anomalib.data import Batch
+from anomalib.data import Batch, ImageBatch
 from anomalib.metrics import AUROC, Evaluator, F1Score
 from anomalib.utils.cv import connected_components_cpu, connected_components_gpu
 from lightning.pytorch import LightningModule, Trainer
@@ -16,6 +16,8 @@ from torch.nn import functional as F  # noqa: N812
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from rd_plugin.data.region_pixels import pixels_inside, region_of
+
 __all__ = ["AUPRO", "DistillationEvaluator"]
 
 logger = logging.getLogger(__name__)
@@ -24,20 +26,44 @@ logger = logging.getLogger(__name__)
 _TRUTHS = {"gt_label": "images", "gt_mask": "masks"}
 # What the post-processor makes a field of the predictions by.
 _THRESHOLDS = {"pred_label": "image_threshold", "pred_mask": "pixel_threshold"}
+# Label of pixels outside the region of interest.
+_OUTSIDE = -1
 
 
 class AUPRO(metrics.AUPRO):
-    """anomalib's AUPRO, in which a mask that marks every pixel is a region, too.
+    """anomalib's AUPRO, in which a mask that marks every pixel is a region, too, and pixels can be left out.
 
     anomalib treats the lowest label in a mask as its background, and so counts the pixels of such a mask as normal.
     """
 
+    def update(self, batch: Batch, inside: Tensor | None = None) -> None:
+        """Add a batch.
+
+        Args:
+            batch: Images with masks of shape ``(N, H, W)``.
+            inside: Which pixels count, booleans of shape ``(1, H, W)``; by default all. A defect is cut at its border.
+        """
+        seen = len(self.target)
+        super().update(batch)
+        if inside is not None and len(self.target) > seen:
+            self.target[-1] = torch.where(inside, self.target[-1].to(torch.int8), _OUTSIDE)
+
     def perform_cca(self) -> Tensor:
         """Return the regions of all masks, of shape ``(N, 1, H, W)``, with 0 for the background."""
         # A border of background, which no region reaches, so that every mask has a background.
-        masks = F.pad(dim_zero_cat(self.target).unsqueeze(1).float(), (1, 1, 1, 1))
+        masks = F.pad((dim_zero_cat(self.target) > 0).unsqueeze(1).float(), (1, 1, 1, 1))
         regions = connected_components_gpu(masks) if masks.is_cuda else connected_components_cpu(masks)
         return regions[..., 1:-1, 1:-1]
+
+    def compute_pro(self, cca: Tensor, preds: Tensor) -> tuple[Tensor, Tensor]:
+        """Return false-positive rates and overlaps of the pixels that count.
+
+        Args:
+            cca: Regions as :meth:`perform_cca` returns them.
+            preds: Anomaly maps with as many pixels.
+        """
+        counted = dim_zero_cat(self.target).flatten() != _OUTSIDE
+        return super().compute_pro(cca.flatten()[counted], preds.flatten()[counted])
 
 
 class DistillationEvaluator(Evaluator):
@@ -49,6 +75,9 @@ class DistillationEvaluator(Evaluator):
     AUPRO is the paper's PRO: the area under the per-region overlap up to 30 % false positives, pooled over images.
     What the test data cannot answer is left out with one warning: pixel metrics without masks, all metrics without
     both normal and anomalous examples, and F1 where no validation has set a threshold.
+
+    Pixels outside the model's region of interest do not count. A defect that is partly outside is cut at its border. An
+    image whose defect is wholly outside keeps its label; a warning states their number.
     """
 
     def __init__(self) -> None:
@@ -67,6 +96,8 @@ class DistillationEvaluator(Evaluator):
             ],
         )
         self._seen: dict[str, set[bool]] = {}
+        self._hidden = 0
+        self._reported = 0
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the metrics."""
@@ -79,7 +110,7 @@ class DistillationEvaluator(Evaluator):
         self._begin(self.test_metrics)
 
     def _begin(self, measured: nn.ModuleList) -> None:
-        self._seen = {}
+        self._seen, self._hidden = {}, 0
         # Lightning resets those that are logged, not those that were left out.
         for metric in measured:
             cast("Metric", metric).reset()
@@ -94,8 +125,8 @@ class DistillationEvaluator(Evaluator):
         dataloader_idx: int = 0,
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
-        super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
-        self._note(batch)
+        del trainer, outputs, batch_idx, dataloader_idx
+        self._measure(self.val_metrics, pl_module, batch)
 
     def on_test_batch_end(
         self,
@@ -107,17 +138,39 @@ class DistillationEvaluator(Evaluator):
         dataloader_idx: int = 0,
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
-        super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
-        self._note(batch)
+        del trainer, outputs, batch_idx, dataloader_idx
+        self._measure(self.test_metrics, pl_module, batch)
 
-    def _note(self, batch: Batch) -> None:
+    def _measure(self, measured: nn.ModuleList, module: LightningModule, batch: Batch) -> None:
+        region = region_of(module)
+        within = pixels_inside(cast("ImageBatch", batch), region)
+        for metric in measured:
+            if region is not None and isinstance(metric, AUPRO) and batch.gt_mask is not None:
+                metric.update(batch, region.inside(batch.gt_mask.shape[-2:])[0])
+            else:
+                cast("Metric", metric).update(within)
         for field in ("gt_label", "gt_mask"):
-            truth = getattr(batch, field, None)
+            truth = getattr(within, field, None)
             if truth is not None:
                 self._seen.setdefault(field, set()).update({bool(truth.any()), bool(truth.all())})
+        if region is not None and batch.gt_mask is not None:
+            marked, seen = (mask.flatten(1).any(dim=1) for mask in (batch.gt_mask, cast("Tensor", within.gt_mask)))
+            self._hidden += int((marked & ~seen).sum())
+
+    def _report_hidden(self) -> None:
+        """Warn, once for each number, of images whose defect is outside the region of interest."""
+        if self._hidden and self._hidden != self._reported:
+            logger.warning(
+                "The defect of %d image%s is wholly outside the region of interest (roi), so the model cannot see it. "
+                "Image metrics count %s as anomalous, by the label.",
+                self._hidden,
+                *(("s", "them") if self._hidden > 1 else ("", "it")),
+            )
+        self._reported = self._hidden
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data."""
+        self._report_hidden()
         every = self.val_metrics
         self.val_metrics = nn.ModuleList(metric for metric in every if self._undefined(metric, None) is None)
         try:
@@ -127,6 +180,7 @@ class DistillationEvaluator(Evaluator):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data, and say which are not."""
+        self._report_hidden()
         every, post_processor = self.test_metrics, getattr(pl_module, "post_processor", None)
         left_out = {metric.name: reason for metric in every if (reason := self._undefined(metric, post_processor))}
         if left_out:

@@ -21,6 +21,7 @@ from torchmetrics import CatMetric
 from rd_plugin.components.scale import bend
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
+from rd_plugin.data.region_pixels import pixels_inside, region_of
 from rd_plugin.export.constants import Constants
 from rd_plugin.results import RegionRules, counting_level, find_regions
 from rd_plugin.storage import printable
@@ -190,7 +191,8 @@ class DistillationPostProcessor(PostProcessor):
             if outputs.pred_score is not None:
                 levels = torch.minimum(levels, outputs.pred_score.flatten())
                 outputs = replace(outputs, pred_score=levels.view_as(outputs.pred_score))
-        super().on_validation_batch_end(trainer, pl_module, outputs, *args, **kwargs)
+        inside = pixels_inside(outputs, region_of(pl_module))
+        super().on_validation_batch_end(trainer, pl_module, inside, *args, **kwargs)
         if not self.enable_thresholding or outputs.gt_label is None:
             return
         defect = outputs.gt_label.bool()

@@ -32,6 +32,12 @@ def _seeded() -> None:
     seed_everything(0, verbose=False)
 
 
+@pytest.fixture(autouse=True)
+def _constructor_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the constructor of modules: torch.compile wraps it, and jsonargparse then misses inherited arguments."""
+    monkeypatch.setattr(torch.nn.Module, "__init__", torch.nn.Module.__init__)
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Folder with the numbers of the authors' own programs."""

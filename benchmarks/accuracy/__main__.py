@@ -2,7 +2,7 @@
 """Accuracy of our models and anomalib's on the same data, teacher, size, batch and length, beside published figures.
 
     python -m benchmarks.accuracy SUITE ... [--root ROOT] [--models NAME ...] [--seeds 0 1 2] [--steps N] ...
-        [--brightness] [--turned] [--train-images 20 --draws 3] [--perturb]
+        [--brightness] [--turned] [--train-images 20 --draws 3] [--perturb] [--printed]
     python -m benchmarks.accuracy table [--pictures FOLDER]
 
 A grid of cells: model x category x seed. Each leaves rows in RECORDS/SUITE.parquet as soon as it is evaluated, and is
@@ -29,6 +29,7 @@ from rd_plugin.models.distillation import Distillation
 from . import methods, report
 from .cells import build_cell
 from .perturbations import CORNERS, PERTURBATIONS
+from .printed_number import PRINTED
 from .suites import ABLATIONS, DATA, categories, variants
 
 _PAPER_BACKBONES = ("resnet18.tv_in1k", "resnet50.tv_in1k", "wide_resnet50_2.tv_in1k")
@@ -78,6 +79,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
                 "devices": options.devices,
                 "seed": seed,
                 "turned": options.turned,
+                "printed": printed,
                 "train_images": options.train_images,
                 "draw": draw,
                 "perturbed": options.perturb or None,
@@ -90,6 +92,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
         )
         for seed in options.seeds
         for draw in draws
+        for printed in (PRINTED if options.printed else [None])
         for data_set, category, build_data in categories(data, options.root)
         for model in options.models
         for variant in variants(options.what, backbones)
@@ -129,6 +132,11 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         const=1.0,
         help="normalize brightness with this strength, as FusedReverseDistillation does, for all others (%(const)s)",
+    )
+    add(
+        "--printed",
+        action="store_true",
+        help="three cells: without a printed number in a corner, with one, and with one that roi leaves out",
     )
     long = parser.add_mutually_exclusive_group()
     long.add_argument("--epochs", type=int, help="default: the method's own")

@@ -16,7 +16,7 @@ from anomalib.models.components import AnomalibModule
 from lightning import seed_everything
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
-from torchvision.transforms.v2 import Compose
+from torchvision.transforms.v2 import Compose, Transform
 from torchvision.tv_tensors import Mask
 
 from benchmarks.common.grid import Cell, Machine, Row
@@ -28,6 +28,7 @@ from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 from . import methods
 from .measures import PixelMetrics, measure
 from .perturbations import PERTURBATIONS, BrightnessNormalized, Turned, describe, take
+from .printed_number import PrintedNumber, drop_hidden, region_beside
 from .suites import BuildData
 
 __all__ = ["COSTS", "build_cell", "evaluate", "model_name"]
@@ -84,7 +85,7 @@ def _ablated(model: AnomalibModule, images: Tensor) -> Iterator[tuple[str, Tenso
         msg = "Kinds of evidence exist for FusedReverseDistillation only."
         raise TypeError(msg)
     network = model.model
-    evidence = network.evidence(*network.distill(network.network_inputs(images)))
+    evidence = network.find_evidence(*network.distill(network.network_inputs(images)))
     kept = {"all": torch.ones(len(EVIDENCE))}
     for name, kind in zip(EVIDENCE, torch.eye(len(EVIDENCE)), strict=True):
         kept |= {f"without {name}": 1 - kind, f"{name} alone": kind}
@@ -170,25 +171,33 @@ def _trainer_length(settings: dict[str, Any], datamodule: AnomalibDataModule) ->
     return {"max_steps": settings["steps"], "max_epochs": math.ceil(settings["steps"] / batches)}
 
 
+def _augmentations(settings: dict[str, Any]) -> Transform | None:
+    """Return what is done to all images."""
+    if settings["printed"] in {"printed", "left out"}:
+        return PrintedNumber()
+    return Turned(settings["turned"]) if settings["turned"] else None
+
+
 def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
     """Train and evaluate."""
     seed_everything(settings["seed"], verbose=False)
     brightness = BrightnessNormalized(settings["brightness"]) if settings["brightness"] else None
+    datamodule = build_data(
+        train_batch_size=settings["batch"],
+        eval_batch_size=_EVAL_BATCH,
+        num_workers=machine.workers,
+        augmentations=_augmentations(settings),
+    )
+    _prepare(settings, datamodule)
+    region = {"roi": region_beside(datamodule)} if settings["printed"] == "left out" else {}
     model = methods.build(
         settings["model"],
-        settings["arguments"],
+        settings["arguments"] | region,
         settings["backbone"],
         settings["pre_trained"],
         settings["image_size"],
         brightness,
     )
-    datamodule = build_data(
-        train_batch_size=settings["batch"],
-        eval_batch_size=_EVAL_BATCH,
-        num_workers=machine.workers,
-        augmentations=Turned(settings["turned"]) if settings["turned"] else None,
-    )
-    _prepare(settings, datamodule)
     if brightness is not None:
         before = Compose(model.pre_processor.transform.transforms[:-1])
         brightness.fit(before(item.image) for item in datamodule.train_data)
@@ -205,7 +214,9 @@ def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) 
     cost = {"train_seconds": round(seconds, 1)}
     train_cpu_seconds = round(time.process_time() - start, 1)
     datamodule.setup()
-    rows = evaluate(model, datamodule, machine.device, settings["scales"])
+    if settings["printed"]:
+        drop_hidden(datamodule)
+    rows = evaluate(model, datamodule, machine.device, settings["scales"], by_region=not settings["printed"])
     if machine.device == "cpu":
         # Unlike the clock, they hardly depend on what else the machine is doing.
         cost |= {"train_cpu_seconds": train_cpu_seconds, "image_cpu_ms": _image_milliseconds(model, datamodule)}

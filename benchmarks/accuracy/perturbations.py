@@ -131,4 +131,5 @@ def describe(settings: dict[str, Any], perturbation: str = "") -> str:
     """Return the changes to the images of a cell in words."""
     done = [f"turned, {corners} corners"] if (corners := settings.get("turned")) else []
     done += [f"{count} to train on"] if (count := settings.get("train_images")) else []
+    done += [f"printed number: {printed}"] if (printed := settings.get("printed")) else []
     return ", ".join([*done, *([perturbation] if perturbation else [])]) or "as they are"

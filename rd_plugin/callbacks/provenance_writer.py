@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record what a model is trained on, and write the record next to each of its checkpoints."""
+"""Record what a model is trained on, and write the record and its sums next to each of its checkpoints."""
 
 import logging
 import os
@@ -11,14 +11,17 @@ from anomalib.data import AnomalibDataModule
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from rd_plugin.data.check import fingerprint, memory_file
+from rd_plugin.data.check import fingerprint, held_out_images, memory_file
 from rd_plugin.provenance import (
     Provenance,
     RecordedModule,
     hash_weights,
     installed_versions,
     record_file,
+    split_sums,
+    sums_file,
     write_record,
+    write_sums,
 )
 from rd_plugin.storage import check_checkpoint, short_refusal
 
@@ -31,10 +34,11 @@ logger = logging.getLogger(__name__)
 
 
 class RecordedCheckpointIO(CheckpointIO):
-    """Lightning's checkpoint plugin, with a record next to each checkpoint and short error messages.
+    """Lightning's checkpoint plugin, with a record and sums next to each checkpoint and short error messages.
 
-    The record is that of the checkpoint, as JSON. It is removed together with its checkpoint. A checkpoint that is not
-    on a local file system has no such file.
+    The record is that of the checkpoint, as JSON. The sums of training images, which only an update needs, are taken
+    out of the checkpoint. Both files are removed together with their checkpoint. A checkpoint that is not on a local
+    file system has no such files, and holds the sums itself.
 
     Args:
         base: The plugin that reads and writes the checkpoints.
@@ -44,14 +48,22 @@ class RecordedCheckpointIO(CheckpointIO):
         self.base = base
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, *args: Any, **kwargs: Any) -> None:
-        """Write a checkpoint and then its record; it only warns if the record cannot be written."""
+        """Write a checkpoint, and then record and sums; it only warns if one of these cannot be written."""
+        if not _is_local(path):
+            self.base.save_checkpoint(pack_states(checkpoint), path, *args, **kwargs)
+            return
+        checkpoint, sums = split_sums(checkpoint)
         self.base.save_checkpoint(pack_states(checkpoint), path, *args, **kwargs)
+        with courtesy(f"The sums of {path}"):
+            # Old files next to a new checkpoint would be worse than none.
+            sums_file(path).unlink(missing_ok=True)
+            if sums:
+                write_sums(path, checkpoint, sums)
         record = Provenance.of(checkpoint)
-        if record is None or not _is_local(path):
+        if record is None:
             return
         file = record_file(path)
         with courtesy(f"The record of {path}"):
-            # An old record next to a new checkpoint would be worse than none.
             file.unlink(missing_ok=True)
             write_record(file, record.plain())
 
@@ -70,10 +82,11 @@ class RecordedCheckpointIO(CheckpointIO):
         return content
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a checkpoint and its record."""
+        """Remove a checkpoint, its record and its sums."""
         self.base.remove_checkpoint(path)
         if _is_local(path):
             record_file(path).unlink(missing_ok=True)
+            sums_file(path).unlink(missing_ok=True)
 
     def teardown(self) -> None:
         """Tear down the wrapped plugin."""
@@ -91,8 +104,9 @@ class ProvenanceWriter(Callback):
     For a :class:`~rd_plugin.provenance.RecordedModule`.
 
     Args:
-        fingerprint: Whether the record holds a fingerprint of the training images. It is computed from the results of
-            :class:`~rd_plugin.callbacks.DataCheck`; without these, every file would have to be read.
+        fingerprint: Whether the record holds a fingerprint of the training images and hashes of those held out. They
+            are computed from the results of :class:`~rd_plugin.callbacks.DataCheck`; without these, every file would
+            have to be read.
     """
 
     def __init__(self, fingerprint: bool = True) -> None:
@@ -142,4 +156,5 @@ def _describe_data(trainer: Trainer, fingerprinted: bool) -> dict[str, Any] | No
         "split_seed": datamodule.seed,
         "images": len(datamodule.train_data),
         "fingerprint": fingerprint(datamodule, memory_file(trainer)) if fingerprinted else None,
+        "held_out": held_out_images(datamodule, memory_file(trainer)) if fingerprinted else [],
     }

@@ -81,7 +81,7 @@ SUBCOMMANDS = {
         f"rd-plugin threshold {_CHECKPOINT} --good new_good_parts --rate 0.01",
     ),
     "update": Subcommand(
-        "Take good images that were called anomalous as normal, in seconds.",
+        "Take good images that were called anomalous as normal.",
         f"rd-plugin update {_CHECKPOINT} --labels labels.csv",
     ),
     "roi": Subcommand(

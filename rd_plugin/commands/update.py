@@ -9,7 +9,8 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS
-from rd_plugin.feedback import Labels, read_labels, update_model
+from rd_plugin.data.labels import Labels, read_labels
+from rd_plugin.feedback import STEPS, update_model
 from rd_plugin.inspection import find_images
 from rd_plugin.results import Share
 
@@ -25,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         parser: The subcommand's parser.
     """
     add: Any = parser.add_argument
-    add("model", metavar="MODEL", type=Path, help="checkpoint (.ckpt) of a FusedReverseDistillation")
+    add("model", metavar="MODEL", type=Path, help="checkpoint (.ckpt)")
     add("--labels", metavar="FILE", type=Path, help="labels.csv of a report: images marked good or defect")
     add("--images", metavar="FOLDER", type=Path, default=Path(), help="where relative paths of --labels begin")
     add("--good", metavar="FOLDER", type=Path, help="good images that the model shall take as normal")
@@ -33,6 +34,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--old", metavar="FOLDER", type=Path, help="good images held out of the training, to measure and set thresholds"
     )
+    add(
+        "--training",
+        metavar="FOLDER",
+        type=Path,
+        help="good images of the training, whose held-out ones count as --old; the others help to train",
+    )
+    add("--steps", type=PositiveInt, default=STEPS, help="training steps of models other than FusedReverseDistillation")
     add("--rate", type=float, help="false-alarm rate of the threshold; by default as in the training")
     add(
         "--tolerate",
@@ -71,6 +79,8 @@ def run(arguments: Namespace) -> None:
         output,
         good,
         old=_images(arguments.old),
+        training=_images(arguments.training),
+        steps=arguments.steps,
         defects=[*labels.defect, *_images(arguments.defect)],
         rate=arguments.rate,
         tolerate=arguments.tolerate,

@@ -2,7 +2,7 @@
 from .alignment import AlignedBatch, Alignment, AlignType, Registration
 from .anomaly_map import AnomalyMapGenerator, AnomalyMapMode, ImageScore, ScoreType
 from .bottleneck import BottleneckType, build_bottleneck
-from .cosine import cosine_deviation, flattened_deviation
+from .cosine import cosine_deviation, flattened_deviation, mean_inside
 from .deviation import CosineDeviation, DeviationType, MahalanobisDeviation, ResidualStatistics, build_deviation
 from .fixed_size_map import FixedSizeMap
 from .gaussians import PositionGaussians
@@ -64,6 +64,7 @@ __all__ = [
     "in_range",
     "is_plain_vit",
     "mask_invalid",
+    "mean_inside",
     "patch_size",
     "perturbed_places",
     "random_directions",

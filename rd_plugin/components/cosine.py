@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .precision import widened
 
-__all__ = ["cosine_deviation", "flattened_deviation"]
+__all__ = ["cosine_deviation", "flattened_deviation", "mean_inside"]
 
 _EPSILON = 1e-8
 
@@ -37,6 +37,21 @@ def cosine_deviation(first: Tensor, second: Tensor) -> Tensor:
         tensor([2.])
     """
     return _deviation(first, second, 1)
+
+
+def mean_inside(values: Tensor, features: Tensor) -> Tensor:
+    """Return the mean over the positions inside the region of interest.
+
+    Args:
+        values: Values of shape ``(N, H, W)``.
+        features: Features of shape ``(N, C, H, W)``, which are all zero at a position outside.
+
+    Example:
+        >>> mean_inside(torch.tensor([[[1.0, 2.0, 6.0]]]), torch.tensor([[[[3.0, 3.0, 0.0]]]]))
+        tensor(1.5000)
+    """
+    inside = features.any(1)
+    return torch.where(inside, values, 0).sum() / inside.sum().clamp_min(1)
 
 
 def flattened_deviation(first: Tensor, second: Tensor) -> Tensor:

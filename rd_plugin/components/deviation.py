@@ -47,7 +47,8 @@ def _check_size(residual: Tensor, known: Tensor) -> None:
 class ResidualStatistics(DynamicBuffers):
     """Mean and covariance of one scale's residuals at each position, and the squared Mahalanobis distance from them.
 
-    A residual is the teacher's direction minus the student's; half its squared length is one minus their cosine.
+    A residual is the teacher's direction minus the student's; half its squared length is one minus their cosine. A
+    residual of zeros is that of a position outside the region of interest, and does not count.
 
     Args:
         channels: Channels of the features.
@@ -72,8 +73,7 @@ class ResidualStatistics(DynamicBuffers):
 
     def reset(self) -> None:
         """Discard the sums of :meth:`update`."""
-        self._count = 0
-        self._sum = self._products = torch.empty(0)
+        self._count = self._sum = self._products = torch.empty(0)
 
     def _residual(self, teacher: Tensor, student: Tensor) -> Tensor:
         """Residuals of shape ``(H, W, N, K)`` for features of shape ``(N, C, H, W)``."""
@@ -98,11 +98,12 @@ class ResidualStatistics(DynamicBuffers):
             ValueError: If earlier residuals had another size.
         """
         height, width, count, channels = residual.shape
-        if not self._count:
+        if not self._count.numel():
+            self._count = residual.new_zeros(height, width, 1, 1)
             self._sum = residual.new_zeros(height, width, 1, channels)
             self._products = residual.new_zeros(height, width, channels, channels)
         _check_size(residual, self._sum)
-        self._count += count
+        self._count += residual.any(-1, keepdim=True).sum(2, keepdim=True)
         self._sum += residual.sum(2, keepdim=True)
         flat = residual.reshape(-1, count, channels)
         self._products.view(-1, channels, channels).baddbmm_(flat.mT, flat)
@@ -114,11 +115,11 @@ class ResidualStatistics(DynamicBuffers):
         Args:
             reduce: Returns the sum of a tensor over all processes; by default there is one.
         """
-        count = reduce(torch.tensor(float(self._count), device=self._sum.device))
-        mean, whitening = reduce(self._sum) / count, reduce(self._products)
+        number = reduce(self._count).clamp_min(1)
+        mean, whitening = reduce(self._sum) / number, reduce(self._products)
         identity = torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
         with full_precision(mean.device):
-            for row, mean_row in zip(whitening, mean, strict=True):
+            for row, mean_row, count in zip(whitening, mean, number, strict=True):
                 # Row by row and in place: wide features leave no memory for several covariances of each position.
                 covariance = row / count - mean_row.mT @ mean_row
                 variance = covariance.diagonal(dim1=-2, dim2=-1)

@@ -32,18 +32,22 @@ _PROBES = 64
 
 
 class _Moments(NamedTuple):
-    """Number of images, sums at each position ``(P, K)`` and sums of products in each block ``(B, K, K)``."""
+    """Number of vectors ``(P, 1)`` and sums ``(P, K)`` at each position, sums of products in each block ``(B, K, K)``."""
 
     number: Tensor
     sums: Tensor
     products: Tensor
 
     def mean(self) -> Tensor:
-        return self.sums / self.number
+        return self.sums / self.number.clamp_min(1)
+
+    def of_blocks(self) -> Tensor:
+        """Number of vectors in each block, ``(B,)``."""
+        return self.number.view(len(self.products), -1).sum(1)
 
     def second(self) -> Tensor:
         """Mean product of the vectors in a block with themselves, ``(B, K, K)``."""
-        return self.products / (self.number * (len(self.sums) / len(self.products)))
+        return self.products / self.of_blocks().clamp_min(1)[:, None, None]
 
     def __add__(self, other: "_Moments") -> "_Moments":  # type: ignore[override]
         return _Moments(*(first + second for first, second in zip(self, other, strict=True)))
@@ -78,6 +82,8 @@ class PositionGaussians(DynamicBuffers):
     Neighbouring positions may share a covariance, though not a mean: blocks of 2 x 2 need a quarter of the memory, and
     have four times as many vectors to estimate it from.
 
+    A vector of zeros is that of a position outside the region of interest, and does not count.
+
     Args:
         channels: Length of the vectors.
         max_channels: Number of random directions that longer vectors are projected onto.
@@ -111,6 +117,8 @@ class PositionGaussians(DynamicBuffers):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("shrinkage", torch.zeros(3))
         self.register_load_state_dict_pre_hook(_rename_shares)
+        self.register_state_dict_post_hook(_pack)
+        self.register_load_state_dict_pre_hook(_unpack)
         self.reset()
 
     @property
@@ -164,12 +172,12 @@ class PositionGaussians(DynamicBuffers):
         positions, _, channels = vectors.shape
         blocks = positions // self.block**2
         if not self._seen:
-            shapes = (), (positions, channels), (blocks, channels, channels)
+            shapes = (positions, 1), (positions, channels), (blocks, channels, channels)
             self._seen = [_Moments(*map(vectors.new_zeros, shapes)) for _ in range(2)]
         _check_size(vectors, self._seen[0].sums)
         for moments, chosen in zip(self._seen, (~held_out, held_out), strict=True):
             part = vectors[:, chosen]
-            moments.number.add_(part.shape[1])
+            moments.number.add_(part.any(-1).sum(1, keepdim=True))
             moments.sums.add_(part.sum(1))
             part = part.reshape(blocks, -1, channels)
             moments.products.baddbmm_(part.mT, part)
@@ -191,11 +199,12 @@ class PositionGaussians(DynamicBuffers):
         positions, count, channels = vectors.shape
         blocks = positions // self.block**2
         moved = perturbed.reshape(positions, -1, count, channels) - vectors.unsqueeze(1)
+        counted = vectors.any(-1).view(blocks, -1).sum(1) * moved.shape[1]
         moved = moved.reshape(blocks, -1, channels)
         if not self._perturbed:
-            self._perturbed = [moved.new_zeros(()), moved.new_zeros(blocks, channels, channels)]
+            self._perturbed = [moved.new_zeros(blocks), moved.new_zeros(blocks, channels, channels)]
         number, products = self._perturbed
-        number.add_(moved.shape[1])
+        number.add_(counted)
         products.baddbmm_(moved.mT, moved)
 
     @torch.no_grad()
@@ -214,9 +223,9 @@ class PositionGaussians(DynamicBuffers):
         fitted, held_out = self._seen
         best, weights = float("nan"), _Weights()
         with full_precision(fitted.sums.device):
-            if fitted.number > 0 and held_out.number > 0:
-                blocks = len(fitted.products)
-                probes = torch.arange(0, blocks, -(-blocks // _PROBES), device=fitted.sums.device)
+            if fitted.number.any() and held_out.number.any():
+                counted = held_out.of_blocks().nonzero().flatten()
+                probes = counted[:: -(-len(counted) // _PROBES)]
 
                 def deviance(weights: _Weights) -> float:
                     return _deviance(held_out, *self._shrunk(fitted, weights, probes), probes)
@@ -226,7 +235,7 @@ class PositionGaussians(DynamicBuffers):
                     weights = min((weights._replace(perturbations=n) for n in _PERTURBATION_WEIGHTS), key=deviance)
                 best = deviance(weights)
             self.shrinkage = self.shrinkage.new_tensor(weights)
-            self._set(fitted if fitted.number > 0 else held_out)
+            self._set(fitted if fitted.number.any() else held_out)
         return best
 
     @torch.no_grad()
@@ -246,8 +255,9 @@ class PositionGaussians(DynamicBuffers):
         """Return what was added up over all images, held out or not, from which :meth:`continue_from` goes on.
 
         Returns:
-            Number of images and of perturbed vectors, sums of shape ``(P, K)``, and products of the vectors and of the
-            effects of perturbations with themselves, of shape ``(B, K (K + 1) / 2)``: the upper triangles.
+            Number of vectors ``(P, 1)`` and of perturbed ones ``(B,)``, sums of shape ``(P, K)``, and products of the
+            vectors and of the effects of perturbations with themselves, of shape ``(B, K (K + 1) / 2)``: the upper
+            triangles.
         """
         number, sums, products = self._seen[0] + self._seen[1]
         kept = {"number": number, "sums": sums, "products": _triangle(products)}
@@ -283,7 +293,9 @@ class PositionGaussians(DynamicBuffers):
         mean, covariance = _shrunk(moments, weights.mean, weights.covariance, chosen)
         if self._perturbed:
             number, products = self._perturbed
-            covariance += torch.lerp(products.mean(0), products[chosen], weights.perturbations) / number.clamp_min(1)
+            everywhere = products.sum(0) / number.sum().clamp_min(1)
+            there = products[chosen] / number[chosen].clamp_min(1)[:, None, None]
+            covariance += torch.lerp(everywhere, there, weights.perturbations)
         return mean, covariance
 
     def forward(self, features: Tensor) -> Tensor:
@@ -324,13 +336,35 @@ def _triangle(products: Tensor) -> Tensor:
     return products[:, rows, columns]
 
 
-def _square(triangles: Tensor) -> Tensor:
-    """Symmetric matrices of upper triangles."""
+def _upper(triangles: Tensor) -> Tensor:
+    """Upper triangular matrices of what :func:`_triangle` returns."""
     side = int(((8 * triangles.shape[1] + 1) ** 0.5 - 1) / 2 + 0.5)
     rows, columns = torch.triu_indices(side, side, device=triangles.device)
-    products = triangles.new_empty(len(triangles), side, side)
-    products[:, rows, columns] = products[:, columns, rows] = triangles
-    return products
+    matrices = triangles.new_zeros(len(triangles), side, side)
+    matrices[:, rows, columns] = triangles
+    return matrices
+
+
+def _square(triangles: Tensor) -> Tensor:
+    """Symmetric matrices of upper triangles."""
+    upper = _upper(triangles)
+    return upper + upper.triu(1).mT
+
+
+def _pack(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+    """Save the upper triangles of the whitening alone: below there is nothing, and they are most of a checkpoint."""
+    name = f"{prefix}whitening"
+    # An export to ONNX asks for the very buffer, to tell it from constants of the graph.
+    if gaussians.is_fitted and state[name] is not gaussians.whitening:
+        state[name] = _triangle(state[name])
+
+
+def _unpack(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Take the upper triangles of the whitening; the whole matrices from an earlier version."""
+    name = f"{prefix}whitening"
+    if name in state and state[name].dim() == 2:
+        state[name] = _upper(state[name])
+        gaussians.whitening = gaussians.whitening.new_empty(state[name].shape)
 
 
 def _rename_shares(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
@@ -355,34 +389,39 @@ def _check_size(vectors: Tensor, known: Tensor) -> None:
 def _shrunk(moments: _Moments, mean_weight: float, covariance_weight: float, chosen: Tensor) -> tuple[Tensor, Tensor]:
     """Mean ``(b, M, K)`` and covariance ``(b, K, K)`` of the chosen blocks, which are indices ``(b,)``."""
     own = moments.mean()
-    common = own.mean(0)
+    total = moments.number.sum().clamp_min(1)
+    share = moments.number / total
+    common = (share * own).sum(0)
     offset = own - common
     # The error of a position's mean after it is shrunk towards the common mean.
     left = (1 - mean_weight) * offset
-    second = moments.second()
-    within = second.mean(0) - own.mT @ own / len(own)
-    everywhere = within + left.mT @ left / len(left)
-    blocks = len(moments.products)
-    there = second[chosen] - _outer(own.unflatten(0, (blocks, -1))[chosen])
-    there += _outer(left.unflatten(0, (blocks, -1))[chosen])
+    mean_product = moments.products.sum(0) / total
+    everywhere = mean_product - own.mT @ (share * own) + left.mT @ (share * left)
+    number, seen, shrunk = (_in_blocks(values, moments)[chosen] for values in (moments.number, own, left))
+    there = moments.second()[chosen] - _outer(seen, number) + _outer(shrunk, number)
     covariance = torch.lerp(everywhere, there, covariance_weight)
     variance = everywhere.diagonal().mean().clamp_min(0)
     # The rounding error of differences of sums; more than zero for features that are zero in all images.
-    rounding = _ROUNDING * second.diagonal(dim1=-2, dim2=-1).mean()
+    rounding = _ROUNDING * mean_product.diagonal().mean()
     floor = _RIDGE * variance + rounding + torch.finfo(variance.dtype).eps
     covariance.diagonal(dim1=-2, dim2=-1).add_(floor)
-    return common + mean_weight * offset.unflatten(0, (blocks, -1))[chosen], covariance
+    return common + mean_weight * _in_blocks(offset, moments)[chosen], covariance
 
 
-def _outer(vectors: Tensor) -> Tensor:
-    """Mean product with themselves, ``(b, K, K)``, of a block's vectors ``(b, M, K)``."""
-    return vectors.mT @ vectors / vectors.shape[1]
+def _in_blocks(values: Tensor, moments: _Moments) -> Tensor:
+    """Values of positions ``(P, K)``, block by block, ``(B, M, K)``."""
+    return values.unflatten(0, (len(moments.products), -1))
+
+
+def _outer(vectors: Tensor, number: Tensor) -> Tensor:
+    """Mean product with themselves, ``(b, K, K)``, of a block's vectors ``(b, M, K)``, which count ``(b, M, 1)`` times."""
+    return (number * vectors).mT @ vectors / number.sum(1, keepdim=True).clamp_min(1)
 
 
 def _deviance(moments: _Moments, mean: Tensor, covariance: Tensor, chosen: Tensor) -> float:
     """Negative log-likelihood of the vectors added up in the chosen blocks, in nats a direction, up to a constant."""
-    seen = moments.mean().unflatten(0, (len(moments.products), -1))[chosen]
-    second = moments.second()[chosen] - _outer(seen) + _outer(seen - mean)
+    number, seen = (_in_blocks(values, moments)[chosen] for values in (moments.number, moments.mean()))
+    second = moments.second()[chosen] - _outer(seen, number) + _outer(seen - mean, number)
     factor = torch.linalg.cholesky_ex(covariance).L
     fit = torch.cholesky_solve(second, factor).diagonal(dim1=-2, dim2=-1)
     return float((fit / 2 + factor.diagonal(dim1=-2, dim2=-1).log()).mean())

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from rd_plugin.models import ReverseDistillation
 
-from .files import check_output, named_tensors, read_checkpoint, write_checkpoint
+from .files import check_output, named_tensors, read_checkpoint, under, write_checkpoint
 from .names import bottleneck_name
 from .transfer import load_bottleneck, load_renamed, load_student
 
@@ -25,11 +25,6 @@ _POST_PROCESSOR = "post_processor."
 _HYPER_PARAMETERS = ("backbone", "layers", "anomaly_map_mode", "pre_trained")
 
 
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with ``prefix``, under the rest of their names."""
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
 def _missing(hyper_parameters: object, state: Mapping[str, Tensor]) -> list[str]:
     """What a file lacks to be such a checkpoint."""
     missing: list[str] = []
@@ -38,9 +33,7 @@ def _missing(hyper_parameters: object, state: Mapping[str, Tensor]) -> list[str]
     else:
         missing.append("hyper_parameters")
     if state:
-        missing += [
-            f"state_dict.{prefix}*" for prefix in (_TEACHER, _BOTTLENECK, _STUDENT) if not _under(prefix, state)
-        ]
+        missing += [f"state_dict.{prefix}*" for prefix in (_TEACHER, _BOTTLENECK, _STUDENT) if not under(prefix, state)]
     else:
         missing.append("state_dict")
     return missing
@@ -108,12 +101,12 @@ def convert_anomalib(source: str | Path, output: str | Path) -> None:
     ours = model.model
     misfit = f"{str(source)!r} does not fit its backbone {backbone!r}"
     # Loaded through the teacher, which then notes that it has its weights.
-    load_renamed(ours.teacher, _under(_TEACHER, state), "net.{}".format, _TEACHER, misfit)
-    load_bottleneck(ours.bottleneck, _widened(_under(_BOTTLENECK, state), ours.bottleneck), _BOTTLENECK, misfit)
-    load_student(ours.student, _under(_STUDENT, state), _STUDENT, misfit)
+    load_renamed(ours.teacher, under(_TEACHER, state), "net.{}".format, _TEACHER, misfit)
+    load_bottleneck(ours.bottleneck, _widened(under(_BOTTLENECK, state), ours.bottleneck), _BOTTLENECK, misfit)
+    load_student(ours.student, under(_STUDENT, state), _STUDENT, misfit)
     # anomalib's own hook restores which components are used, and their settings.
     model.on_load_checkpoint(content)
     if model.post_processor is not None:
         misfit = f"the post-processor in {str(source)!r} is not anomalib's default one"
-        load_renamed(model.post_processor, _under(_POST_PROCESSOR, state), str, _POST_PROCESSOR, misfit)
+        load_renamed(model.post_processor, under(_POST_PROCESSOR, state), str, _POST_PROCESSOR, misfit)
     write_checkpoint(model, output, "anomalib")

@@ -14,7 +14,7 @@ from rd_plugin.components import ViTTeacher
 from rd_plugin.models import ReverseDistillation
 
 from .dinomaly import load_tokens
-from .files import check_output, named_tensors, read_checkpoint, write_checkpoint
+from .files import check_output, named_tensors, read_checkpoint, under, write_checkpoint
 from .transfer import load_renamed
 
 __all__ = ["convert_anomalib_dinomaly"]
@@ -65,10 +65,7 @@ def convert_anomalib_dinomaly(source: str | Path, output: str | Path) -> None:
     check_output(output, source)
     content = read_checkpoint(source, Theirs.checkpoint_safe_globals())
     state = named_tensors(content.get("state_dict"))
-    parts = {
-        part: {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        for part, prefix in _PARTS.items()
-    }
+    parts = {part: under(prefix, state) for part, prefix in _PARTS.items()}
     given: Any = content.get("hyper_parameters")
     if not isinstance(given, dict) or "encoder_name" not in given or not all(parts.values()):
         lacking = [f"state_dict.{_PARTS[part]}*" for part in parts if not parts[part]]
@@ -100,11 +97,6 @@ def convert_anomalib_dinomaly(source: str | Path, output: str | Path) -> None:
     complete = {part: tensors if part == "encoder" else _with_biases(tensors) for part, tensors in parts.items()}
     load_tokens(model, complete, "model.", misfit)
     if model.post_processor is not None:
-        theirs = {
-            name.removeprefix(_POST_PROCESSOR): value
-            for name, value in state.items()
-            if name.startswith(_POST_PROCESSOR)
-        }
         misfit = f"the post-processor in {str(source)!r} is not anomalib's default one"
-        load_renamed(model.post_processor, theirs, str, _POST_PROCESSOR, misfit)
+        load_renamed(model.post_processor, under(_POST_PROCESSOR, state), str, _POST_PROCESSOR, misfit)
     write_checkpoint(model, output, "anomalib")

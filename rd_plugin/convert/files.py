@@ -2,7 +2,7 @@
 """Read other programs' checkpoints without running code from them, and write ours atomically."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rd_plugin.callbacks import AtomicCheckpointIO, RecordedCheckpointIO
 from rd_plugin.provenance import Provenance, RecordedModule
 from rd_plugin.storage import read_plain
 
-__all__ = ["check_output", "named_tensors", "read_checkpoint", "write_checkpoint"]
+__all__ = ["check_output", "named_tensors", "read_checkpoint", "under", "write_checkpoint"]
 
 
 def check_output(output: str | Path, source: str | Path) -> None:
@@ -81,6 +81,17 @@ def named_tensors(part: object) -> dict[str, Tensor]:
         return {}
     fits = all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in part.items())
     return dict(part) if fits else {}
+
+
+def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix``, under the rest of their names.
+
+    Example:
+        >>> import torch
+        >>> under("encoder.", {"encoder.bias": torch.zeros(1), "decoder.bias": torch.ones(1)})
+        {'bias': tensor([0.])}
+    """
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def write_checkpoint(model: RecordedModule, output: str | Path, converted_from: str) -> None:

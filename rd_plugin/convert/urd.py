@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rd_plugin.models import ExpertReverseDistillation
 
-from .files import check_output, named_tensors, read_checkpoint, write_checkpoint
+from .files import check_output, named_tensors, read_checkpoint, under, write_checkpoint
 from .names import expert_student_name, expert_teacher_name
 from .transfer import load_bottleneck, load_renamed
 
@@ -86,10 +86,7 @@ def convert_urd(
     # Loaded through the teacher, which then notes that it has its weights.
     teacher = _less(parts["teacher"], *_BEYOND_THE_PYRAMID)
     load_renamed(ours.teacher, teacher, expert_teacher_name, "teacher.", misfit)
-    bottleneck = {
-        name.removeprefix(_BOTTLENECK): tensor for name, tensor in student.items() if name.startswith(_BOTTLENECK)
-    }
-    load_bottleneck(ours.bottleneck, bottleneck, f"student.{_BOTTLENECK}", misfit)
+    load_bottleneck(ours.bottleneck, under(_BOTTLENECK, student), f"student.{_BOTTLENECK}", misfit)
     unused = (_BOTTLENECK,) if injection == "guided" else (_BOTTLENECK, _GUIDANCE)
     load_renamed(ours.student, _less(student, *unused), expert_student_name, "student.", misfit)
     write_checkpoint(model, output, "URD")

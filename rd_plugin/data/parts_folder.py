@@ -4,6 +4,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,8 @@ from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
 from .image_files import FoundImages, check_links, find_image_files
+from .labels import content_digest, is_held_out, read_labels
+from .part_names import check_names
 
 __all__ = ["PartsFolder", "PartsFolderDataset"]
 
@@ -26,6 +29,8 @@ _MASK = "mask"
 _FOR_RATE = 99
 # By default a fifth of the good images, more if the rate needs more, but never more than half.
 _USUAL, _MOST = 0.2, 0.5
+# Columns of the table of parts: split and label.
+_COLUMNS = (("train", 0), ("val", 0), ("test", 0), ("test", 1))
 # One for training, one for testing, and two whose scores define a range.
 _FEWEST = 4
 
@@ -63,8 +68,17 @@ class PartsFolder(Folder):
     validation set has none, so that no defect influences the threshold that it is tested with. A table in the log shows
     the splits.
 
+    With ``labels``, images that people have marked are used as marked, known by their content. A defect is never
+    learned from and sets no threshold: it is for the test, or left out where defects have masks. An unclear image is
+    left out. A good one in the folder keeps its side of the split; one from elsewhere is held out to set thresholds if
+    :func:`~rd_plugin.data.labels.is_held_out` says so, as ``rd-plugin update`` does, and otherwise for training.
+
     anomalib's ``Folder`` does not accept paths with non-ASCII characters, or a missing folder of defects; this class
     does.
+
+    If ``root`` has no folder ``good``, but its subfolders have, each subfolder is a part of its own: ``root/cap/good``,
+    ``root/cap/defect``, ``root/screw/good``. One model is then trained on the good images of all parts, and each part
+    is split as above and gets its own thresholds and metrics.
 
     Args:
         root: The folder.
@@ -84,10 +98,12 @@ class PartsFolder(Folder):
         test_augmentations: Augmentations of test images.
         augmentations: Augmentations of all images for which no others are given.
         seed: Seed of the split.
+        labels: File of labels, such as a report saves, for images in the folder and elsewhere; relative paths begin
+            where the program is run. Only for a folder of one part.
 
     Raises:
         ValueError: If a share is not between 0 and 1 or both leave no training images; during setup, if there are too
-            few images, or defects without a mask.
+            few images, of one of several parts, too, or defects without a mask.
         FileNotFoundError: During setup, if a folder does not exist or a link is broken.
 
     Example:
@@ -112,6 +128,7 @@ class PartsFolder(Folder):
         test_augmentations: Transform | None = None,
         augmentations: Transform | None = None,
         seed: int = 0,
+        labels: str | Path | None = None,
     ) -> None:
         most = _MOST if val_split_ratio == "auto" else val_split_ratio
         for argument, share in (("val_split_ratio", most), ("test_split_ratio", test_split_ratio)):
@@ -141,32 +158,82 @@ class PartsFolder(Folder):
             val_split_ratio=most,
             seed=seed,
         )
+        self.labels = labels
         self._automatic = val_split_ratio == "auto"
         self._told = False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts, sorted; empty if ``root`` is the folder of one part."""
+        root = Path(str(self.root))
+        normal = [self.normal_dir] if isinstance(self.normal_dir, str | Path) else self.normal_dir
+        if not root.is_dir() or any((root / entry).is_dir() for entry in normal):
+            return ()
+        folders = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        if not any((folder / entry).is_dir() for folder in folders for entry in normal):
+            return ()
+        return tuple(sorted(folder.name for folder in folders if _images(folder)))
 
     def _setup(self, _stage: str | None = None) -> None:
         root = Path(str(self.root))
         if not root.is_dir():
             msg = f"data.root {str(root)!r} is not a folder."
             raise FileNotFoundError(msg)
+        parts = self.parts
+        if parts and self.labels is not None:
+            msg = f"data.labels {str(self.labels)!r} is for a folder of one part; data.root {str(root)!r} has several."
+            raise ValueError(msg)
+        table = self._of_parts(parts) if parts else self._samples_of_part()
+        check_links([*table["image_path"], *filter(None, table["mask_path"])])
+        masked = any(table["mask_path"])
+        without = table.loc[
+            (table["label_index"] == int(LabelName.ABNORMAL)) & (table["mask_path"] == ""), "image_path"
+        ]
+        if masked and len(without):
+            msg = (
+                f"data.mask_dir: some parts have masks, but {without.iloc[0]!r} has none; give masks to all or to none."
+            )
+            raise ValueError(msg)
+        self._set_splits(table, "segmentation" if masked else "classification")
+        if not self._told:
+            logger.info("%s", self._table_of_parts(table) if parts else self._table(table))
+            self._told = True
+
+    def _of_parts(self, parts: Sequence[str]) -> pd.DataFrame:
+        """The samples of all parts, each split by itself."""
+        root, tables, problems = Path(str(self.root)), [], []
+        for name in parts:
+            part = copy(self)
+            part.root = root / name
+            try:
+                tables.append(part._samples_of_part().assign(part=name))  # noqa: SLF001
+            except (FileNotFoundError, ValueError) as error:
+                problems.append(f"{name}: {error}")
+        if problems:
+            msg = (
+                f"data.root {str(root)!r} has {len(parts)} parts, of which {len(problems)} cannot be used; complete "
+                f"them or move them elsewhere: {' '.join(problems)}"
+            )
+            raise ValueError(msg)
+        table = pd.concat(tables, ignore_index=True)
+        check_names(table["image_path"], table["part"])
+        return table
+
+    def _samples_of_part(self) -> pd.DataFrame:
+        """The samples of the folder of one part, with their splits."""
         good = [image for folder in self._folders(self.normal_dir, "normal_dir") for image in _images(folder)]
         share = self._validation_share(len(good))
         # A range needs two scores.
         held_out = [max(round(share * len(good)), 2), max(round(self.test_split_ratio * len(good)), 1)]
         if len(good) <= sum(held_out):
-            msg = f"data.root {str(root)!r} has {len(good)} good images; at least {_FEWEST} are needed."
+            msg = f"data.root {str(self.root)!r} has {len(good)} good images; at least {_FEWEST} are needed."
             raise ValueError(msg)
         table = pd.DataFrame({"image_path": map(str, good), "label_index": int(LabelName.NORMAL), "mask_path": ""})
         table = table.sample(frac=1, random_state=self.seed, ignore_index=True)
         splits = [Split.VAL.value] * held_out[0] + [Split.TEST.value] * held_out[1]
         table["split"] = splits + [Split.TRAIN.value] * (len(good) - len(splits))
-        defects = self._defects()
-        table = pd.concat([table, defects], ignore_index=True)
-        check_links([*table["image_path"], *filter(None, table["mask_path"])])
-        self._set_splits(table, "segmentation" if any(defects["mask_path"]) else "classification")
-        if not self._told:
-            logger.info("%s", self._table(table))
-            self._told = True
+        table = pd.concat([table, self._defects()], ignore_index=True)
+        return table if self.labels is None else _marked(table, self.labels)
 
     def _create_test_split(self) -> None:
         """Keep the splits; anomalib would move good images from the training set to a test set without any."""
@@ -254,6 +321,22 @@ class PartsFolder(Folder):
             lines.append(f"  not used: {', '.join(unused)}; to use folders of defects, name them in data.abnormal_dir")
         return "\n".join(lines)
 
+    def _table_of_parts(self, table: pd.DataFrame) -> str:
+        """The table of the images found of each part."""
+        counts = table.groupby(["part", "split", "label_index"]).size()
+        names = sorted(set(table["part"]))
+        width = max(map(len, [*names, "part"]))
+        lines = [
+            f"{self.root}: {len(names)} parts, {sum(table['label_index'] == 0)} good images, "
+            f"{sum(table['label_index'] == 1)} defects",
+            f"  {'part':<{width}} | train | set thresholds (val) | test, good | test, defects",
+            f"  {'-' * width}-+-------+----------------------+------------+--------------",
+        ]
+        for name in names:
+            found = [counts.get((name, split, label), 0) for split, label in _COLUMNS]
+            lines.append("  {:<{}} | {:>5} | {:>20} | {:>10} | {:>13}".format(name, width, *found))
+        return "\n".join(lines)
+
     def _left_out(self) -> str:
         """Hidden files and files that are not images in the used folders, by kind."""
         given = (
@@ -275,6 +358,28 @@ class PartsFolder(Folder):
         used.add(_MASK)
         folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name not in used)
         return [f"{folder.name} ({len(images)} images)" for folder in folders if (images := _images(folder))]
+
+
+def _marked(table: pd.DataFrame, labels: str | Path) -> pd.DataFrame:
+    """The table of samples, as people have marked the images."""
+    marks = {content_digest(image): (str(image), label) for label, images in read_labels(labels) for image in images}
+    digests = table["image_path"].map(content_digest)
+    found = digests.map(lambda digest: marks.get(digest, ("", ""))[1])
+    good, abnormal = int(LabelName.NORMAL), int(LabelName.ABNORMAL)
+    table.loc[found == "good", ["label_index", "mask_path"]] = [good, ""]
+    kept = (found != "unclear") & ((found != "defect") | (table["label_index"] == abnormal))
+    known = set(digests[kept])
+    with_masks = any(table["mask_path"])
+    rows = []
+    for digest, (image, label) in marks.items():
+        if digest in known:
+            continue
+        if label == "good":
+            rows.append((image, good, "", (Split.VAL if is_held_out(digest) else Split.TRAIN).value))
+        elif label == "defect" and not with_masks:
+            rows.append((image, abnormal, "", Split.TEST.value))
+    added = pd.DataFrame(rows, columns=["image_path", "label_index", "mask_path", "split"])
+    return pd.concat([table[kept], added], ignore_index=True)
 
 
 def _images(folder: Path) -> list[Path]:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people say of a model's verdicts, and how a model takes it in.
+"""How a model takes in what people say of its verdicts.
 
-``labels`` reads the file that a report's page saves, ``statistics`` adds normal images to a fused model's statistics,
+``statistics`` adds normal images to a fused model's statistics, ``training`` trains the other models for a few steps,
 and ``update`` measures before and after, sets the threshold and writes the model.
 """
 
-from .labels import Labels, read_labels
-from .update import Update, update_model
+from .update import STEPS, Update, update_model
 
-__all__ = ["Labels", "Update", "read_labels", "update_model"]
+__all__ = ["STEPS", "Update", "update_model"]

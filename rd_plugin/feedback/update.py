@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take images that are good into what a fused model knows as normal, and measure what that changes."""
+"""Take images that are good into what a model knows as normal, and measure what that changes."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,26 +11,34 @@ import numpy as np
 import torch
 
 from rd_plugin.data.check import MAX_PIXELS, check_image, read_file
+from rd_plugin.data.labels import content_digest, is_held_out
 from rd_plugin.drift import Reference, image_statistics
 from rd_plugin.drift.reference import sample
 from rd_plugin.inspection import Inspector
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.fused_reverse_distillation import FusedReverseDistillation
 from rd_plugin.models.recorded import read_recorded
-from rd_plugin.provenance import RECORD_KEY, now, record_file
+from rd_plugin.provenance import RECORD_KEY, now, read_sums, record_file, split_sums, sums_file, write_sums
 from rd_plugin.results import Share
 from rd_plugin.storage import read_plain
 from rd_plugin.thresholds import choose, measure, write_threshold
 from rd_plugin.thresholds.choice import Measured
 
-from .statistics import add_images
+from .statistics import add_images, features_of
+from .training import train_further
 
-__all__ = ["Update", "update_model"]
+__all__ = ["STEPS", "Update", "update_model"]
 
-# One of this many new images is held out of the update, chosen by its content, so that it always is.
-_HOLD_OUT = 3
-# Where a checkpoint keeps the sums of its training images.
-_CALLBACKS, _SUMS = "callbacks", "FusedStatistics"
+# Training steps of a model without sums.
+STEPS = 50
+# At least so many new images must be left to learn from.
+_FEWEST = 4
+# A model without gradient steps is built so many times without some of the images, which then help to set the
+# threshold.
+_FOLDS = 10
+
+# The content of a checkpoint after learning from some images, and the sums of all images.
+_Learn = Callable[[Sequence[Path]], tuple[dict[str, Any], Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -58,27 +65,36 @@ def update_model(
     good: Sequence[Path],
     *,
     old: Sequence[Path] = (),
+    training: Sequence[Path] = (),
     defects: Sequence[Path] = (),
     rate: float | None = None,
     tolerate: float = 0.02,
+    steps: int = STEPS,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
     threads: int | None = None,
 ) -> Update:
-    """Write a checkpoint that takes new good images as normal, with weights and threshold that follow.
+    """Write a checkpoint that takes new good images as normal, with a threshold that follows.
 
-    Two of three new images are learned from: means and covariances become those of all images, without a training
-    step. The threshold is then set on the others and on good images held out of the training; without ``old`` on the
-    scores that the record keeps of them, which the old model gave and the new one rarely exceeds.
+    Two of three new images are learned from, but none that the training held out. A
+    :class:`~rd_plugin.models.FusedReverseDistillation` adds them to its means and covariances, without a training step,
+    and weights its evidence again; the other models are trained for a few steps. The threshold is the higher one of two
+    that keep the rate: among new good images that were not learned from, and among good images that the training held
+    out. Without any of these, the scores count that the record keeps of them, which the old model gave. So that few new
+    images suffice, a fused model is also built without a tenth of those that are learned, in turn, which it then
+    scores.
 
     Args:
-        model: Checkpoint of a :class:`~rd_plugin.models.FusedReverseDistillation` of version 0.3 or later.
+        model: Checkpoint of one of the package's models.
         output: The checkpoint to write.
         good: New good images, at least six. Those that are among ``defects`` are refused.
         old: Good images held out of the training.
+        training: Good images of the training's folder. Those that the training held out, by its record, count as
+            ``old``; the others are learned from again by models that take steps. Those among ``defects`` are left out.
         defects: Images of defects, which are only counted.
         rate: False-alarm rate of the threshold; by default as in the training.
         tolerate: Share of the defects that may be found by the old model and missed by the new one, in [0, 1].
+        steps: Training steps of a model that takes any, of 16 images.
         overwrite: Whether ``output`` may exist, or be the model itself.
         max_pixels: Greatest number of pixels in an image.
         threads: Number of threads; all cores by default.
@@ -99,62 +115,144 @@ def update_model(
     if not 0 <= tolerate <= 1:
         msg = f"tolerate must be a share between 0 and 1, got {tolerate}."
         raise ValueError(msg)
-    content, sums = _read(model)
-    learned, held_out = _sides(good, defects)
+    if steps < 1:
+        msg = f"steps must be at least 1, got {steps}."
+        raise ValueError(msg)
+    content, method = _read(model)
+    apart = set((content[RECORD_KEY].get("data") or {}).get("held_out", ()))
+    marked = {content_digest(path) for path in defects}
+    digests = {path: content_digest(path) for path in training}
+    known = {path: digest in apart for path, digest in digests.items() if digest not in marked}
+    old = [*old, *(path for path, flag in known.items() if flag)]
+    learned, held_out = _sides(good, marked, apart)
+    pixels = {path: _pixels(path, max_pixels) for path in learned}
+    exact = issubclass(method, FusedReverseDistillation)
+    learn = (
+        _adding(model, content, pixels)
+        if exact
+        else _training(model, method, content, [path for path, flag in known.items() if not flag], steps)
+    )
+    content = split_sums(content)[0]
     before = _shares(Inspector(model, max_pixels=max_pixels, threads=threads), held_out, old, defects)
-    pixels = [_pixels(path, max_pixels) for path in learned]
     with TemporaryDirectory(prefix=".update.", suffix=".partial", dir=output.parent) as folder:
-        changed, final = Path(folder, "changed.ckpt"), Path(folder, output.name)
-        torch.save(_changed(model, content, sums, pixels, len(held_out)), changed)
-        inspector = Inspector(changed, max_pixels=max_pixels, threads=threads, unclipped=True)
-        image, pixel = _thresholds(inspector, held_out, old, rate, content)
-        write_threshold(changed, final, image, pixel, {"rate": rate or _rate(content), "update": len(learned)})
+
+        def scores(content: Mapping[str, Any], paths: Sequence[Path]) -> Measured:
+            """How a changed model scores images."""
+            # Not into a file that another inspector may have mapped.
+            Path(folder, "changed.ckpt").unlink(missing_ok=True)
+            torch.save(content, Path(folder, "changed.ckpt"))
+            changed = Inspector(Path(folder, "changed.ckpt"), max_pixels=max_pixels, threads=threads, unclipped=True)
+            return measure(changed, paths)
+
+        changed, sums = learn(learned)
+        parts = filter(None, (learned[place::_FOLDS] for place in range(_FOLDS))) if exact else ()
+        found = [scores(learn([path for path in learned if path not in part])[0], part) for part in parts]
+        new = _joined([*found, scores(changed, held_out)])
+        image, pixel = _thresholds(new, scores(changed, old) if old else None, rate, content)
+        final = Path(folder, output.name)
+        changed[RECORD_KEY] = _recorded(changed, [pixels[path] for path in learned], len(held_out))
+        torch.save(changed, Path(folder, "changed.ckpt"))
+        write_threshold(
+            Path(folder, "changed.ckpt"), final, image, pixel, {"rate": rate or _rate(content), "update": len(learned)}
+        )
         after = _shares(Inspector(final, max_pixels=max_pixels, threads=threads), held_out, old, defects)
-        found = None if before[2] is None or after[2] is None else (before[2], after[2])
-        if found is not None and found[0].rate - found[1].rate > tolerate + 1e-9:
-            msg = (
-                f"the updated model finds {found[1].count} of {found[1].total} defects, the model before "
-                f"{found[0].count}: more are lost than tolerate {tolerate:g} accepts. Nothing is written."
-            )
-            raise ValueError(msg)
+        _check_found(before[2], after[2], tolerate)
+        if sums:
+            write_sums(final, changed, sums)
+            sums_file(final).replace(sums_file(output))
         final.replace(output)
         record_file(final).replace(record_file(output))
     assert before[0] is not None
     assert after[0] is not None
     alarms = None if before[1] is None or after[1] is None else (before[1], after[1])
-    return Update(len(learned), (before[0], after[0]), alarms, found)
+    found_defects = None if before[2] is None or after[2] is None else (before[2], after[2])
+    return Update(len(learned), (before[0], after[0]), alarms, found_defects)
 
 
-def _read(model: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """Content of a checkpoint, and the sums of its training images."""
+def _read(model: Path) -> tuple[dict[str, Any], type[Distillation]]:
+    """Content of a checkpoint, and the class of its model."""
     found = read_recorded(model)
-    if found is None or not issubclass(found.method, FusedReverseDistillation):
-        msg = f"{str(model)!r} must be a checkpoint of a FusedReverseDistillation: others learn by training only."
+    if found is None:
+        msg = f"{str(model)!r} must be a checkpoint of one of the package's models, with its record."
         raise ValueError(msg)
-    content = read_plain(model, Distillation.checkpoint_safe_globals())
-    sums = content.get(_CALLBACKS, {}).get(_SUMS) or {}
-    if not sums:
+    return read_plain(model, Distillation.checkpoint_safe_globals()), found.method
+
+
+def _adding(model: Path, content: Mapping[str, Any], pixels: Mapping[Path, np.ndarray]) -> _Learn:
+    """How a fused model learns: by adding images to its statistics."""
+    sums, rest = read_sums(model, content), split_sums(content)[0]
+    module: Any = FusedReverseDistillation.load_from_checkpoint(model, map_location="cpu", visualizer=False)
+    images = {path: torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255 for path, image in pixels.items()}
+    features = {path: features_of(module, image) for path, image in images.items()}
+
+    def learn(paths: Sequence[Path]) -> tuple[dict[str, Any], Mapping[str, Any]]:
+        # Once with all images, which weight the evidence; then without some.
+        weigh = len(paths) == len(images)
+        kept = add_images(module, sums, [images[path] for path in paths], [features[path] for path in paths], weigh)
+        return _with(rest, module, {"learned": module.learned_settings()}), kept
+
+    return learn
+
+
+def _training(
+    model: Path, method: type[Distillation], content: Mapping[str, Any], old: Sequence[Path], steps: int
+) -> _Learn:
+    """How the other models learn: by training steps."""
+
+    def learn(paths: Sequence[Path]) -> tuple[dict[str, Any], Mapping[str, Any]]:
+        module = method.load_from_checkpoint(model, map_location="cpu", visualizer=False, evaluator=False)
+        train_further(module, paths, old, steps)
+        return _with(content, module, {"steps": content[RECORD_KEY].get("steps", 0) + steps}), {}
+
+    return learn
+
+
+def _with(content: Mapping[str, Any], module: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint with the networks and statistics of a model, the thresholds as they were, and a changed record."""
+    state = {name: value for name, value in module.state_dict().items() if name in content["state_dict"]}
+    state = {name: value for name, value in state.items() if not name.startswith("post_processor.")}
+    record = {**content[RECORD_KEY], **changes}
+    return {**content, "state_dict": {**content["state_dict"], **state}, RECORD_KEY: record}
+
+
+def _recorded(content: Mapping[str, Any], pixels: Sequence[np.ndarray], measured: int) -> dict[str, Any]:
+    """The record with the update, and with statistics of new images in the reference."""
+    record = content[RECORD_KEY]
+    updates = [*record.get("updates", ()), {"date": now(), "learned": len(pixels), "held_out": measured}]
+    record = {**record, "updates": updates}
+    if (reference := Reference.of(record.get("reference", {}))) is not None:
+        rows = np.concatenate([reference.statistics, [image_statistics(image) for image in pixels]])
+        record["reference"] = replace(reference, statistics=sample(rows)).plain()
+    return record
+
+
+def _check_found(before: Share | None, after: Share | None, tolerate: float) -> None:
+    """Check that few defects are lost.
+
+    Raises:
+        ValueError: If they are more than tolerated.
+    """
+    if before is not None and after is not None and before.rate - after.rate > tolerate + 1e-9:
         msg = (
-            f"{str(model)!r} does not keep the sums of its training images, to which others could be added: it is of "
-            "version 0.2 or earlier, or was saved with its weights only. Train it again."
+            f"the updated model finds {after.count} of {after.total} defects, the model before {before.count}: more "
+            f"are lost than tolerate {tolerate:g} accepts. Nothing is written."
         )
         raise ValueError(msg)
-    return content, sums
 
 
-def _sides(good: Sequence[Path], defects: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """New images to learn from, and those held out of the update."""
-    digests = {path: hashlib.sha256(path.read_bytes()).digest() for path in good}
-    marked = {hashlib.sha256(path.read_bytes()).digest() for path in defects}
+def _sides(good: Sequence[Path], marked: Container[str], apart: Container[str]) -> tuple[list[Path], list[Path]]:
+    """New images to learn from, and those held out of the update, with those that the training held out."""
+    digests = {path: content_digest(path) for path in good}
     if both := [path for path, digest in digests.items() if digest in marked]:
         msg = f"{str(both[0])!r} is among the defects, too: a defect is never learned from."
         raise ValueError(msg)
-    held_out = [path for path, digest in digests.items() if int.from_bytes(digest[:4], "big") % _HOLD_OUT == 0]
+    held_out = [path for path, digest in digests.items() if digest in apart or is_held_out(digest)]
     learned = [path for path in digests if path not in set(held_out)]
-    if len(learned) < 2 * _HOLD_OUT - 2 or not held_out:
+    if len(learned) < _FEWEST or not held_out:
         msg = (
-            f"{len(good)} new good images are too few: one in {_HOLD_OUT} is held out to measure the update, which "
-            f"leaves {len(learned)} to learn from and {len(held_out)} to measure. Give at least 20."
+            f"{len(good)} new good images are too few: one in three is held out to measure the update, as are those "
+            f"that the training held out, which leaves {len(learned)} to learn from and {len(held_out)} to measure. "
+            "Give at least 20."
         )
         raise ValueError(msg)
     return learned, held_out
@@ -182,42 +280,22 @@ def _shares(
     return share(good), share(old), share(defects)
 
 
-def _changed(
-    model: Path, content: dict[str, Any], sums: Mapping[str, Any], pixels: Sequence[np.ndarray], measured: int
-) -> dict[str, Any]:
-    """The checkpoint after the update, with the thresholds as they were."""
-    module: Any = FusedReverseDistillation.load_from_checkpoint(model, map_location="cpu", visualizer=False)
-    images = [torch.from_numpy(image.transpose(2, 0, 1).copy()).float() / 255 for image in pixels]
-    kept = add_images(module, sums, images)
-    state = {name: value for name, value in module.state_dict().items() if not name.startswith("post_processor.")}
-    record = content[RECORD_KEY]
-    updates = [*record.get("updates", ()), {"date": now(), "learned": len(images), "held_out": measured}]
-    record = {**record, "learned": module.learned_settings(), "updates": updates}
-    if (reference := Reference.of(record.get("reference", {}))) is not None:
-        rows = np.concatenate([reference.statistics, [image_statistics(image) for image in pixels]])
-        record["reference"] = replace(reference, statistics=sample(rows)).plain()
-    return {
-        **content,
-        "state_dict": {**content["state_dict"], **state},
-        _CALLBACKS: {**content[_CALLBACKS], _SUMS: kept},
-        RECORD_KEY: record,
-    }
+def _joined(parts: Sequence[Measured]) -> Measured:
+    return Measured(np.concatenate([part.scores for part in parts]), np.concatenate([part.peaks for part in parts]))
 
 
 def _thresholds(
-    inspector: Inspector, new: Sequence[Path], old: Sequence[Path], rate: float | None, content: dict[str, Any]
+    new: Measured, old: Measured | None, rate: float | None, content: Mapping[str, Any]
 ) -> tuple[float, float]:
-    """Thresholds of score and map, as scores of the changed model."""
+    """Thresholds of score and map, as scores of the changed model: the higher ones of new and old images."""
     rate = rate or _rate(content)
-    good = measure(inspector, [*new, *old])
-    if old:
-        choice = choose(rate, good)
-        return choice.image, choice.pixel
-    reference = inspector.inferencer.reference
-    known = np.zeros(0) if reference is None else reference.scores
-    choice = choose(rate, Measured(np.concatenate([good.scores, known]), good.peaks))
-    # What the map of old images was is not known; the threshold holds for them as it is.
-    return choice.image, max(choice.pixel, 0.5)
+    if old is None:
+        reference = Reference.of(content[RECORD_KEY].get("reference", {}))
+        known = np.zeros(0) if reference is None else reference.scores
+        # What the map of old images was is not known; the threshold holds for them as it is.
+        old = Measured(known, np.full(len(known), 0.5))
+    choices = [choose(rate, part) for part in (new, old) if len(part.scores)]
+    return max(choice.image for choice in choices), max(choice.pixel for choice in choices)
 
 
 def _rate(content: Mapping[str, Any]) -> float:

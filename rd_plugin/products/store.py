@@ -25,8 +25,8 @@ _ENTRY = "product.json"
 _MAX_LENGTH = 60
 # Neither a separator of paths, nor a dot or a minus in front.
 _NAME = re.compile(rf"\w[\w.-]{{0,{_MAX_LENGTH - 1}}}")
-# What belongs to a model besides its own file: OpenVINO's and ONNX's weights, and the record.
-_BESIDE = ("{stem}.bin", "{name}.data", "{stem}.json")
+# What belongs to a model besides its own file: OpenVINO's and ONNX's weights, the record, and the sums for updates.
+_BESIDE = ("{stem}.bin", "{name}.data", "{stem}.json", "{name}.sums")
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ class Provenance:
         steps: Optimizer steps taken.
         seed: Lightning's global seed; ``None`` if the run was not seeded.
         teacher: Hash of the teacher's pre-trained weights, of the stages that are used.
-        data: Data module of the training, and a fingerprint of the images; ``None`` if there was no data module.
+        data: Data module of the training, a fingerprint of the images, and hashes of the good images held out;
+            ``None`` if there was no data module.
         learned: What the model has fitted to normal images besides its weights; empty for most methods.
         reference: Statistics and scores of normal images, as plain data; see :class:`~rd_plugin.drift.Reference`. Empty
             if they are unknown.

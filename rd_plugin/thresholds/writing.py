@@ -17,7 +17,15 @@ from rd_plugin.export.constants import Constants, read_constants, write_constant
 from rd_plugin.inspection.torch_inferencer import TorchExportInferencer
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.post_processor import DistillationPostProcessor
-from rd_plugin.provenance import RECORD_KEY, hash_export, now, read_record, record_file, write_record
+from rd_plugin.provenance import (
+    RECORD_KEY,
+    copied_sums,
+    hash_export,
+    now,
+    read_record,
+    record_file,
+    write_record,
+)
 from rd_plugin.results import straighten
 from rd_plugin.storage import atomic_export, check_checkpoint, read_plain
 
@@ -149,7 +157,8 @@ def _write_checkpoint(model: Path, output: Path, thresholds: tuple[float, float]
         return path
 
     # A file alone replaces an earlier one in one step; the record next to it is only a copy.
-    written = atomic_export(write, output.parent)
+    with copied_sums(model, output):
+        written = atomic_export(write, output.parent)
     write_record(record_file(written), record)
     return written
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import alignment, devices, drift, expert, schedules, thresholds
+from benchmarks.accuracy import alignment, devices, drift, expert, schedules, thresholds, update
 from benchmarks.common.records import read
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import expert_cost, image_size
@@ -57,12 +57,30 @@ def test_drift(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
 
 
 def test_alignment(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    arguments = ["tiles", "--root", str(root), *_common(tmp_path), "--workers", "0", "--steps", "1", "--shifts", "0", "2"]
+    arguments = [
+        "tiles",
+        "--root",
+        str(root),
+        *_common(tmp_path),
+        "--workers",
+        "0",
+        "--steps",
+        "1",
+        "--shifts",
+        "0",
+        "2",
+    ]
     assert alignment.main([*arguments, "--image-size", "64"]) == 0
     printed = capsys.readouterr().out
     assert "| tiles | none | " in printed
     assert "| tiles | translation | " in printed
     assert len(read(tmp_path / "alignment.parquet")) == 4
+
+
+def test_update(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = [*_common(tmp_path), "--workers", "0", "--steps", "1", "--image-size", "64"]
+    assert update.main(arguments) == 0
+    assert "| FusedReverseDistillation | poly cells | " in capsys.readouterr().out
 
 
 def test_devices(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -12,6 +12,7 @@ from anomalib.engine import Engine
 from anomalib.models import AnomalibModule
 
 from rd_plugin import MVTec
+from rd_plugin.data.labels import content_digest
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import hash_weights
 
@@ -53,15 +54,18 @@ def test_record_of_a_run_on_the_command_line(trained: Trained, mvtec_root: Path)
     assert record["input_size"] == [SIZE, SIZE]
     assert record["steps"] == 25 * 3
     assert record["seed"] == 0
-    assert record["data"] | {"fingerprint": None} == {
+    assert record["data"] | {"fingerprint": None, "held_out": []} == {
         "module": "MVTec",
         "root": str(mvtec_root),
         "category": "tile",
         "split_seed": None,
         "images": 12,
         "fingerprint": None,
+        "held_out": [],
     }
     assert len(record["data"]["fingerprint"]) == 64
+    held_out = {content_digest(image) for image in (mvtec_root / "tile" / "test" / "good").iterdir()}
+    assert held_out <= set(record["data"]["held_out"])
     # What the teacher was before it was taught, if it was.
     untaught = _model(trained.method, backbone=BACKBONE, layers=None, pre_trained=WEIGHTS).model.teacher
     untaught.load_pretrained()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from rd_plugin.commands.tool import main
 from rd_plugin.data.check import Problem
-from rd_plugin.feedback import Labels, read_labels
+from rd_plugin.data.labels import Labels, read_labels
 from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
 from rd_plugin.results import InspectionResult
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from anomalib import metrics as anomalib_metrics
 from anomalib.data import ImageBatch
 from anomalib.post_processing import PostProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 from torch.utils.data import DataLoader
 
 from rd_plugin import ReverseDistillation
@@ -149,3 +150,55 @@ def test_a_mask_that_marks_everything_counts_as_everything_in_aupro() -> None:
         each.update(ImageBatch(image=torch.rand(2, 3, 16, 16), gt_mask=masks[:2], anomaly_map=maps[:2]))
     assert ours.compute() == theirs.compute()
     assert ours.name == theirs.name == "pixel_AUPRO"
+
+
+# The left half of an image.
+REGION = {"width": 32, "height": 32, "polygons": [[[0, 0], [16, 0], [16, 32], [0, 32]]]}
+
+
+@pytest.fixture(scope="module")
+def half() -> ReverseDistillation:
+    torch.manual_seed(0)
+    return ReverseDistillation(
+        "resnet18", ["layer1"], pre_trained=False, pre_processor=False, visualizer=False, roi=REGION
+    )
+
+
+def test_pixels_outside_the_region_do_not_count(
+    half: ReverseDistillation, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    batches = [batch(masks=True) for _ in range(3)]
+    seen = Seen()
+    for each in batches:
+        # Half of each defect is outside.
+        each.gt_mask[..., 8:] |= each.gt_label.reshape(-1, 1, 1)
+    metrics = measure(half, batches, tmp_path, callbacks=[seen])
+    masks, maps, found = (
+        torch.cat([getattr(part, name).reshape(-1, 32, 32)[..., :16] for part in seen.batches])
+        for name in ("gt_mask", "anomaly_map", "pred_mask")
+    )
+    assert metrics["pixel_AUROC"] == pytest.approx(roc_auc_score(masks.flatten(), maps.flatten()), abs=1e-5)
+    assert metrics["pixel_F1Score"] == pytest.approx(f1_score(masks.flatten(), found.flatten()), abs=1e-5)
+    # A metric of the left half alone, as if images ended there.
+    alone = AUPRO(fields=["anomaly_map", "gt_mask"])
+    alone.update(ImageBatch(image=torch.rand(12, 3, 32, 16), gt_mask=masks, anomaly_map=maps))
+    assert metrics["pixel_AUPRO"] == pytest.approx(float(alone.compute()), abs=1e-6)
+    assert "outside the region" not in caplog.text
+    # Thresholds, too, are those of the pixels inside.
+    validated = half.post_processor.pixel_threshold
+    other = [replace(each, gt_mask=each.gt_mask.clone()) for each in batches]
+    for each in other:
+        each.gt_mask[..., 16:] = False
+    assert measure(half, other, tmp_path) == pytest.approx(metrics)
+    assert half.post_processor.pixel_threshold == validated
+
+
+def test_images_whose_defect_is_outside_the_region_are_counted(
+    half: ReverseDistillation, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The defects of these masks are on the right.
+    metrics = measure(half, [batch(masks=True)] * 2, tmp_path)
+    assert metrics.keys() == IMAGE
+    told = "The defect of 4 images is wholly outside the region of interest (roi)"
+    assert [told in record.message for record in caplog.records].count(True) == 1
+    assert "pixel_AUROC (not both normal and anomalous masks)" in caplog.text

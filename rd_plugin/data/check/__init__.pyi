@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from .actions import OnBadData, act_on, memory_file, set_up
-from .datamodule import SPLITS, check_datamodule, check_datasets, datasets, drop_samples, fingerprint
+from .datamodule import SPLITS, check_datamodule, check_datasets, datasets, drop_samples, fingerprint, held_out_images
 from .files import MAX_PIXELS, FileFacts, allow_pixels, inspect_file, read_file
 from .pairs import check_pairs
 from .problem import Problem
@@ -22,6 +22,7 @@ __all__ = [
     "datasets",
     "drop_samples",
     "fingerprint",
+    "held_out_images",
     "inspect_file",
     "inspect_files",
     "memory_file",

@@ -16,7 +16,16 @@ from .rules import check_image, check_mask, check_overlap, check_split
 from .survey import inspect_files
 from .unread import check_unread
 
-__all__ = ["SPLITS", "ImageDataset", "check_datamodule", "check_datasets", "datasets", "drop_samples", "fingerprint"]
+__all__ = [
+    "SPLITS",
+    "ImageDataset",
+    "check_datamodule",
+    "check_datasets",
+    "datasets",
+    "drop_samples",
+    "fingerprint",
+    "held_out_images",
+]
 
 SPLITS = ("train", "val", "test")
 
@@ -149,3 +158,18 @@ def fingerprint(datamodule: AnomalibDataModule, memory: Path | None = None) -> s
     names = {file: os.path.relpath(file, root) if root else Path(file).name for file in facts}
     lines = sorted(f"{names[file]} {facts[file].digest}\n" for file in facts)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def held_out_images(datamodule: AnomalibDataModule, memory: Path | None = None) -> list[str]:
+    """Hash the contents of the good images that are held out of the training, so that none is learned from later.
+
+    Args:
+        datamodule: A data module that has been set up.
+        memory: As for :func:`fingerprint`.
+
+    Returns:
+        The hash of each file, sorted.
+    """
+    tables = [_samples(dataset) for dataset in datasets(datamodule, SPLITS[1:]).values()]
+    files = [path for table in tables for path in table["image_path"][table["label_index"] == LabelName.NORMAL]]
+    return sorted({facts.digest for facts in inspect_files(files, memory).values()})

@@ -129,11 +129,17 @@ def check_split(name: str, samples: "DataFrame", facts: Mapping[str, FileFacts])
         problems.append(Problem(name, "there is no good image, so AUROC is undefined.", "note"))
     # With defects the thresholds are those at which F1 is best.
     rate, needed = (0.05, _FEW_NORMAL) if defects else (_DEFAULT_RATE, round(1 / _DEFAULT_RATE) - 1)
+    where = ""
+    if name == "val" and "part" in samples:
+        normal = samples.loc[samples["label_index"] != LabelName.ABNORMAL, "part"].value_counts()
+        good = min((int(normal.get(part, 0)) for part in set(samples["part"])), default=0)
+        fewest = sorted(part for part in set(samples["part"]) if normal.get(part, 0) == good)
+        where = f" of {', '.join(fewest)}"
     if name == "val" and 0 < good < needed:
         default = "" if defects else ", the default"
         message = (
-            f"there are {good} good images to set thresholds on: too few for a false-alarm rate of {100 * rate:g} %"
-            f"{default}, which takes {needed}; {good} allow for {100 / (good + 1):.2g} %."
+            f"there are {good} good images{where} to set thresholds on: too few for a false-alarm rate of "
+            f"{100 * rate:g} %{default}, which takes {needed}; {good} allow for {100 / (good + 1):.2g} %."
         )
         problems.append(Problem(name, message, "note"))
     sizes = Counter((facts[path].width, facts[path].height) for path in samples["image_path"] if not facts[path].error)

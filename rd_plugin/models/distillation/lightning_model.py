@@ -447,9 +447,6 @@ class Distillation(ExportedModule):
             The batch with ``anomaly_map`` and ``pred_score``, and ``explanation`` where an image was not registered.
         """
         del args, kwargs
-        if self.model.roi is not None and batch.gt_mask is not None:
-            inside = self.model.roi.inside(batch.gt_mask.shape[-2:])[0]
-            batch.update(gt_mask=batch.gt_mask & inside)
         found = self.model(batch.image)._asdict()
         registration = found.pop("registration", None)
         if registration is not None:

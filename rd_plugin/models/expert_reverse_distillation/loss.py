@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from rd_plugin.components import cosine_deviation, flattened_deviation
+from rd_plugin.components import cosine_deviation, flattened_deviation, mean_inside
 
 __all__ = ["StudentLoss", "TeacherLoss"]
 
@@ -38,8 +38,10 @@ class TeacherLoss(nn.Module):
             # From scale to scale, not from the whole mask each time: with aligned corners the result differs.
             masks = F.interpolate(masks, size=twin.shape[-2:], mode="bilinear", align_corners=True)
             masks = (masks > _CUT).to(masks)
-            agreement = cosine_deviation(image, expert_image).mean() + flattened_deviation(twin, expert_twin).mean()
-            losses.append(agreement + (cosine_deviation(twin, expert_image) - masks[:, 0]).abs().mean())
+            agreement = mean_inside(cosine_deviation(image, expert_image), expert_image)
+            difference = (cosine_deviation(twin, expert_image) - masks[:, 0]).abs()
+            loss = agreement + flattened_deviation(twin, expert_twin).mean() + mean_inside(difference, expert_image)
+            losses.append(loss)
         return losses
 
     def forward(

@@ -39,6 +39,11 @@ def _resample(scale: Tensor, size: Sequence[int]) -> Tensor:
     return F.adaptive_avg_pool2d(scale, (int(size[0]), int(size[1])))
 
 
+def _where_counted(regions: Tensor, unexplained: Tensor) -> Tensor:
+    """What is not explained of regions, 0 for those outside the region of interest, whose features are 0."""
+    return torch.where(regions.any(1, keepdim=True), unexplained, 0)
+
+
 def _join(scales: Sequence[Tensor], size: Sequence[int]) -> Tensor:
     """Bring scales of shapes ``(N, C_l, H_l, W_l)`` to one grid, and concatenate them."""
     return torch.cat([_resample(scale, size) for scale in scales], dim=1)
@@ -151,6 +156,13 @@ class Evidence(nn.Module):
             features["context"] = self.context(regions.float())
         return features
 
+    def _counted(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The same for statistics: 0 outside the region of interest, so that these positions do not count."""
+        features = self._features(teacher, student)
+        if "context" in features:
+            features["context"] = _where_counted(features["region"], features["context"])
+        return features
+
     def reset(self) -> None:
         """Forget what was added up; what was computed from it stays."""
         for part in self.gaussians.values():
@@ -192,7 +204,7 @@ class Evidence(nn.Module):
         self.context.fit(kept[~held_out] if not held_out.all() else kept)
         self.unexplained.reset()
         for regions, flags in zip(kept.split(64), held_out.split(64), strict=True):
-            self.unexplained.update(self.context(regions), flags)
+            self.unexplained.update(_where_counted(regions, self.context(regions)), flags)
         self._kept = torch.empty(0)
 
     def update_perturbations(self, teacher: Sequence[Tensor], student: Sequence[Tensor], count: int) -> None:
@@ -203,7 +215,7 @@ class Evidence(nn.Module):
             student: Features of the same shapes.
             count: Number of images.
         """
-        for name, features in self._features(teacher, student).items():
+        for name, features in self._counted(teacher, student).items():
             self.gaussians[name].update_perturbations(features[:count], features[count:])
 
     def update_teacher(self, teacher: Sequence[Tensor], held_out: Tensor) -> None:
@@ -240,7 +252,7 @@ class Evidence(nn.Module):
             student: Features of the same shapes.
         """
         none = torch.zeros(len(teacher[0]), dtype=torch.bool)
-        for name, features in self._features(teacher, student).items():
+        for name, features in self._counted(teacher, student).items():
             self.gaussians[name].update(features, none)
 
     def cosine(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:

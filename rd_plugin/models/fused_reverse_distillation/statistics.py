@@ -166,7 +166,7 @@ def highest_evidence(
 
     def highest(features: tuple[list[Tensor], list[Tensor]], count: int) -> Tensor:
         """Highest value of each kind in an image, of all its tiles."""
-        return network.evidence(*features).flatten(2).amax(2).unflatten(0, (count, -1)).amax(1)
+        return network.find_evidence(*features).flatten(2).amax(2).unflatten(0, (count, -1)).amax(1)
 
     with _same_for_all():
         for images, distill in batches:
@@ -197,6 +197,7 @@ def compute_perturbations(
     """
     with _same_for_all():
         for image in (image for images in batches for image in images.split(1)):
+            image = network.within_roi(image)
             changed = network.aligned(network.brightness.normalized(perturb(network.brightness.raw(image))))
             with context():
                 teacher, student = network.distill(network.network_inputs(torch.cat([image, changed])))

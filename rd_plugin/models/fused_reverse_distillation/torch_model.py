@@ -81,7 +81,27 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         """
         if not self.evidence.is_fitted:
             return super().predict_aligned(images, registration)
-        return self.fuse(self.evidence(*self.distill(self.network_inputs(images))), images.shape[-2:], registration)
+        evidence = self.find_evidence(*self.distill(self.network_inputs(images)))
+        return self.fuse(evidence, images.shape[-2:], registration)
+
+    def find_evidence(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
+        """Return the evidence of images or tiles, of shape ``(N, kinds, H, W)``: 0 outside the region of interest.
+
+        Args:
+            teacher: Features as :meth:`distill` returns them.
+            student: Likewise.
+
+        Raises:
+            ValueError: As :meth:`~rd_plugin.models.fused_reverse_distillation.evidence.Evidence.forward`.
+        """
+        evidence = self.evidence(teacher, student)
+        inside = self.inside(evidence)
+        if inside is None:
+            return evidence
+        # A tile without any of the region is no evidence of the image as a whole.
+        anywhere = inside.flatten(1).any(1)[:, None, None, None]
+        of_position, of_whole = evidence[:, _OF_A_POSITION], evidence[:, _OF_THE_WHOLE]
+        return torch.cat([torch.where(inside, of_position, 0), torch.where(anywhere, of_whole, 0)], dim=1)
 
     def fuse(self, evidence: Tensor, size: Sequence[int], registration: Registration | None = None) -> InferenceBatch:
         """Return predictions from evidence.

@@ -18,7 +18,9 @@ _SHARE, _SHARE_STEPS, _SHARE_FACTOR = 0.9, 1000, 0.1
 _FROM, _TO, _RAMP = -3.0, 1.0, 0.1
 
 
-def gradient_factors(deviations: Tensor, kind: MiningType, step: int, steps: float) -> Tensor:
+def gradient_factors(
+    deviations: Tensor, kind: MiningType, step: int, steps: float, inside: Tensor | None = None
+) -> Tensor:
     """Return the factor of the gradient at each position.
 
     Args:
@@ -28,6 +30,7 @@ def gradient_factors(deviations: Tensor, kind: MiningType, step: int, steps: flo
             2023).
         step: Steps made so far; few positions are held back at first.
         steps: Steps of the training.
+        inside: Which positions count, booleans of shape ``(N, H, W)``; by default all.
 
     Returns:
         Factors of the same shape, in [0, 1].
@@ -37,13 +40,14 @@ def gradient_factors(deviations: Tensor, kind: MiningType, step: int, steps: flo
         tensor([[[0.1000, 0.1000],
                  [1.0000, 1.0000]]])
     """
+    counted = deviations.flatten() if inside is None else deviations[inside]
     if kind == "share":
         share = min(_SHARE * step / _SHARE_STEPS, _SHARE)
-        count = max(1, int(deviations.numel() * (1 - share)))
-        threshold = deviations.flatten().topk(count).values[-1]
+        count = max(1, int(counted.numel() * (1 - share)))
+        threshold = counted.topk(count).values[-1]
         return torch.where(deviations < threshold, _SHARE_FACTOR, 1.0)
     number = min(_FROM + (_TO - _FROM) * step / max(_RAMP * steps, 1), _TO)
-    threshold = deviations.mean() + number * deviations.std()
+    threshold = counted.mean() + number * counted.std()
     return torch.where(deviations < threshold, 0.0, 1.0)
 
 
@@ -60,5 +64,7 @@ def hold_back(teacher: Tensor, student: Tensor, kind: MiningType, step: int, ste
     if kind == "off" or not student.requires_grad:
         return
     with torch.no_grad():
-        factors = gradient_factors(cosine_deviation(teacher, student), kind, step, steps).unsqueeze(1)
+        # Outside the region of interest features are zero.
+        inside = teacher.any(1)
+        factors = gradient_factors(cosine_deviation(teacher, student), kind, step, steps, inside).unsqueeze(1)
     student.register_hook(lambda gradient: gradient * factors.to(gradient.dtype))

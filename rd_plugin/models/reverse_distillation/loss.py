@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from rd_plugin.components.cosine import cosine_deviation, flattened_deviation
+from rd_plugin.components.cosine import cosine_deviation, flattened_deviation, mean_inside
 
 from .hard_mining import MiningType, hold_back
 
@@ -52,12 +52,13 @@ class CosineLoss(nn.Module):
         self, teacher: Sequence[Tensor], student: Sequence[Tensor], step: int = 0, steps: float = 1
     ) -> list[Tensor]:
         """Return the share of each scale in the loss, fine to coarse; arguments as in :meth:`forward`."""
-        deviation = cosine_deviation if self.kind == "per_pixel" else flattened_deviation
         divisor = len(student) if self.mean else 1
         losses = []
         for t, s in zip(teacher, student, strict=True):
             hold_back(t, s, self.mining, step, steps)
-            losses.append(deviation(t, s).mean() / divisor)
+            per_pixel = self.kind == "per_pixel"
+            loss = mean_inside(cosine_deviation(t, s), t) if per_pixel else flattened_deviation(t, s).mean()
+            losses.append(loss / divisor)
         return losses
 
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor], step: int = 0, steps: float = 1) -> Tensor:

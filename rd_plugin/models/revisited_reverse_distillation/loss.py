@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from rd_plugin.components import cosine_deviation, flattened_deviation
+from rd_plugin.components import cosine_deviation, flattened_deviation, mean_inside
 
 from .transport import map_transport
 
@@ -45,7 +45,7 @@ class ProjectionLoss(nn.Module):
         """Return the loss of each scale, fine to coarse; arguments as in :meth:`forward`."""
         losses = []
         for image, twin, noisy in zip(projected, projected_twins, teacher_twins, strict=True):
-            reconstruction = cosine_deviation(twin, image).mean()
+            reconstruction = mean_inside(cosine_deviation(twin, image), image)
             contrast = (1 - _MARGIN - flattened_deviation(noisy, image)).clamp_min(0).mean()
             loss = _RECONSTRUCTION * reconstruction + _CONTRAST * contrast
             if self.optimal_transport:

@@ -75,3 +75,21 @@ def test_configuration_without_data(tmp_path: Path, tool: Tool) -> None:
     status, _, errors = tool("check", "--config", config)
     assert status == 2
     assert "'check.data' is required" in errors
+
+
+def test_many_parts(root: Path, tool: Tool) -> None:
+    for index, name in enumerate(("cap", "screw")):
+        for image in sorted((root / "tile/train/good").glob("*.png")):
+            place = root / "parts" / name / "good" / image.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(image).rotate(90 * index).save(place)
+    (root / "parts/screw/good/000.png").unlink()
+    check = ["check", "--data", "PartsFolder", "--data.root", str(root / "parts")]
+    status, output, _ = tool(*check)
+    assert status == 0
+    assert "there are 6 good images of cap, screw to set thresholds on" in output
+    shutil.rmtree(root / "parts/cap/good")
+    shutil.copytree(root / "tile/test/stain", root / "parts/cap/defect")
+    status, output, _ = tool(*check)
+    assert status == 1
+    assert "has 2 parts, of which 1 cannot be used" in output

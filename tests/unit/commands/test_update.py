@@ -24,13 +24,13 @@ def test_labels_and_table(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
 
     def update_model(*places: Path, **options: object) -> Update:
-        given.extend([*places, options["defects"], options["tolerate"]])
+        given.extend([*places, options["defects"], options["tolerate"], options["steps"]])
         return Update(20, (Share(9, 10), Share(0, 10)), None, (Share(5, 5), Share(4, 5)))
 
     monkeypatch.setattr(update, "update_model", update_model)
     done = tool("update", "model.ckpt", "--labels", "labels.csv", "--tolerate", "0.2")
     assert done.status == 0, done.errors
-    assert given == [Path("model.ckpt"), Path("model_updated.ckpt"), [Path("a.png")], [Path("b.png")], 0.2]
+    assert given == [Path("model.ckpt"), Path("model_updated.ckpt"), [Path("a.png")], [Path("b.png")], 0.2, 50]
     lines = [" ".join(line.split()) for line in done.output.splitlines()]
     assert "20 new good images learned before after" in lines
     assert "false alarms, new good images held out 9 of 10 (90.0 %) 0 of 10 (0.0 %)" in lines
@@ -43,7 +43,10 @@ def test_labels_and_table(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (("model.ckpt",), "give good FOLDER, or labels FILE with images that are marked as good"),
         (("nodel.ckpt", "--labels", "labels.csv"), "model 'nodel.ckpt' is not a file"),
-        (("model.ckpt", "--labels", "labels.csv", "--images", "elsewhere"), "is not a file; give images, the folder"),
+        (
+            ("model.ckpt", "--labels", "labels.csv", "--images", "elsewhere"),
+            "is not a file; relative paths begin at 'elsewhere'",
+        ),
     ],
 )
 def test_what_is_wrong(tool: Tool, arguments: tuple[str, ...], message: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from rd_plugin.components import cosine_deviation, flattened_deviation
+from rd_plugin.components import cosine_deviation, flattened_deviation, mean_inside
 
 
 def test_value() -> None:
@@ -71,3 +71,10 @@ def test_half_precision_maps_are_compared_in_single(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("deviation", [cosine_deviation, flattened_deviation])
 def test_double_precision_is_kept(deviation: Callable[[Tensor, Tensor], Tensor]) -> None:
     assert deviation(*torch.randn(2, 1, 4, 3, 3, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_mean_leaves_out_positions_without_features() -> None:
+    features, values = torch.randn(3, 4, 5, 6), torch.rand(3, 5, 6)
+    torch.testing.assert_close(mean_inside(values, features), values.mean())
+    features[..., 2:] = 0
+    torch.testing.assert_close(mean_inside(values, features), values[..., :2].mean())

@@ -165,7 +165,62 @@ def test_sums_of_some_images_and_others_give_the_statistics_of_all(block: int) -
     later.include_held_out()
     whole.shrinkage = first.shrinkage
     whole.include_held_out()
-    assert sums["number"] == 25
+    assert (sums["number"] == 25).all()
     assert sums["products"].shape == (24 // block**2, 21)
     torch.testing.assert_close(later.mean, whole.mean, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(later(features), whole(features), rtol=1e-3, atol=1e-3)
+
+
+def test_state_holds_half_of_the_whitening_and_gives_it_back() -> None:
+    gaussians = fitted(parts(turned=False))
+    state = gaussians.state_dict()
+    assert state["whitening"].shape == (64, 21)
+    assert gaussians.state_dict(keep_vars=True)["whitening"] is gaussians.whitening
+    for saved in (state, {**state, "whitening": gaussians.whitening}):
+        loaded = PositionGaussians(6)
+        loaded.load_state_dict(saved)
+        assert torch.equal(loaded.whitening, gaussians.whitening)
+    assert saved["whitening"].shape == (64, 6, 6)
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_positions_of_zeros_do_not_count(block: int) -> None:
+    """They lie outside the region of interest: statistics and shrinkage are those of the others alone."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(40, 6, 4, 6, generator=generator) + torch.arange(24.0).view(1, 1, 4, 6)
+    perturbed = features[:2].repeat(3, 1, 1, 1) + torch.randn(6, 6, 4, 6, generator=generator)
+    held_out = torch.arange(40) % 4 == 3
+
+    def fitted(inside: int, width: int) -> PositionGaussians:
+        gaussians = PositionGaussians(6, block=block)
+        kept, moved = features[..., :width].clone(), perturbed[..., :width].clone()
+        kept[..., inside:] = moved[..., inside:] = 0
+        gaussians.update(kept, held_out)
+        gaussians.update_perturbations(kept[:2], moved)
+        gaussians.compute()
+        gaussians.include_held_out()
+        return gaussians
+
+    # The border goes through a block.
+    alone, beside = fitted(4, 4) if block == 1 else fitted(3, 4), fitted(4 if block == 1 else 3, 6)
+    assert torch.equal(alone.shrinkage, beside.shrinkage)
+    inside = 4 if block == 1 else 3
+    expected = alone(features[..., :4])[..., :inside]
+    torch.testing.assert_close(beside(features)[..., :inside], expected, rtol=1e-2, atol=1e-2)
+    assert beside(features).isfinite().all()
+
+
+def test_a_position_counts_where_its_vector_is_not_zero() -> None:
+    """Of an image's tiles some may be outside the region of interest there."""
+    features = torch.randn(40, 6, 2, 2)
+    tiles = features.repeat_interleave(2, 0)
+    tiles[::2, :, 0] = 0
+    alone, both = PositionGaussians(6), PositionGaussians(6)
+    alone.update(features, torch.zeros(40, dtype=torch.bool))
+    both.update(tiles, torch.zeros(80, dtype=torch.bool))
+    for gaussians in (alone, both):
+        gaussians.compute()
+        gaussians.shrinkage = torch.tensor([1.0, 0.9, 0.0])
+        gaussians.include_held_out()
+    # The lower row is seen twice, which changes what all positions have in common.
+    torch.testing.assert_close(both.mean * both.scale, alone.mean * alone.scale, rtol=1e-4, atol=1e-4)

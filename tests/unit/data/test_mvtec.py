@@ -136,3 +136,21 @@ def test_links_are_followed(root: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"train/good/000\.png' is a broken link\."):
         set_up(MVTec(root, "tile"))
+
+
+def test_all_categories(root: Path) -> None:
+    shutil.copytree(root / "tile", root / "grid")
+    (root / "notes").mkdir()
+    data = MVTec(root, None, num_workers=0)
+    data.setup()
+    assert (data.parts, data.category, data.task) == (("grid", "tile"), "", "segmentation")
+    assert data.train_data.samples["part"].value_counts().to_dict() == {"grid": 12, "tile": 12}
+    assert MVTec(root, "tile").parts == ()
+    shutil.rmtree(root / "grid/ground_truth")
+    with pytest.raises(ValueError, match="some categories have masks, but grid not"):
+        MVTec(root, None, num_workers=0).setup()
+
+
+def test_no_category_in_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="has no category: there is no folder like bottle/train/good"):
+        MVTec(tmp_path, None, num_workers=0).setup()

@@ -12,6 +12,7 @@ from anomalib.data import ImageBatch
 from PIL import Image
 
 from rd_plugin import PartsFolder
+from rd_plugin.data.labels import content_digest, is_held_out
 
 Fill = Callable[[str, int], None]
 
@@ -193,3 +194,111 @@ def test_name_is_that_of_the_folder(root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(root)
     assert PartsFolder(".").name == "Prüfteile 2024"
     assert PartsFolder(".", name="parts").name == "parts"
+
+
+def _mark(root: Path, marks: dict[str, str]) -> Path:
+    file = root.parent / "labels.csv"
+    file.write_text("path,label\n" + "".join(f"{root / name},{label}\n" for name, label in marks.items()))
+    return file
+
+
+def _sides(splits: dict[str, list[tuple[str, int, str]]]) -> dict[str, tuple[str, int]]:
+    return {name: (side, label) for side, samples in splits.items() for name, label, _ in samples}
+
+
+def test_marked_images_are_on_the_side_that_they_were_on_and_defects_are_never_learned_from(
+    root: Path, fill: Fill
+) -> None:
+    fill("good/{}.png", 20)
+    for number in range(3):
+        (root / "defect").mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 12), number, np.uint8)).save(root / "defect" / f"d{number}.png")
+    before = _sides(split(root))
+    # One of the new images is a copy of one in the folder.
+    (root / "new").mkdir()
+    for number in range(6):
+        pixels = np.full((8, 12), 200 + number, np.uint8)
+        Image.fromarray(pixels).save(root / "new" / f"{number}.png")
+    (root / "new" / "copy.png").write_bytes((root / "good" / "3.png").read_bytes())
+    marks = {f"good/{number}.png": "good" for number in range(5, 20)}
+    marks |= {"good/1.png": "defect", "good/2.png": "unclear", "new/copy.png": "defect", "new/5.png": "defect"}
+    marks |= {f"new/{number}.png": "good" for number in range(5)} | {"defect/d0.png": "good"}
+    after = _sides(split(root, labels=_mark(root, marks)))
+    kept = {name: side for name, side in before.items() if name not in {f"good/{number}.png" for number in (1, 2, 3)}}
+    assert {name: after[name] for name in kept} == kept | {"defect/d0.png": ("test", 0)}
+    assert "good/2.png" not in after
+    assert "good/3.png" not in after
+    for name in ("good/1.png", "new/copy.png", "new/5.png"):
+        assert after[name] == ("test", 1)
+    for number in range(5):
+        name = f"new/{number}.png"
+        assert after[name] == ("val" if is_held_out(content_digest(root / name)) else "train", 0)
+
+
+def test_marked_defects_are_left_out_where_defects_have_masks(root: Path, fill: Fill) -> None:
+    fill("good/{}.png", 10)
+    fill("defect/{}.png", 2)
+    fill("mask/{}.png", 2)
+    after = _sides(split(root, labels=_mark(root, {"good/9.png": "defect"})))
+    assert "good/9.png" not in after
+    assert len(after) == 11
+
+
+class TestManyParts:
+    @pytest.fixture
+    def parts(self, fill: Fill, root: Path) -> Path:
+        for name, good in (("cap", 10), ("Schraube ü", 20)):
+            fill(f"{name}/good/{{}}.png", good)
+            fill(f"{name}/defect/scratch/{{}}.png", 3)
+        return root
+
+    def test_each_is_split_by_itself(self, parts: Path) -> None:
+        data = PartsFolder(parts, num_workers=0)
+        data.setup()
+        assert data.parts == ("Schraube ü", "cap")
+        for name, train in (("cap", 3), ("Schraube ü", 6)):
+            alone = split(parts / name)
+            assert len(alone["train"]) == train
+            for kind in ("train", "val", "test"):
+                samples = getattr(data, f"{kind}_data").samples
+                mine = samples[samples["part"] == name]
+                found = {
+                    (Path(path).relative_to(parts / name).as_posix(), label)
+                    for path, label in zip(mine["image_path"], mine["label_index"], strict=True)
+                }
+                assert found == {(path, label) for path, label, _ in alone[kind]}
+
+    def test_the_table_lists_them(self, parts: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO):
+            split(parts)
+        lines = caplog.text.splitlines()
+        assert any("2 parts, 30 good images, 6 defects" in line for line in lines)
+        assert any(line.split() == ["cap", "|", "3", "|", "5", "|", "2", "|", "3"] for line in lines)
+
+    def test_a_part_without_enough_good_images_is_named(self, parts: Path, fill: Fill) -> None:
+        fill("disc/defect/{}.png", 2)
+        fill("ring/good/{}.png", 2)
+        (parts / "empty").mkdir()
+        with pytest.raises(
+            ValueError, match=r"has 4 parts, of which 2 cannot be used.*disc: .*good.*ring: .*at least 4"
+        ):
+            split(parts)
+
+    def test_some_with_masks_and_some_without(self, parts: Path, fill: Fill) -> None:
+        fill("cap/mask/scratch/{}.png", 3)
+        with pytest.raises(ValueError, match=r"some parts have masks, but '.*Schraube ü.*' has none"):
+            split(parts)
+
+    def test_a_folder_of_defects_named_after_another_part(self, parts: Path, fill: Fill) -> None:
+        fill("cap/defect/cap/{}.png", 1)
+        split(parts)
+        fill("cap/defect/Schraube ü/{}.png", 1)
+        with pytest.raises(ValueError, match="has a folder named after part 'Schraube ü'; rename it"):
+            split(parts)
+
+    def test_labels_are_for_one_part(self, parts: Path) -> None:
+        with pytest.raises(ValueError, match=r"labels 'labels.csv' is for a folder of one part; .* has several"):
+            split(parts, labels="labels.csv")
+
+    def test_a_folder_of_one_part_has_none(self, parts: Path) -> None:
+        assert PartsFolder(parts / "cap").parts == ()

@@ -43,7 +43,7 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model(trained_once: Path, tmp_path: Path) -> Path:
-    """A copy of the checkpoint, with its record."""
-    for suffix in (".ckpt", ".json"):
-        shutil.copy(trained_once.with_suffix(suffix), tmp_path / f"model{suffix}")
+    """A copy of the checkpoint, with its record and sums."""
+    for name in ("model.ckpt", "model.ckpt.sums", "model.json"):
+        shutil.copy(trained_once.with_name(name), tmp_path / name)
     return tmp_path / "model.ckpt"

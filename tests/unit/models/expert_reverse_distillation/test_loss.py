@@ -121,3 +121,13 @@ def test_unequal_numbers_of_scales_are_refused() -> None:
         TeacherLoss()(both, (features(), features()[:1]), torch.zeros(3, 1, 8, 6))
     with pytest.raises(ValueError, match="zip"):
         StudentLoss()(both, (features(), features()[:1]))
+
+
+def test_positions_outside_the_region_do_not_count() -> None:
+    features = torch.randn(4, 3, 8, 4, 4)
+    masks = torch.zeros(3, 1, 4, 4)
+    inside = features[..., :3]
+    expected = TeacherLoss()(([inside[0]], [inside[1]]), ([inside[2]], [inside[3]]), masks[..., :3])
+    features[..., 3:] = 0
+    found = TeacherLoss()(([features[0]], [features[1]]), ([features[2]], [features[3]]), masks)
+    torch.testing.assert_close(found, expected)

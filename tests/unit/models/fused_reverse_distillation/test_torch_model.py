@@ -21,7 +21,7 @@ def fitted(images: Tensor, **arguments: object) -> FusedReverseDistillationModel
         model.evidence.update(*features, held_out(range(count)), torch.arange(count), count)
         model.evidence.fit_context(held_out(range(count)))
         model.evidence.compute()
-        highest = model.evidence(*features).flatten(2).amax(2)
+        highest = model.find_evidence(*features).flatten(2).amax(2)
         model.fusion.fit(highest[3::4], 2 * highest[3::4])
         model.evidence.include_held_out()
     return model
@@ -117,3 +117,31 @@ def test_image_evidence_does_not_depend_on_where_a_part_lies() -> None:
     torch.testing.assert_close(found, moved)
     assert (found == found[:, :1, :1]).all()
     assert found[0, 0, 0] != found[1, 0, 0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("tile_size", [None, 32])
+def test_what_lies_outside_the_region_does_not_count_at_all(tile_size: int | None) -> None:
+    # With tiles the lower ones hold nothing of it.
+    region = {"width": 64, "height": 64, "polygons": [[[0, 0], [64, 0], [64, 32], [0, 32]]]}
+    images, others = torch.randn(2, 8, 3, 64, 64)
+    others[..., :32, :] = images[..., :32, :]
+    models = []
+    for each in (images, others):
+        torch.manual_seed(0)
+        models.append(fitted(each, roi=region, image_size=(64, 64), tile_size=tile_size))
+    first, second = (model.state_dict() for model in models)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    model = models[0]
+    evidence = model.find_evidence(*model.distill(model.network_inputs(images[:2])))
+    outside = evidence[:, :-1, 4:] if tile_size is None else evidence.unflatten(0, (2, 4))[:, 2:]
+    assert not outside.any()
+    assert evidence.any()
+    found = [model(each[:2]) for each in (images, others)]
+    assert torch.equal(found[0].anomaly_map, found[1].anomaly_map)
+    assert torch.equal(found[0].pred_score, found[1].pred_score)
+    lowest = found[0].anomaly_map[..., :32, :].amin((-2, -1), keepdim=True)
+    assert torch.equal(found[0].anomaly_map[..., 32:, :], lowest.expand(2, 1, 32, 64))
+    # Inside, a defect is found.
+    images[:2, :, 8:24, 8:24] += 3
+    assert (model(images[:2]).pred_score > found[0].pred_score).all()

@@ -46,3 +46,16 @@ def test_nothing_is_held_back_without_gradient() -> None:
 def test_unknown_mining() -> None:
     with pytest.raises(ValueError, match="hard_mining must be 'off', 'share' or 'deviation', got 'hard'"):
         CosineLoss(mining="hard")
+
+
+@pytest.mark.parametrize("kind", ["share", "deviation"])
+def test_positions_outside_the_region_are_not_among_the_hardest(kind: str) -> None:
+    wide = torch.cat([DEVIATIONS, torch.full_like(DEVIATIONS, 1000)], dim=2)
+    factors = gradient_factors(wide, kind, 2000, 1000, wide < 1000)
+    assert torch.equal(factors[..., :5], gradient_factors(DEVIATIONS, kind, 2000, 1000))
+    teacher = torch.randn(2, 8, 4, 4)
+    teacher[..., 2:] = 0
+    leaf = torch.randn(2, 8, 4, 4, requires_grad=True)
+    CosineLoss(mining=kind)([teacher], [leaf * (teacher != 0)], step=2000, steps=1000).backward()
+    assert not leaf.grad[..., 2:].any()
+    assert leaf.grad[..., :2].any()

@@ -64,3 +64,11 @@ def test_unequal_numbers_of_scales_are_refused() -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(ValueError, match=r"loss must be 'flattened' or 'per_pixel', got 'l2'"):
         CosineLoss("l2")
+
+
+@pytest.mark.parametrize("kind", ["flattened", "per_pixel"])
+def test_positions_outside_the_region_do_not_count(kind: str) -> None:
+    teacher, student = torch.randn(2, 3, 8, 4, 4)
+    expected = CosineLoss(kind)([teacher[..., :3]], [student[..., :3]])
+    teacher[..., 3:] = student[..., 3:] = 0
+    torch.testing.assert_close(CosineLoss(kind)([teacher], [student]), expected)

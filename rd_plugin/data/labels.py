@@ -1,27 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels that people gave to images in a report."""
+"""Labels that people gave to images in a report, and which side of the split an image is on."""
 
 import csv
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LABELS", "Labels", "read_labels"]
+__all__ = ["LABELS", "Labels", "content_digest", "is_held_out", "read_labels"]
 
 LABELS = ("good", "defect", "unclear")
 _COLUMNS = ("path", "label")
+# One of this many new images is held out.
+_HOLD_OUT = 3
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Images by label. Unclear ones are neither learned from nor counted.
+    """Images by label.
 
     Args:
         good: Images that are good.
-        defect: Images that show a defect.
+        defect: Images that show a defect; they are never learned from.
+        unclear: Images of which nobody knows; they are neither learned from nor counted.
     """
 
     good: tuple[Path, ...] = ()
     defect: tuple[Path, ...] = ()
+    unclear: tuple[Path, ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[Path, ...]]]:
+        """Yield each label with its images."""
+        return zip(LABELS, (self.good, self.defect, self.unclear), strict=True)
 
 
 def read_labels(path: str | Path, folder: str | Path = ".") -> Labels:
@@ -57,7 +67,28 @@ def read_labels(path: str | Path, folder: str | Path = ".") -> Labels:
                 raise ValueError(msg)
             image = Path(folder) / row["path"]
             if not image.is_file():
-                msg = f"labels {str(path)!r}, line {number}: {str(image)!r} is not a file; give images, the folder."
+                msg = (
+                    f"labels {str(path)!r}, line {number}: {str(image)!r} is not a file; relative paths begin at "
+                    f"{str(folder)!r}."
+                )
                 raise FileNotFoundError(msg)
             labels[image] = row["label"]
-    return Labels(*(tuple(image for image, label in labels.items() if label == kind) for kind in LABELS[:2]))
+    return Labels(*(tuple(image for image, label in labels.items() if label == kind) for kind in LABELS))
+
+
+def content_digest(path: str | Path) -> str:
+    """Return the hash of a file, which :class:`~rd_plugin.data.check.FileFacts` has, too."""
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+
+
+def is_held_out(digest: str) -> bool:
+    """Return whether a new good image is held out of updates and later trainings: one in three, by its content.
+
+    Args:
+        digest: What :func:`content_digest` returned.
+
+    Example:
+        >>> [digest for digest in ("00000003", "00000004", "00000005") if is_held_out(digest)]
+        ['00000003']
+    """
+    return int(digest[:8], 16) % _HOLD_OUT == 0

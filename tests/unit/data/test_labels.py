@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from rd_plugin.feedback import Labels, read_labels
+from rd_plugin.data.check import inspect_files
+from rd_plugin.data.labels import Labels, content_digest, read_labels
 
 
 @pytest.fixture
@@ -13,10 +14,10 @@ def images(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_last_label_of_an_image_counts_and_unclear_ones_do_not(images: Path) -> None:
+def test_last_label_of_an_image_counts(images: Path) -> None:
     file = images / "labels.csv"
     file.write_text('path,label,note\na.png,defect,\nb.png,defect,"a, ""scratch"""\nc.png,unclear,\na.png,good,\n')
-    assert read_labels(file, images) == Labels((images / "a.png",), (images / "b.png",))
+    assert read_labels(file, images) == Labels((images / "a.png",), (images / "b.png",), (images / "c.png",))
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,8 @@ def test_what_is_wrong(images: Path, content: str, error: type[Exception], messa
     (images / "labels.csv").write_text(content)
     with pytest.raises(error, match=message):
         read_labels(images / "labels.csv", images)
+
+
+def test_digest_is_that_of_the_data_check(images: Path) -> None:
+    (images / "a.png").write_bytes(b"some bytes")
+    assert inspect_files([str(images / "a.png")])[str(images / "a.png")].digest == content_digest(images / "a.png")
