@@ -118,8 +118,8 @@ def test_engine_says_what_was_not_registered(
     model, _ = trained
     _save(images, tmp_path / "parts")
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False, devices=1)
-    (batch,) = engine.predict(model, dataset=PredictDataset(tmp_path / "parts"))
-    assert batch.explanation == ["", "", NOT_REGISTERED]
+    batches = engine.predict(model, dataset=PredictDataset(tmp_path / "parts"))
+    assert [said for batch in batches for said in batch.explanation] == ["", "", NOT_REGISTERED]
 
 
 @pytest.mark.parametrize("kind", ["ckpt", "torch", "onnx", "openvino"])
