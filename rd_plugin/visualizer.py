@@ -19,8 +19,10 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
 
 from rd_plugin.callbacks.courtesy import spared
+from rd_plugin.components import Region
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
+from rd_plugin.data.region_pixels import region_of
 
 __all__ = ["PredictionVisualizer"]
 
@@ -35,7 +37,8 @@ class PredictionVisualizer(ImageVisualizer):
     """anomalib's visualizer with verdict and score above each picture, which keeps an image's shape and subfolders.
 
     anomalib's own visualizer draws every image as a square without a verdict, and writes ``a/cam1/img.jpg`` and
-    ``b/cam1/img.jpg`` to one file. This class writes pictures to the same subfolders as their images.
+    ``b/cam1/img.jpg`` to one file. This class writes pictures to the same subfolders as their images. The model's
+    region of interest is outlined in blue.
 
     Args:
         longest_side: Maximum longer side of each field of a picture, in pixels. A smaller image is not enlarged, unless
@@ -55,6 +58,7 @@ class PredictionVisualizer(ImageVisualizer):
         self.failed = False
         self._root: Path | None = None
         self._crop: list[list[Any]] = []
+        self._region: Region | None = None
 
     def visualize(
         self, predictions: ImageItem | NumpyImageItem | ImageBatch | NumpyImageBatch
@@ -77,16 +81,19 @@ class PredictionVisualizer(ImageVisualizer):
         item = _on_whole_image(item, (height, width), self._crop)
         # The time for drawing grows with the pixels, and an enlarged image shows no more detail.
         scale = min(self.longest_side, max(width, height, _READABLE)) / max(width, height)
+        size = (max(1, round(scale * width)), max(1, round(scale * height)))
         picture = visualize_image_item(
             item,
             fields=self.fields,
             overlay_fields=self.overlay_fields,
-            field_size=(max(1, round(scale * width)), max(1, round(scale * height))),
+            field_size=size,
             fields_config=self.fields_config,
             overlay_fields_config=self.overlay_fields_config,
             text_config=self.text_config,
         )
-        return None if picture is None else _with_verdict(picture, item)
+        if picture is None:
+            return None
+        return _with_verdict(picture if self._region is None else _outlined(picture, self._region, size[0]), item)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the folder that all images have in common, and what the model sees of each."""
@@ -100,6 +107,8 @@ class PredictionVisualizer(ImageVisualizer):
         self.failed = False
         self._root = _common_folder(loaders)
         self._crop = crop_steps(getattr(getattr(model, "pre_processor", None), "transform", None))
+        mask = region_of(model)
+        self._region = None if mask is None else mask.region
 
     @spared("The rest of the pictures")
     def on_test_batch_end(
@@ -179,6 +188,12 @@ def _on_whole_image(item: Any, size: tuple[int, int], steps: list[list[Any]]) ->
         if plane is not None
     }
     return replace(item, **{name: None if plane is None else made(plane) for name, plane in whole.items()})
+
+
+def _outlined(picture: Image.Image, region: Region, width: int) -> Image.Image:
+    """Draw the outline of the region of interest into each field of a picture; they lie side by side."""
+    fields = np.split(np.asarray(picture), range(width, picture.width, width), axis=1)
+    return Image.fromarray(np.concatenate([region.draw(field) for field in fields], axis=1))
 
 
 def _with_verdict(picture: Image.Image, item: Any) -> Image.Image:

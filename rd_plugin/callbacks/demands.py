@@ -14,6 +14,7 @@ from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader
 
 from rd_plugin.data.check import datasets
+from rd_plugin.data.crop_steps import crop_steps
 
 __all__ = ["Demands"]
 
@@ -150,11 +151,14 @@ def _check_region(model: Any, datamodule: AnomalibDataModule) -> None:
     """Check that all images have the aspect ratio of the region of interest, by the files' headers.
 
     Raises:
-        ValueError: If one has another; the message names it.
+        ValueError: If one has another; the message names it. If the pre-processor crops or pads.
     """
     mask = getattr(getattr(model, "model", None), "roi", None)
     if mask is None:
         return
+    if crop_steps(getattr(getattr(model, "pre_processor", None), "transform", None)):
+        msg = "roi needs a pre-processor that shows whole images: this one crops or pads. Let roi leave out the rest."
+        raise ValueError(msg)
     for dataset in datasets(datamodule).values():
         for path in cast("AnomalibDataset", dataset).samples["image_path"]:
             # Files that cannot be read are the data check's.

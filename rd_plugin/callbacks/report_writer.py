@@ -16,8 +16,10 @@ from anomalib.post_processing import PostProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
+from rd_plugin.components import RegionMask
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
+from rd_plugin.data.region_pixels import region_of
 from rd_plugin.provenance import RecordedModule
 from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
 from rd_plugin.results import AS_A_WHOLE, InspectionResult
@@ -87,10 +89,16 @@ class ReportWriter(Callback):
             masks = batch.pred_mask
             if self._results[path].verdict == "anomalous" and masks is not None and not masks[index].any():
                 self._results[path] = replace(self._results[path], reason=AS_A_WHOLE)
-            self._illustrate(path, None if maps is None else maps[index], steps, pixel_threshold)
+            anomaly_map = None if maps is None else maps[index]
+            self._illustrate(path, anomaly_map, steps, pixel_threshold, region_of(pl_module))
 
     def _illustrate(
-        self, path: str, anomaly_map: torch.Tensor | None, steps: list[list[Any]], threshold: float | None
+        self,
+        path: str,
+        anomaly_map: torch.Tensor | None,
+        steps: list[list[Any]],
+        threshold: float | None,
+        mask: RegionMask | None,
     ) -> None:
         """Keep a thumbnail of an image, unless it did not come from a file."""
         with suppress(OSError), Image.open(path) as image:
@@ -98,7 +106,8 @@ class ReportWriter(Callback):
             if values is not None:
                 values = on_whole_image(values, (image.height, image.width), steps)
             threshold = 0.5 if threshold is None else threshold
-            self._thumbnails[path] = make_thumbnail(image, values, threshold, self._expected)
+            region = None if mask is None else mask.region
+            self._thumbnails[path] = make_thumbnail(image, values, threshold, self._expected, region)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the report; one that cannot be written costs a warning, not the test's results."""

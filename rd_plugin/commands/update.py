@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS
-from rd_plugin.data.labels import Labels, read_labels
+from rd_plugin.data.labels import Labels, content_digest, read_labels
 from rd_plugin.feedback import STEPS, update_model
 from rd_plugin.inspection import find_images
 from rd_plugin.results import Share
@@ -73,13 +73,14 @@ def run(arguments: Namespace) -> None:
     if not good:
         msg = "give good FOLDER, or labels FILE with images that are marked as good."
         raise ValueError(msg)
+    unclear = {content_digest(path) for path in labels.unclear}
     output = arguments.output or model.with_name(f"{model.stem}_updated{model.suffix}")
     update = update_model(
         model,
         output,
         good,
         old=_images(arguments.old),
-        training=_images(arguments.training),
+        training=[path for path in _images(arguments.training) if content_digest(path) not in unclear],
         steps=arguments.steps,
         defects=[*labels.defect, *_images(arguments.defect)],
         rate=arguments.rate,

@@ -32,7 +32,7 @@ _PROBES = 64
 
 
 class _Moments(NamedTuple):
-    """Number of vectors ``(P, 1)`` and sums ``(P, K)`` at each position, sums of products in each block ``(B, K, K)``."""
+    """Number ``(P, 1)`` and sums ``(P, K)`` of vectors at each position, of products in each block ``(B, K, K)``."""
 
     number: Tensor
     sums: Tensor
@@ -414,7 +414,7 @@ def _in_blocks(values: Tensor, moments: _Moments) -> Tensor:
 
 
 def _outer(vectors: Tensor, number: Tensor) -> Tensor:
-    """Mean product with themselves, ``(b, K, K)``, of a block's vectors ``(b, M, K)``, which count ``(b, M, 1)`` times."""
+    """Mean product with themselves, ``(b, K, K)``, of a block's vectors ``(b, M, K)``, by the number of each."""
     return (number * vectors).mT @ vectors / number.sum(1, keepdim=True).clamp_min(1)
 
 

@@ -9,7 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-__all__ = ["Region"]
+__all__ = ["OUTLINE", "Region"]
+
+#: Colour of outlines, in RGB.
+OUTLINE = (0, 130, 255)
+# Width of an outline, as a fraction of an image's shorter side.
+_LINE = 1 / 250
 
 # Shares of width and height may differ by this much, since sizes are rounded.
 _TOLERANCE = 0.02
@@ -68,6 +73,12 @@ class Region:
         return cls(width, height, polygons, png)
 
     @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "Region | None":
+        """Return the region in a model's record; ``None`` if the model looks at whole images."""
+        plain = (record.get("arguments") or {}).get("roi")
+        return None if plain is None else cls.of(plain)
+
+    @classmethod
     def of_mask(cls, mask: np.ndarray) -> "Region":
         """Return a region from booleans of shape ``(height, width)``, true inside."""
         _, file = cv2.imencode(".png", mask.astype(np.uint8) * 255)
@@ -104,6 +115,12 @@ class Region:
         """Return the outlines in an image of a height and width, each of shape ``(K, 1, 2)``: pixels ``x, y``."""
         contours, _ = cv2.findContours(self.mask(size).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
         return [np.asarray(contour) for contour in contours]
+
+    def draw(self, image: np.ndarray) -> np.ndarray:
+        """Return 8-bit RGB pixels of shape ``(H, W, 3)`` with the outlines."""
+        size = image.shape[:2]
+        line = max(1, round(min(size) * _LINE))
+        return cv2.polylines(image.copy(), self.outlines(size), isClosed=True, color=OUTLINE, thickness=line)
 
     def check_aspect(self, size: Sequence[int], name: str = "an image") -> None:
         """Check that an image has the region's aspect ratio.

@@ -160,6 +160,8 @@ def update_model(
         if sums:
             write_sums(final, changed, sums)
             sums_file(final).replace(sums_file(output))
+        else:
+            sums_file(output).unlink(missing_ok=True)
         final.replace(output)
         record_file(final).replace(record_file(output))
     assert before[0] is not None
@@ -281,6 +283,7 @@ def _shares(
 
 
 def _joined(parts: Sequence[Measured]) -> Measured:
+    """Scores of images that were measured in several parts."""
     return Measured(np.concatenate([part.scores for part in parts]), np.concatenate([part.peaks for part in parts]))
 
 

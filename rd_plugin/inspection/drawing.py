@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rd_plugin.components.roi import OUTLINE
 from rd_plugin.results import InspectionResult
 from rd_plugin.storage import atomic_file
 
 __all__ = ["PictureFolder", "draw"]
 
 _GREY = (120, 120, 120)
-_RED, _GREEN, _BLUE, _WHITE = (200, 0, 0), (0, 120, 0), (0, 130, 255), (255, 255, 255)
+_RED, _GREEN, _WHITE = (200, 0, 0), (0, 120, 0), (255, 255, 255)
 # Fractions of an image's shorter side.
 _TEXT, _LINE = 1 / 22, 1 / 250
 # Of the map where it is highest.
@@ -52,7 +53,7 @@ def draw(result: InspectionResult) -> Image.Image:
     pen = ImageDraw.Draw(drawn)
     for outline in result.picture.outlines:
         corners_of = [(int(x), int(y)) for x, y in outline[:, 0]]
-        pen.line([*corners_of, corners_of[0]], fill=_BLUE, width=max(1, round(side * _LINE)))
+        pen.line([*corners_of, corners_of[0]], fill=OUTLINE, width=max(1, round(side * _LINE)))
     for box in result.boxes:
         corners = (box.x, box.y, box.x + box.width - 1, box.y + box.height - 1)
         pen.rectangle(corners, outline=_GREY if box.ignored else _RED, width=max(1, round(side * _LINE)))

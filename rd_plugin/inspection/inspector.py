@@ -118,8 +118,7 @@ class Inspector:
         else:
             self.inferencer = load_inferencer(Path(model), threads, mode, precision, device)
             self._on_cpu = None if is_cpu(device) else load_inferencer(Path(model), threads)
-        region = self.inferencer.record.get("arguments", {}).get("roi")
-        self._region = None if region is None else Region.of(region)
+        self._region = Region.of_record(self.inferencer.record)
         self._outlined: tuple[tuple[int, int] | None, list[np.ndarray]] = (None, [])
         if unclipped:
             self.inferencer.unclip()

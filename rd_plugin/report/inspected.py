@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from rd_plugin.components import Region
 from rd_plugin.data.check import Problem
 from rd_plugin.results import InspectionResult
 
@@ -52,7 +53,7 @@ def report_results(
     content = ReportContent(
         title=Path(output).stem,
         results=shown,
-        thumbnails=illustrate(shown, folder),
+        thumbnails=illustrate(shown, folder, Region.of_record(record or {})),
         threshold=threshold,
         findings=[Problem(result.path, result.reason) for result in shown if result.verdict == "error"],
         record=record,
@@ -76,12 +77,15 @@ def _describe_drift(results: Sequence[InspectionResult]) -> str:
     )
 
 
-def illustrate(results: Sequence[InspectionResult], folder: str | Path = ".") -> dict[str, Thumbnail]:
+def illustrate(
+    results: Sequence[InspectionResult], folder: str | Path = ".", region: Region | None = None
+) -> dict[str, Thumbnail]:
     """Make thumbnails of the files that still exist, with a progress bar on a terminal.
 
     Args:
         results: The images' results.
         folder: Folder that relative paths refer to.
+        region: Region of interest, whose outline is drawn; ``None`` if there is none.
 
     Returns:
         Thumbnails by path.
@@ -90,7 +94,7 @@ def illustrate(results: Sequence[InspectionResult], folder: str | Path = ".") ->
     def shrink(result: InspectionResult) -> Thumbnail | None:
         try:
             with Image.open(Path(folder) / result.path) as file:
-                return make_thumbnail(file, expected=len(results))
+                return make_thumbnail(file, expected=len(results), region=region)
         except (OSError, ValueError, Image.DecompressionBombError):
             return None
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from rd_plugin.components import Region
+
 __all__ = ["Thumbnail", "fitting", "make_thumbnail"]
 
 # Maximum size of all pictures of a report as text, in bytes; base64 needs four bytes for three.
@@ -40,7 +42,11 @@ class Thumbnail(NamedTuple):
 
 
 def make_thumbnail(
-    image: Image.Image, anomaly_map: np.ndarray | None = None, threshold: float = 0.5, expected: int | None = None
+    image: Image.Image,
+    anomaly_map: np.ndarray | None = None,
+    threshold: float = 0.5,
+    expected: int | None = None,
+    region: Region | None = None,
 ) -> Thumbnail:
     """Make an image small.
 
@@ -49,11 +55,12 @@ def make_thumbnail(
         anomaly_map: Its anomaly map of shape ``(H, W)``.
         threshold: Value of the map above which a pixel is anomalous.
         expected: Expected number of images in the report: with fewer images, they are larger; ``None`` if unknown.
+        region: Region of interest, whose outline is drawn; ``None`` if there is none.
     """
     # Besides the pictures, each image needs some bytes for two texts and a row of numbers.
     limit = int(_ALL / _TEXT / (_IMAGES if expected is None else min(max(expected, 1), _IMAGES))) - 100
     overlay = b"" if anomaly_map is None else _overlay(anomaly_map, threshold)
-    return Thumbnail(_shrunk(image.convert("RGB"), max(limit - len(overlay), 0)), overlay, image.size)
+    return Thumbnail(_shrunk(image.convert("RGB"), max(limit - len(overlay), 0), region), overlay, image.size)
 
 
 def fitting(thumbnails: Iterable[Thumbnail | None]) -> list[Thumbnail | None]:
@@ -65,10 +72,12 @@ def fitting(thumbnails: Iterable[Thumbnail | None]) -> list[Thumbnail | None]:
     return kept
 
 
-def _shrunk(image: Image.Image, limit: int) -> bytes:
+def _shrunk(image: Image.Image, limit: int, region: Region | None) -> bytes:
     """An image as a WebP file of about that many bytes at most."""
     side = min(_LARGEST, max(_SMALLEST, int((limit / _PER_PIXEL) ** 0.5)))
     image.thumbnail((side, side), reducing_gap=2.0)
+    if region is not None:
+        image = Image.fromarray(region.draw(np.asarray(image)))
     content = _webp(image)
     while len(content) > limit and side * _STEP >= _SMALLEST:
         side = int(side * _STEP)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed or on a full disk, what changes a model leaves the old one as it was, byte for byte, and nothing half-written."""
+"""Killed or on a full disk, what changes a model leaves the old one as it was, and nothing half-written."""
 
 import os
 import resource

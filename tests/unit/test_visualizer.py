@@ -12,6 +12,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize
 
+from rd_plugin.components import Region, RegionMask
+from rd_plugin.components.roi import OUTLINE
 from rd_plugin.visualizer import PredictionVisualizer
 
 
@@ -136,3 +138,16 @@ def test_masks_lie_where_they_were_found_when_the_model_crops(tmp_path: Path) ->
 def test_side_out_of_range() -> None:
     with pytest.raises(ValueError, match="longest_side must be at least 1 pixel, got 0"):
         PredictionVisualizer(0)
+
+
+def test_region_of_interest_is_outlined_in_each_field(tmp_path: Path) -> None:
+    visualizer = PredictionVisualizer(longest_side=200, fields=["image"])
+    batch = _batch([_image(tmp_path / "a.png", (200, 100))])
+    region = Region(20, 10, (((0, 0), (10, 0), (10, 10), (0, 10)),))
+    model = SimpleNamespace(pre_processor=None, model=SimpleNamespace(roi=RegionMask(region)))
+    visualizer.on_test_start(SimpleNamespace(test_dataloaders=DataLoader([])), model)
+    pixels = np.asarray(visualizer.visualize(batch))[-100:]
+    outlined = (pixels[50] == OUTLINE).all(-1).nonzero()[0].tolist()
+    assert outlined == [start + place for start in (0, 200, 400) for place in (0, 99)]
+    visualizer.on_test_start(SimpleNamespace(test_dataloaders=DataLoader([])), SimpleNamespace(pre_processor=None))
+    assert not (np.asarray(visualizer.visualize(batch)) == OUTLINE).all(-1).any()

@@ -13,7 +13,7 @@ from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from PIL import Image
-from torchvision.transforms.v2 import Compose, Resize, ToDtype
+from torchvision.transforms.v2 import CenterCrop, Compose, Resize, ToDtype
 
 from rd_plugin import PartsFolder, ReverseDistillation
 from rd_plugin.callbacks import DataCheck
@@ -96,6 +96,13 @@ def test_batches_of_one_are_refused_by_name(given: bool, root: Path) -> None:
 def test_images_of_another_aspect_ratio_than_the_region_are_refused_by_name(root: Path) -> None:
     region = {"width": 40, "height": 20, "polygons": [[[0, 0], [20, 0], [20, 20]]]}
     refused(root, model(roi=region), r"roi was drawn on an image of 40 x 20 pixels, but .*\.png has 32 x 32")
+
+
+def test_region_of_an_image_that_is_cropped_is_refused(root: Path) -> None:
+    region = {"width": 32, "height": 32, "polygons": [[[0, 0], [20, 0], [20, 20]]]}
+    crop = PreProcessor(Compose([Resize((40, 40)), CenterCrop((32, 32))]))
+    cropping = model(roi=region, pre_processor=crop, image_size=None)
+    refused(root, cropping, "roi needs a pre-processor that shows whole images: this one crops or pads")
 
 
 @pytest.mark.usefixtures("unread")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rd_plugin.components import Region
 from rd_plugin.report import Thumbnail, make_thumbnail
 from rd_plugin.report.thumbnails import fitting
 
@@ -50,3 +51,14 @@ def test_overlay_is_nothing_below_the_threshold_yellow_at_it_and_red_beyond() ->
 def test_pictures_beyond_the_room_are_left_out_from_the_end() -> None:
     large = Thumbnail(bytes(25 * 10**6), b"", (1, 1))
     assert fitting([large, None, large, large]) == [large, None, None, None]
+
+
+def test_region_of_interest_is_outlined() -> None:
+    region = Region(80, 60, (((0, 0), (40, 0), (40, 60), (0, 60)),))
+    content, _, size = make_thumbnail(Image.new("RGB", (800, 600)), expected=20, region=region)
+    assert size == (800, 600)
+    pixels = np.asarray(Image.open(BytesIO(content))).astype(int)
+    # WebP keeps colours at half the resolution.
+    assert pixels[144, 186:195, 2].max() > 100
+    assert pixels[144, 40:150].max() < 30
+    assert pixels[144, 230:350].max() < 30
