@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anomalib.data import Folder, PredictDataset
+from anomalib.data import Folder
 from anomalib.deploy import CompressionType
 from anomalib.engine import Engine
 from PIL import Image
@@ -110,16 +110,6 @@ def test_another_checkpoint_does_not_fit(tmp_path: Path, data: Folder) -> None:
     with pytest.raises(ValueError, match="align 'none' in the checkpoint, 'translation' in the model"):
         ReverseDistillation.load_from_checkpoint(tmp_path / "plain.ckpt", align="translation")
     assert not [name for name in plain.state_dict() if "alignment" in name]
-
-
-def test_engine_says_what_was_not_registered(
-    trained: tuple[Distillation, Path], images: Tensor, tmp_path: Path
-) -> None:
-    model, _ = trained
-    _save(images, tmp_path / "parts")
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False, devices=1)
-    batches = engine.predict(model, dataset=PredictDataset(tmp_path / "parts"))
-    assert [said for batch in batches for said in batch.explanation] == ["", "", NOT_REGISTERED]
 
 
 @pytest.mark.parametrize("kind", ["ckpt", "torch", "onnx", "openvino"])

@@ -39,7 +39,6 @@ from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
 from rd_plugin.post_processor import DistillationPostProcessor
 from rd_plugin.provenance import Provenance
-from rd_plugin.results import NOT_REGISTERED
 from rd_plugin.visualizer import PredictionVisualizer
 
 from .default_length import set_default_length
@@ -444,13 +443,12 @@ class Distillation(ExportedModule):
             **kwargs: Not used.
 
         Returns:
-            The batch with ``anomaly_map`` and ``pred_score``, and ``explanation`` where an image was not registered.
+            The batch with ``anomaly_map`` and ``pred_score``.
         """
         del args, kwargs
         found = self.model(batch.image)._asdict()
-        registration = found.pop("registration", None)
-        if registration is not None:
-            batch.explanation = ["" if flag else NOT_REGISTERED for flag in (registration[:, 0] > 0).tolist()]
+        # anomalib's batches have no place for it.
+        found.pop("registration", None)
         return batch.update(**found)
 
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:
