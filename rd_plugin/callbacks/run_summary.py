@@ -45,7 +45,7 @@ class RunSummary(Callback):
     def __init__(self) -> None:
         self.failed = False
         # Truth and score of each image, by its file.
-        self._images: dict[str, tuple[bool, float]] = {}
+        self._images: dict[str, tuple[bool, float, bool | None]] = {}
         self._summary = ""
         self._wanted = True
 
@@ -89,9 +89,8 @@ class RunSummary(Callback):
         labels = [None] * len(scores) if batch.pred_label is None else batch.pred_label.flatten().bool().tolist()
         # Processes may be given the same file, to have as many each.
         unnamed = [f"{trainer.global_rank} {len(self._images) + index}" for index in range(batch.batch_size)]
-        self._images |= dict(
-            zip(map(str, batch.image_path or unnamed), zip(truth, scores, labels, strict=True), strict=True)
-        )
+        found = zip(truth, scores, labels, strict=True)
+        self._images |= dict(zip(map(str, batch.image_path or unnamed), found, strict=True))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the summary of the images of all processes."""
