@@ -28,8 +28,8 @@ def test_number_depends_on_the_image_and_lies_in_its_corner() -> None:
         rows, columns = (found != image).any(0).nonzero(as_tuple=True)
         assert rows.max() < 14
         assert columns.min() >= 128 - 44
-        assert found.max() == 1
-        printed.append(found[0] == 1)
+        assert found.max() > 0.9
+        printed.append(found[0] > 0.9)
     assert len({tuple(each.flatten().tolist()) for each in printed}) == 4
 
 
