@@ -45,7 +45,7 @@ class RunSummary(Callback):
     def __init__(self) -> None:
         self.failed = False
         # Truth and score of each image, by its file.
-        self._images: dict[str, tuple[bool, float]] = {}
+        self._images: dict[str, tuple[bool, float, bool | None]] = {}
         self._summary = ""
         self._wanted = True
 
@@ -84,10 +84,13 @@ class RunSummary(Callback):
         batch = cast("ImageBatch", outputs)
         if batch.pred_score is None or batch.gt_label is None:
             return
-        pairs = zip(batch.gt_label.flatten().bool().tolist(), batch.pred_score.flatten().tolist(), strict=True)
+        truth, scores = batch.gt_label.flatten().bool().tolist(), batch.pred_score.flatten().tolist()
+        # Rules about regions may call an image normal whose score exceeds the threshold.
+        labels = [None] * len(scores) if batch.pred_label is None else batch.pred_label.flatten().bool().tolist()
         # Processes may be given the same file, to have as many each.
         unnamed = [f"{trainer.global_rank} {len(self._images) + index}" for index in range(batch.batch_size)]
-        self._images |= dict(zip(map(str, batch.image_path or unnamed), pairs, strict=True))
+        found = zip(truth, scores, labels, strict=True)
+        self._images |= dict(zip(map(str, batch.image_path or unnamed), found, strict=True))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the summary of the images of all processes."""
@@ -109,7 +112,7 @@ class RunSummary(Callback):
         entries += _places(trainer, model)
         width = max((len(name) for name, _ in entries), default=0)
         count = len(self._images)
-        normal = sum(not defective for defective, _ in self._images.values())
+        normal = sum(not defective for defective, *_ in self._images.values())
         lines = [
             f"{model.name}: {count} test images, {normal} normal and {count - normal} defects.",
             "",
@@ -134,8 +137,8 @@ class RunSummary(Callback):
         post_processor: Any = model.post_processor
         known = not math.isnan(float(getattr(post_processor, "image_threshold", math.nan)))
         own = float(post_processor.normalized_image_threshold) if known else None
-        defective, scores = [list(values) for values in zip(*self._images.values(), strict=True)] or ([], [])
-        points = operating_points(scores, defective, own)
+        defective, scores, labels = [list(values) for values in zip(*self._images.values(), strict=True)] or ([],) * 3
+        points = operating_points(scores, defective, own, anomalous=None if None in labels else labels)
         rows = [(_name(point), _rate(point.false_alarms), _rate(point.defects_found)) for point in points]
         return [_TABLE.format("threshold", "false alarms", "defects found"), *(_TABLE.format(*row) for row in rows)]
 

@@ -172,8 +172,10 @@ def highest_evidence(
         for images, distill in batches:
             with context():
                 normal.append(highest(distill(), len(images)))
+                # Textures are taken from what is inside, too.
+                inner = network.within_roi(images)
                 for _ in range(_TWINS):
-                    changed = generate(images, draw=lambda places: spot_masks(network.within_roi(places)))[0]
+                    changed = generate(inner, draw=lambda places: spot_masks(network.within_roi(places)))[0]
                     # As a camera would see them.
                     changed = network.brightness.normalized(network.brightness.raw(changed).clamp(0, 1))
                     twins.append(highest(network.distill(network.network_inputs(changed)), len(images)))

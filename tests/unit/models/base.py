@@ -399,6 +399,23 @@ class LightningModelTests:
     def test_training_lowers_the_losses(self, tmp_path: Path) -> None:
         self.check_training_lowers_the_losses(self.build(), tmp_path)
 
+    def test_what_lies_outside_the_region_is_not_learned(self, tmp_path: Path) -> None:
+        found = []
+        for outside in (0.0, 1.0):
+            torch.manual_seed(0)
+            batches = [batch() for _ in range(2)]
+            for each in batches:
+                # Between inside and outside there are pixels that a resize brings in.
+                each.image[..., 24:, :] = outside
+            losses, model = Losses(), self.build(roi=REGION, on_bad_data="off")
+            train(model, tmp_path, DataLoader(batches, batch_size=None), max_steps=2, callbacks=[losses])
+            found.append((losses.values, model.state_dict()))
+        (first, weights), (second, others) = found
+        assert first == second
+        assert first.keys() == self.losses
+        # Of thresholds there may be none.
+        torch.testing.assert_close(others, weights, rtol=0, atol=0, equal_nan=True)
+
     def test_gradients_do_not_outlive_their_step(self, tmp_path: Path) -> None:
         gradients = Gradients()
         train(self.build(), tmp_path, DataLoader([batch()] * 3, batch_size=None), max_steps=3, callbacks=[gradients])
