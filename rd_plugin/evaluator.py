@@ -2,6 +2,8 @@
 """Evaluation that leaves out what the data cannot answer."""
 
 import logging
+from collections.abc import Iterator
+from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -16,6 +18,9 @@ from torch.nn import functional as F  # noqa: N812
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from rd_plugin.by_part import parts_in_use
+from rd_plugin.data.batches import some_of
+from rd_plugin.data.part_names import group_by_part
 from rd_plugin.data.region_pixels import pixels_inside, region_of
 
 __all__ = ["AUPRO", "DistillationEvaluator"]
@@ -78,6 +83,10 @@ class DistillationEvaluator(Evaluator):
 
     Pixels outside the model's region of interest do not count. A defect that is partly outside is cut at its border. An
     image whose defect is wholly outside keeps its label; a warning states their number.
+
+    Of several parts, each is measured by itself: ``image_AUROC/cap`` is that of the part ``cap``, and ``image_AUROC``
+    the mean of the parts in which it is defined, as in the papers. Nothing is measured on the images of all parts
+    together, which would be another quantity.
     """
 
     def __init__(self) -> None:
@@ -98,19 +107,23 @@ class DistillationEvaluator(Evaluator):
         self._seen: dict[str, set[bool]] = {}
         self._hidden = 0
         self._reported = 0
+        # Not modules of the model: their values are logged, not they themselves.
+        self._of_parts: dict[str, DistillationEvaluator] = {}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the metrics."""
-        del trainer, pl_module
-        self._begin(self.val_metrics)
+        self._begin(self.val_metrics, trainer, pl_module)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the metrics."""
-        del trainer, pl_module
-        self._begin(self.test_metrics)
+        self._begin(self.test_metrics, trainer, pl_module)
 
-    def _begin(self, measured: nn.ModuleList) -> None:
+    def _begin(self, measured: nn.ModuleList, trainer: Trainer, pl_module: LightningModule) -> None:
         self._seen, self._hidden = {}, 0
+        self._of_parts = {part: type(self)().to(pl_module.device) for part in parts_in_use(trainer, pl_module)}
+        if trainer.num_devices == 1:
+            for each in self._of_parts.values():
+                each.metrics_to_cpu([*each.val_metrics, *each.test_metrics])
         # Lightning resets those that are logged, not those that were left out.
         for metric in measured:
             cast("Metric", metric).reset()
@@ -125,6 +138,10 @@ class DistillationEvaluator(Evaluator):
         dataloader_idx: int = 0,
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
+        if self._of_parts:
+            for each, some in self._split(batch):
+                each.on_validation_batch_end(trainer, pl_module, None, some, batch_idx, dataloader_idx)
+            return
         del trainer, outputs, batch_idx, dataloader_idx
         self._measure(self.val_metrics, pl_module, batch)
 
@@ -138,8 +155,18 @@ class DistillationEvaluator(Evaluator):
         dataloader_idx: int = 0,
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
+        if self._of_parts:
+            for each, some in self._split(batch):
+                each.on_test_batch_end(trainer, pl_module, None, some, batch_idx, dataloader_idx)
+            return
         del trainer, outputs, batch_idx, dataloader_idx
         self._measure(self.test_metrics, pl_module, batch)
+
+    def _split(self, batch: Batch) -> Iterator[tuple["DistillationEvaluator", ImageBatch]]:
+        """The evaluators of a batch's parts, and their images."""
+        images = cast("ImageBatch", batch)
+        for part, indices in group_by_part(images.image_path or (), list(self._of_parts)).items():
+            yield self._of_parts[part], some_of(images, indices)
 
     def _measure(self, measured: nn.ModuleList, module: LightningModule, batch: Batch) -> None:
         region = region_of(module)
@@ -170,6 +197,9 @@ class DistillationEvaluator(Evaluator):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data."""
+        if self._of_parts:
+            self._log_parts(pl_module, "val_metrics")
+            return
         self._report_hidden()
         every = self.val_metrics
         self.val_metrics = nn.ModuleList(metric for metric in every if self._undefined(metric, None) is None)
@@ -180,6 +210,11 @@ class DistillationEvaluator(Evaluator):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data, and say which are not."""
+        if self._of_parts:
+            if undefined := self._log_parts(pl_module, "test_metrics"):
+                listed = ", ".join(f"{what} of {', '.join(parts)}" for what, parts in undefined.items())
+                logger.warning("Metrics left out, undefined on the test data: %s.", listed)
+            return
         self._report_hidden()
         every, post_processor = self.test_metrics, getattr(pl_module, "post_processor", None)
         left_out = {metric.name: reason for metric in every if (reason := self._undefined(metric, post_processor))}
@@ -191,6 +226,31 @@ class DistillationEvaluator(Evaluator):
             super().on_test_epoch_end(trainer, pl_module)
         finally:
             self.test_metrics = every
+
+    def _log_parts(self, module: LightningModule, kind: str) -> dict[str, list[str]]:
+        """Log the metrics of each part and their means; return those that are left out, with the parts."""
+        self._hidden = sum(each._hidden for each in self._of_parts.values())  # noqa: SLF001
+        self._report_hidden()
+        values, left_out = dict[str, dict[str, float]](), dict[str, list[str]]()
+        for part, each in self._of_parts.items():
+            post_processor: Any = getattr(module, "post_processor", None)
+            if getattr(post_processor, "parts", ()):
+                post_processor = post_processor.of(part)
+            measured: list[Any] = list(getattr(each, kind))
+            for metric in measured:
+                # Validation measures nothing that needs a threshold.
+                needed = post_processor if kind == "test_metrics" else None
+                if reason := each._undefined(metric, needed):  # noqa: SLF001
+                    left_out.setdefault(f"{metric.name} ({reason})", []).append(part)
+                else:
+                    values.setdefault(metric.name, {})[part] = float(metric.compute())
+        # Lightning adds ``log`` to callbacks.
+        log: Any = self.log
+        for name, found in values.items():
+            logged = {name: fmean(found.values()), **{f"{name}/{part}": value for part, value in found.items()}}
+            for each_name, value in logged.items() if kind == "test_metrics" else [(name, logged[name])]:
+                log(each_name, value)
+        return left_out
 
     def _undefined(self, metric: Any, post_processor: nn.Module | None) -> str | None:
         """Why one of the metrics has no value on the data seen, or ``None`` if it has one."""

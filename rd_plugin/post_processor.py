@@ -18,6 +18,7 @@ from scipy.stats import betabinom
 from torch import Tensor
 from torchmetrics import CatMetric
 
+from rd_plugin.by_part import PostProcessorByPart
 from rd_plugin.components.scale import bend
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
@@ -80,12 +81,15 @@ def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, t
     return threshold, (above + 1) / (count + 1), (float(low), float(high))
 
 
-class DistillationPostProcessor(PostProcessor):
+class DistillationPostProcessor(PostProcessorByPart):
     """anomalib's post-processor, which can set thresholds on good images alone.
 
     anomalib's own post-processor sets the thresholds with the best F1; without a defect in the validation set, it takes
     the highest score. Without defects, this class sets thresholds for a false-alarm rate. The pixel threshold has the
     same rate of good images with any pixel above it.
+
+    If the data module has several parts, each has thresholds and ranges of its own, set on its own images; see
+    :class:`~rd_plugin.by_part.PostProcessorByPart`.
 
     A score that is not a number counts as anomalous. In a validation, images whose score or map is not finite are left
     out of thresholds and range, with a warning.
@@ -180,6 +184,10 @@ class DistillationPostProcessor(PostProcessor):
         **kwargs: Any,
     ) -> None:
         """Collect the finite scores of good images, in addition to what anomalib collects."""
+        if self.parts:
+            for child, _, some in self.split(cast("ImageBatch", outputs)):
+                child.on_validation_batch_end(trainer, pl_module, some, *args, **kwargs)
+            return
         outputs = self._finite(cast("ImageBatch", outputs))
         if outputs.batch_size == 0:
             return
@@ -227,16 +235,21 @@ class DistillationPostProcessor(PostProcessor):
 
         Without finite scores they stay undefined, or those of the last validation.
         """
+        if self.parts:
+            for part in self.parts:
+                self.of(part).on_validation_epoch_end(trainer, pl_module)
+            return
         if self._left_out:
             logger.warning(
-                "%d of %d validation images have scores that are not finite, and are left out of thresholds and range; "
-                "the first is %s.",
+                "%s%d of %d validation images have scores that are not finite, and are left out of thresholds and "
+                "range; the first is %s.",
+                self._of_part,
                 len(self._left_out),
                 self._validated,
                 printable(self._left_out[0]),
             )
         if self._left_out and len(self._left_out) == self._validated:
-            logger.error("No validation image has a finite score: thresholds and range are not set.")
+            logger.error("%sNo validation image has a finite score: thresholds and range are not set.", self._of_part)
         self._validated, self._left_out = 0, []
         self.expected_false_alarms = None
         if not self._from_good_images():
@@ -253,10 +266,16 @@ class DistillationPostProcessor(PostProcessor):
             metric.reset()
         if self.enable_normalization and self.image_min == self.image_max:
             logger.warning(
-                "All validation scores are %g, so their range is undefined: normalized scores are 0 below the "
+                "%sAll validation scores are %g, so their range is undefined: normalized scores are 0 below the "
                 "threshold, 0.5 at it and 1 above it.",
+                self._of_part,
                 float(self.image_min),
             )
+
+    @property
+    def _of_part(self) -> str:
+        """What messages about one of several parts begin with."""
+        return f"{self.part}: " if self.part else ""
 
     def _from_good_images(self) -> bool:
         """Whether thresholds come from good images alone."""
@@ -290,8 +309,9 @@ class DistillationPostProcessor(PostProcessor):
         if expected > self.false_alarm_rate * (1 + 1e-9):
             needed = math.ceil(1 / self.false_alarm_rate - 1e-9) - 1
             logger.warning(
-                "%d good validation images are too few for a false-alarm rate of %g, which needs %d: thresholds are "
+                "%s%d good validation images are too few for a false-alarm rate of %g, which needs %d: thresholds are "
                 "the highest scores, and the expected rate is %.3g.",
+                self._of_part,
                 count,
                 self.false_alarm_rate,
                 needed,
@@ -299,10 +319,12 @@ class DistillationPostProcessor(PostProcessor):
             )
             return
         message = (
-            "Thresholds set on %d good validation images, for a false-alarm rate of %g: expected rate %.3g; of 100 new "
-            "good images, between %.0f and %.0f are called anomalous with a probability of 95 %%."
+            "%sThresholds set on %d good validation images, for a false-alarm rate of %g: expected rate %.3g; of 100 "
+            "new good images, between %.0f and %.0f are called anomalous with a probability of 95 %%."
         )
-        logger.info(message, count, self.false_alarm_rate, expected, *(_NEW_IMAGES * bound for bound in interval))
+        logger.info(
+            message, self._of_part, count, self.false_alarm_rate, expected, *(_NEW_IMAGES * bound for bound in interval)
+        )
 
     def _normalize(  # type: ignore[override]  # a static method of anomalib's
         self, preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor
@@ -325,7 +347,12 @@ class DistillationPostProcessor(PostProcessor):
 
         Args:
             predictions: Scores of shape ``(N, 1)`` and maps of shape ``(N, 1, H, W)``, on the network's scale.
+
+        Raises:
+            ValueError: If there are several parts, each with its own post-processor; see :meth:`of`.
         """
+        if self.parts:
+            self.of()
         score, anomaly_map = predictions.pred_score, predictions.anomaly_map
         if not self._constants.numel() or score is None or anomaly_map is None:
             return super().forward(predictions)
@@ -343,6 +370,10 @@ class DistillationPostProcessor(PostProcessor):
             pred_mask=self._apply_threshold(anomaly_map, self.normalized_pixel_threshold),
         )
 
+    def of(self, part: str | None = None) -> "DistillationPostProcessor":
+        """Return the post-processor of a part; see :meth:`PostProcessorByPart.of`."""
+        return cast("DistillationPostProcessor", super().of(part))
+
     @property
     def rules(self) -> RegionRules:
         """Which regions count."""
@@ -352,6 +383,9 @@ class DistillationPostProcessor(PostProcessor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Batch, *args: Any, **kwargs: Any
     ) -> None:
         """Normalize scores and maps, and set labels and masks; regions that do not count make no image anomalous."""
+        if self.parts:
+            self.post_process_parts("on_test_batch_end", trainer, pl_module, outputs)
+            return
         super().on_test_batch_end(trainer, pl_module, outputs, *args, **kwargs)
         self._apply_rules(cast("ImageBatch", outputs), pl_module)
 
@@ -359,6 +393,9 @@ class DistillationPostProcessor(PostProcessor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Batch, *args: Any, **kwargs: Any
     ) -> None:
         """Do what :meth:`on_test_batch_end` does."""
+        if self.parts:
+            self.post_process_parts("on_predict_batch_end", trainer, pl_module, outputs)
+            return
         super().on_predict_batch_end(trainer, pl_module, outputs, *args, **kwargs)
         self._apply_rules(cast("ImageBatch", outputs), pl_module)
 

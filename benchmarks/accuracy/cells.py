@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.models.components import AnomalibModule
@@ -26,6 +27,7 @@ from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 
 from . import methods
+from .joined import Joined
 from .measures import PixelMetrics, measure
 from .perturbations import PERTURBATIONS, BrightnessNormalized, Turned, describe, take
 from .printed_number import PrintedNumber, drop_hidden, region_beside
@@ -100,6 +102,7 @@ def evaluate(
 ) -> list[Row]:
     """Return a row for each map of a model: figures on all test images, and the images' scores, labels and kinds.
 
+    Of a model for several categories there is a row for each, with the figures of its images alone.
     ``by_region`` says whether maps are compared with masks, too, which takes longer than all else.
     """
     model.eval().to(device)
@@ -107,7 +110,7 @@ def evaluate(
     scores: dict[str, list[Tensor]] = {}
     maps: dict[str, list[Tensor]] = {}
     labels, masks = [], []
-    kinds: list[str] = []
+    paths: list[str] = []
     for batch in datamodule.test_dataloader():
         images = transform(batch.image.to(device))
         for name, score, anomaly_map in _predictions(model, images, scales):
@@ -115,20 +118,24 @@ def evaluate(
             if anomaly_map is not None:
                 maps.setdefault(name, []).append(anomaly_map.float().reshape(-1, *images.shape[-2:]).cpu())
         labels.append(batch.gt_label.bool())
-        # In MVTec AD's layout a defect's kind is its folder.
-        kinds += [Path(path).parent.name for path in batch.image_path or []]
+        paths += batch.image_path or []
         if by_region and batch.gt_mask is not None:
             mask = transform(Mask(batch.gt_mask)).as_subclass(Tensor)
             masks.append(mask.reshape(-1, *images.shape[-2:]) > 0)
     truth = torch.cat(labels)
-    pixels = PixelMetrics(torch.cat(masks)) if masks and maps else None
-    joined = {name: torch.cat(parts) for name, parts in scores.items()}
-    drawn = {name: torch.cat(parts) for name, parts in maps.items()}
-    images_of = {"labels": truth.numpy(), "kinds": kinds or None}
-    return [
-        {"part": name, **measure(score, drawn.get(name), truth, pixels), "scores": score.numpy(), **images_of}
-        for name, score in joined.items()
-    ]
+    # In MVTec AD's layout a defect's kind is its folder.
+    kinds = np.array([Path(path).parent.name for path in paths]) if paths else None
+    everything: dict[str | None, Tensor] = {None: torch.ones_like(truth)}
+    rows = []
+    for category, chosen in (datamodule.chosen(paths) if isinstance(datamodule, Joined) else everything).items():
+        pixels = PixelMetrics(torch.cat(masks)[chosen]) if masks and maps else None
+        images_of = {"labels": truth[chosen].numpy(), "kinds": None if kinds is None else kinds[chosen.numpy()]}
+        for name, parts in scores.items():
+            score = torch.cat(parts)[chosen]
+            drawn = torch.cat(maps[name])[chosen] if name in maps else None
+            figures = measure(score, drawn, truth[chosen], pixels)
+            rows.append({"part": name, "tested": category, **figures, "scores": score.numpy(), **images_of})
+    return rows
 
 
 def _evaluate_perturbed(model: AnomalibModule, datamodule: AnomalibDataModule, device: str, seed: int) -> Iterator[Row]:
@@ -178,6 +185,11 @@ def _augmentations(settings: dict[str, Any]) -> Transform | None:
     return Turned(settings["turned"]) if settings["turned"] else None
 
 
+def _counts(labels: np.ndarray) -> dict[str, int]:
+    """Return the counts of good and of defective images."""
+    return {"count_normal": int((~labels).sum()), "count_anomalous": int(labels.sum())}
+
+
 def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
     """Train and evaluate."""
     seed_everything(settings["seed"], verbose=False)
@@ -197,6 +209,7 @@ def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) 
         settings["pre_trained"],
         settings["image_size"],
         brightness,
+        settings.get("crop"),
     )
     if brightness is not None:
         before = Compose(model.pre_processor.transform.transforms[:-1])
@@ -211,7 +224,7 @@ def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) 
         **_trainer_length(settings, datamodule),
         **several,
     )
-    cost = {"train_seconds": round(seconds, 1)}
+    cost: dict[str, float] = {"count_train": len(datamodule.train_data), "train_seconds": round(seconds, 1)}
     train_cpu_seconds = round(time.process_time() - start, 1)
     datamodule.setup()
     if settings["printed"]:
@@ -222,10 +235,4 @@ def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) 
         cost |= {"train_cpu_seconds": train_cpu_seconds, "image_cpu_ms": _image_milliseconds(model, datamodule)}
     if settings["perturbed"]:
         rows += _evaluate_perturbed(model, datamodule, machine.device, settings["seed"])
-    anomalous = int(rows[0]["labels"].sum())
-    counts = {
-        "count_train": len(datamodule.train_data),
-        "count_normal": len(rows[0]["labels"]) - anomalous,
-        "count_anomalous": anomalous,
-    }
-    return [{"perturbation": "", **row, **counts, **cost} for row in rows]
+    return [{"perturbation": "", **row, **_counts(row["labels"]), **cost} for row in rows]

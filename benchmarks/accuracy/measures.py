@@ -33,7 +33,14 @@ def to_unit(scores: Tensor) -> Tensor:
 
 
 def area_under_roc(scores: Tensor, labels: Tensor) -> float:
-    """Return the area under the ROC curve of scores of any shape and range; labels are boolean."""
+    """Return the area under the ROC curve of scores of any shape and range; labels are boolean.
+
+    Raises:
+        ValueError: If all labels are the same.
+    """
+    if labels.all() or not labels.any():
+        msg = f"all {labels.numel()} images or pixels are {'anomalous' if labels.all() else 'normal'}."
+        raise ValueError(msg)
     return float(binary_auroc(to_unit(scores).flatten(), labels.flatten().int()))
 
 

@@ -10,10 +10,11 @@ import timm
 from anomalib import models as anomalib_models
 from anomalib.models.components import AnomalibModule, MemoryBankMixin, TimmFeatureExtractor
 from anomalib.pre_processing import PreProcessor
-from torchvision.transforms.v2 import Compose, Normalize, Resize
+from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
 
 import rd_plugin
 from rd_plugin import ReverseDistillation
+from rd_plugin.components import build_teacher, is_plain_vit
 from rd_plugin.components.weights import find_weights, load_matched
 from rd_plugin.models.distillation import Distillation
 
@@ -67,6 +68,7 @@ def build(
     pre_trained: str,
     image_size: int,
     brightness: BrightnessNormalized | None = None,
+    crop: int | None = None,
 ) -> AnomalibModule:
     """Build a model.
 
@@ -80,6 +82,7 @@ def build(
         pre_trained: ``"true"``, ``"false"``, a package or a file, as in :class:`rd_plugin.ReverseDistillation`.
         image_size: Side that images are resized to, in pixels.
         brightness: Last step of the pre-processor, if any.
+        crop: Side of the middle that is cut out then, in pixels, if any.
 
     Raises:
         ValueError: If a model of anomalib has a backbone that weights cannot be given to.
@@ -87,6 +90,7 @@ def build(
     kind = find(name)
     steps = [
         Resize((image_size, image_size), antialias=True),
+        *([CenterCrop((crop, crop))] if crop else []),
         _NORMALIZE,
         *([] if brightness is None else [brightness]),
     ]
@@ -99,13 +103,14 @@ def build(
     if issubclass(kind, Distillation):
         return kind(**{"backbone": backbone, "pre_trained": weights, "on_bad_data": "off", **arguments})
     accepted = inspect.signature(kind).parameters
-    if "backbone" not in accepted:
+    teacher = next((argument for argument in ("backbone", "encoder_name") if argument in accepted), None)
+    if teacher is None:
         return kind(**arguments)
     arguments = {**_stages(backbone, accepted), **arguments}
     create = timm.create_model
     # Some ask for timm's download whatever they are told, and know architectures without the tag of their weights.
     with patch("timm.create_model", lambda *args, **kwargs: create(*args, **{**kwargs, "pretrained": False})):
-        model = kind(**{"backbone": backbone.partition(".")[0], **arguments})
+        model = kind(**{teacher: backbone.partition(".")[0], **arguments})
     extractors = [module for module in model.modules() if isinstance(module, TimmFeatureExtractor)]
     frozen = [extractor for extractor in extractors if not extractor.requires_grad]
     if not frozen:
@@ -117,7 +122,13 @@ def build(
 
 
 def _stages(backbone: str, accepted: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """Return a model's default layers, named for a ResNet, by the names that the teacher's of those strides have."""
+    """Return a model's default layers, named for a ResNet, by the names that the teacher's of those strides have.
+
+    Of a vision transformer they are the last blocks of the two groups that ours distils.
+    """
+    if is_plain_vit(backbone):
+        blocks = build_teacher(backbone, pre_trained=False).layers
+        return {"layers": [blocks[len(blocks) // 2 - 1], blocks[-1]]} if "layers" in accepted else {}
     info = timm.create_model(backbone.partition(".")[0], features_only=True).feature_info
     names = dict(zip(info.reduction(), info.module_name(), strict=True))
     named = {f"layer{index}": names.get(2 ** (index + 1)) for index in range(1, 5)}
@@ -133,7 +144,11 @@ def _stages(backbone: str, accepted: Mapping[str, inspect.Parameter]) -> dict[st
 def _load(extractor: TimmFeatureExtractor, backbone: str, pre_trained: bool | str) -> None:
     """Give a feature extractor the teacher's weights."""
     net = extractor.feature_extractor
-    if pre_trained is True:
+    if is_plain_vit(backbone) and pre_trained is not False:
+        file = {} if pre_trained is True else {"pretrained_cfg_overlay": {"file": str(find_weights(pre_trained))}}
+        loaded = timm.create_model(backbone, pretrained=True, dynamic_img_size=True, **file)
+        net.load_state_dict(loaded.state_dict())
+    elif pre_trained is True:
         loaded = timm.create_model(backbone, pretrained=True, features_only=True, out_indices=extractor.idx)
         net.load_state_dict(loaded.state_dict())
     elif pre_trained is not False:

@@ -25,7 +25,8 @@ __all__ = ["METRIC_FIGURES", "draw", "load", "named", "show", "with_means"]
 
 _PUBLISHED = Path(__file__).with_name("published.yaml")
 _MEAN = "mean"
-_SETTINGS = ("images", "teacher", "size", "length", "batch")
+_ONE_MODEL_FOR = "one model for"
+_SETTINGS = (_ONE_MODEL_FOR, "images", "teacher", "size", "length", "batch")
 _AS_THEY_ARE = describe({})
 # A run of a model, of which a record or two may speak.
 _RUN = ["seed", "draw"]
@@ -41,11 +42,14 @@ def _names(row: pd.Series) -> dict[str, object]:
     unit = "steps" if settings.get("steps") else "epochs"
     count = int(settings[unit])
     weights = {"true": "timm's weights", "false": "random weights"}.get(row["pre_trained"], row["pre_trained"])
+    crop, joined = settings.get("crop"), settings.get("joined")
     return {
         "model": f"{model} {settings.get('part') or ''}".strip(),
+        "category": settings.get("tested") or row["category"],
+        _ONE_MODEL_FOR: f"all {len(json.loads(joined))}" if joined else "a category",
         "images": describe(settings, settings.get("perturbation") or ""),
         "teacher": f"{row['backbone']} ({weights})",
-        "size": f"{row['image_size']} px",
+        "size": f"{int(crop)} of {row['image_size']} px" if crop else f"{row['image_size']} px",
         "length": f"{count} {unit if count > 1 else unit[:-1]}",
         "batch": str(row["batch"] * row["devices"]),
         "draw": settings.get("draw") or 0,
@@ -97,7 +101,7 @@ def show(frame: pd.DataFrame) -> str:
         shown = pd.concat([rows, known], ignore_index=True).sort_values(
             "category", key=lambda names: names != _MEAN, kind="stable"
         )
-        by = {"category": "category", "model": "model", **varying}
+        by = {"category": "category", "model": "model", **varied(shown, _ONE_MODEL_FOR), **varying}
         text += [f"### {data}", table(shown, by, {"runs": Figure("runs"), **metrics})]
         text += [f"{row.model}: {row.source}." for row in known.itertuples()]
     return "\n\n".join(text)

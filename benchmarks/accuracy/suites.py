@@ -14,11 +14,12 @@ from torchvision.datasets.folder import find_classes
 
 from rd_plugin import MVTec, OneClass, SolarCells
 
-__all__ = ["ABLATIONS", "DATA", "BuildData", "categories", "study_data", "variants"]
+__all__ = ["ABLATIONS", "DATA", "TRANSFORMERS", "BuildData", "Category", "categories", "study_data", "variants"]
 
 BuildData = Callable[..., AnomalibDataModule]
 # Name of the data set, name of the category, and what builds its data module.
 Category = tuple[str, str, BuildData]
+TRANSFORMERS = "transformers"
 DATA = ("mvtec", "visa", "one_class", "solar", "folder")
 ABLATIONS = ("ablation_bottleneck", "ablation_scales", "ablation_evidence", "ablation_backbone")
 # Those of torchvision, with ten classes each.

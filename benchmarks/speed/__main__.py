@@ -13,12 +13,9 @@ another torch or machine, or with ``--retry all``; its commit is in the record.
 """
 
 import argparse
-import multiprocessing
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from multiprocessing.connection import Connection
 from typing import Any
 
 import pandas as pd
@@ -26,57 +23,14 @@ from anomalib.deploy import CompressionType
 
 from benchmarks.common import command
 from benchmarks.common.grid import Cell, Machine, Row
-from benchmarks.common.tables import Figure, table
 
+from .comparison import compare, compare_times, comparison_row, show_ratios
 from .deployed import latency, weight_size
 from .sides import SIDE, anomaly_map, build_model, inference, map_difference, training_step
 from .timing import circumstances, each_machine
-from .worker import work
 
 # What a comparison is called, what its figures hang on, and what measures it.
 Comparison = tuple[str, dict[str, Any], Callable[[], list[Row]]]
-Task = Callable[..., Callable[[], None]]
-
-
-def _row(name: str, unit: str, ours: float, theirs: float, ratio: float | None = None) -> Row:
-    return {
-        "row": name,
-        "unit": unit,
-        "ours": ours,
-        "theirs": theirs,
-        "ratio": theirs / ours if ratio is None else ratio,
-    }
-
-
-def compare(what: str, task: Task, turns: int, repeats: int, how: dict[str, Any], machine: Machine) -> list[Row]:
-    """Let both sides take turns at a task; return a row for time and one for peak memory."""
-    context = multiprocessing.get_context("spawn")
-    sides: dict[str, tuple[Any, Connection]] = {}
-    for side in ("ours", "theirs"):
-        here, there = context.Pipe()
-        make = partial(task, side, device=machine.device, **how)
-        process = context.Process(target=work, args=(there, make, 2, machine.threads))
-        process.start()
-        here.recv()
-        sides[side] = (process, here)
-    times: dict[str, list[float]] = {side: [] for side in sides}
-    for _ in range(turns):
-        for side, (_, connection) in sides.items():
-            connection.send(repeats)
-            times[side].append(connection.recv())
-    memory = {}
-    for side, (process, connection) in sides.items():
-        connection.send(0)
-        memory[side] = connection.recv()
-        process.join()
-    medians = {side: 1000 * statistics.median(values) for side, values in times.items()}
-    ratio = statistics.median(theirs / ours for ours, theirs in zip(times["ours"], times["theirs"], strict=True))
-    return [_row(what, "ms", **medians, ratio=ratio), _row(f"{what}: peak memory", "MiB", **memory)]
-
-
-def compare_times(*arguments: Any) -> list[Row]:
-    """Compare as :func:`compare` does, without the memory."""
-    return compare(*arguments)[:1]
 
 
 def compare_maps(*arguments: Any) -> list[Row]:
@@ -94,8 +48,8 @@ def sizes(backbone: str, name: str, *, narrow: bool) -> list[Row]:
             path = model.to_openvino(folder, input_size=(SIDE, SIDE), onnx_kwargs={"verbose": False})
             exported[side] = sum(path.with_suffix(suffix).stat().st_size for suffix in (".xml", ".bin")) / 2**10
     return [
-        _row(f"weights in a checkpoint, {name}", "MiB", **weights),
-        _row(f"OpenVINO export, {name}", "KiB", **exported),
+        comparison_row(f"weights in a checkpoint, {name}", "MiB", **weights),
+        comparison_row(f"OpenVINO export, {name}", "KiB", **exported),
     ]
 
 
@@ -108,9 +62,12 @@ def exports(turns: int) -> list[Row]:
         "INT8_PTQ, resnet18": (build_model("ours", "resnet18"), int8),
         "INT8_PTQ, tf_efficientnet_lite0": (build_model("ours", "tf_efficientnet_lite0"), int8),
     }
-    medians = latency(models, SIDE, turns)
+    medians = latency(models, SIDE, 20 * turns)
     base = medians.pop("theirs")
-    return [_row(f"OpenVINO {name} (theirs: float32, resnet18)", "ms", ours, base) for name, ours in medians.items()]
+    return [
+        comparison_row(f"OpenVINO {name} (theirs: float32, resnet18)", "ms", ours, base)
+        for name, ours in medians.items()
+    ]
 
 
 def training_comparisons(machine: Machine, turns: int, *, quick: bool) -> Iterator[Comparison]:
@@ -164,11 +121,8 @@ def show(rows: pd.DataFrame) -> str:
     """Return Markdown tables: a row for each comparison."""
 
     def draw(found: pd.DataFrame) -> str:
-        columns = {"ours": 1, "theirs": 1, "unit": 0, "ratio": 2}
-        figures = {name: Figure(name, digits, deviation=None) for name, digits in columns.items()}
-        text = table(found, {"what": "row"}, figures)
         differences = found["map_difference"].dropna() if "map_difference" in found else []
-        return text + "".join(f"\n\nMaps differ by {difference:.1e} at most." for difference in differences)
+        return show_ratios(found) + "".join(f"\n\nMaps differ by {each:.1e} at most." for each in differences)
 
     return each_machine(rows, draw, "turns")
 

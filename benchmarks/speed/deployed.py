@@ -3,7 +3,8 @@
 
 import statistics
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,31 +65,41 @@ def export(
     )
 
 
-def compile_for_latency(path: Path) -> openvino.CompiledModel:
-    """Return an export, ready to run on the CPU in float32 or what it was quantized to."""
+def compile_for_latency(path: Path, **settings: Any) -> openvino.CompiledModel:
+    """Return an export, ready to run on the CPU in float32 or what it was quantized to; with more of its settings."""
     # float32 is meant as such: by default OpenVINO computes in bfloat16 where the processor can.
-    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", **settings}
     return openvino.Core().compile_model(path, "CPU", settings)
 
 
 def latency(
-    models: Mapping[str, tuple[AnomalibModule, CompressionType | None]], side: int, turns: int
+    models: Mapping[str, tuple[AnomalibModule, CompressionType | None]],
+    side: int | Mapping[str, int],
+    turns: int,
+    data: AnomalibDataModule | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Return milliseconds an image of the OpenVINO exports of models, which are calibrated on solar cells.
+    """Return milliseconds an image of the OpenVINO exports of models.
 
     Args:
         models: Models and how they are compressed.
-        side: Of the image, in pixels.
-        turns: A figure is the median of twenty times as many.
+        side: Of the image, in pixels; or of each model's.
+        turns: A figure is the median of so many.
+        data: Images to calibrate with; solar cells by default.
+        clock: What time is taken by; if it is the processor's, on one core, where none waits for another.
     """
-    data = SolarCells(num_workers=0)
-    image = torch.rand(1, 3, side, side).numpy()
+    data = data or SolarCells(num_workers=0)
+    settings = {"INFERENCE_NUM_THREADS": 1} if clock is time.process_time else {}
+    sides = {name: side if isinstance(side, int) else side[name] for name in models}
     with tempfile.TemporaryDirectory() as folder:
         tasks = {
             name: partial(
-                compile_for_latency(export(model, Path(folder) / name, compression, data, input_size=(side, side))),
-                image,
+                compile_for_latency(
+                    export(model, Path(folder) / name, compression, data, input_size=(sides[name], sides[name])),
+                    **settings,
+                ),
+                torch.rand(1, 3, sides[name], sides[name]).numpy(),
             )
             for name, (model, compression) in models.items()
         }
-    return {name: statistics.median(times) for name, times in take_turns(tasks, 20 * turns).items()}
+    return {name: statistics.median(times) for name, times in take_turns(tasks, turns, 1, clock).items()}

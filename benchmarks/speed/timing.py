@@ -31,13 +31,18 @@ def each_machine(rows: pd.DataFrame, draw: Callable[[pd.DataFrame], str], *more:
     return "\n\n".join(texts)
 
 
-def take_turns(tasks: Mapping[Name, Callable[[], object]], turns: int, warm_up: int = 0) -> dict[Name, list[float]]:
-    """Return milliseconds of each task in each turn; the first turns, to warm up, are not counted."""
+def take_turns(
+    tasks: Mapping[Name, Callable[[], object]],
+    turns: int,
+    warm_up: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Name, list[float]]:
+    """Return milliseconds of each task in each turn by a clock; the first turns, to warm up, are not counted."""
     times: dict[Name, list[float]] = {name: [] for name in tasks}
     for turn in range(warm_up + turns):
         for name, task in tasks.items():
-            start = time.perf_counter()
+            start = clock()
             task()
             if turn >= warm_up:
-                times[name].append(1000 * (time.perf_counter() - start))
+                times[name].append(1000 * (clock() - start))
     return times

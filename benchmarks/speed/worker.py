@@ -15,8 +15,14 @@ import torch
 __all__ = ["work"]
 
 
-def work(connection: Connection, make: Callable[[], Callable[[], None]], warm_up: int, threads: int) -> None:
-    """Run turns as they are asked for; the answer is seconds, and in the end the peak memory in MiB."""
+def work(
+    connection: Connection,
+    make: Callable[[], Callable[[], None]],
+    warm_up: int,
+    threads: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
+    """Run turns as they are asked for; the answer is seconds by a clock, and in the end the peak memory in MiB."""
     torch.set_num_threads(threads)
     run = make()
     for _ in range(warm_up):
@@ -24,9 +30,9 @@ def work(connection: Connection, make: Callable[[], Callable[[], None]], warm_up
     connection.send(None)
     while repeats := connection.recv():
         gc.collect()
-        start = time.perf_counter()
+        start = clock()
         for _ in range(repeats):
             run()
-        connection.send((time.perf_counter() - start) / repeats)
+        connection.send((clock() - start) / repeats)
     on_device = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else 0
     connection.send(on_device or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -3,6 +3,7 @@
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,8 +16,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from rd_plugin.data.check import MAX_PIXELS
+from rd_plugin.data.part_names import group_by_part
 from rd_plugin.drift import STATISTICS, Reference, check_outliers, file_statistics
-from rd_plugin.drift.reference import sample
+from rd_plugin.drift.reference import LARGEST, sample
 from rd_plugin.provenance import Provenance, RecordedModule
 
 from .courtesy import spared
@@ -24,6 +26,9 @@ from .courtesy import spared
 __all__ = ["ReferenceWriter"]
 
 logger = logging.getLogger(__name__)
+
+# Of many parts, at least as many images of each are kept.
+_FEWEST = 64
 
 
 class ReferenceWriter(Callback):
@@ -33,6 +38,8 @@ class ReferenceWriter(Callback):
     normal validation images, which are used neither for training nor for testing. Test images are never used. Without
     an anomalib data module the files are unknown, and there is no reference. With several processes, only the scores of
     the first are recorded.
+
+    Of several parts, each has a reference of its own.
 
     For a :class:`~rd_plugin.provenance.RecordedModule`. It must come after
     :class:`~rd_plugin.callbacks.ProvenanceWriter` and the post-processor in the list of callbacks.
@@ -44,7 +51,8 @@ class ReferenceWriter(Callback):
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
         self.max_pixels = max_pixels
         self.failed = False
-        self._statistics: np.ndarray | None = None
+        # By part, or by an empty name if there is one.
+        self._statistics: dict[str, np.ndarray] | None = None
         self._not_held_out: set[str] = set()
         self._scores: dict[str, float] = {}
 
@@ -60,10 +68,14 @@ class ReferenceWriter(Callback):
         self._statistics = None
         if isinstance(datamodule, AnomalibDataModule):
             paths = _normal_files(datamodule.train_data)
-            found = file_statistics(sample(np.array(paths, dtype=object)), self.max_pixels)
-            self._statistics = np.array(list(found.values())).reshape(len(found), len(STATISTICS))
-            for problem in check_outliers(found):
-                logger.warning("%s", problem)
+            self._statistics = {}
+            for part, indices in _by_part(paths, getattr(datamodule, "parts", ())).items():
+                mine = np.array([paths[index] for index in indices], dtype=object)
+                limit = max(LARGEST // max(len(getattr(datamodule, "parts", ())), 1), _FEWEST)
+                found = file_statistics(sample(mine, largest=limit), self.max_pixels)
+                self._statistics[part] = np.array(list(found.values())).reshape(len(found), len(STATISTICS))
+                for problem in check_outliers(found):
+                    logger.warning("%s%s", f"{part}: " if part else "", problem)
             tested = _files(getattr(datamodule, "test_data", None))
             self._not_held_out = {*_files(datamodule.train_data), *tested}
         self._record(cast("RecordedModule", pl_module))
@@ -101,13 +113,25 @@ class ReferenceWriter(Callback):
 
     def _record(self, model: RecordedModule) -> None:
         """Add the reference to the model's record."""
-        reference: dict[str, Any] = {}
-        if self._statistics is not None:
-            scores = torch.tensor([self._scores[path] for path in sorted(self._scores)])
-            if model.post_processor is not None and len(scores):
-                scores = model.post_processor(InferenceBatch(pred_score=scores.to(model.device))).pred_score
-            reference = Reference(self._statistics, sample(scores.double().cpu().numpy())).plain()
-        model.provenance = replace(model.provenance or Provenance(), reference=reference)
+        references: dict[str, dict[str, Any]] = {}
+        paths = sorted(self._scores)
+        names = [part for part in self._statistics or {} if part]
+        scored = _by_part(paths, names)
+        for part, statistics in (self._statistics or {}).items():
+            scores = torch.tensor([self._scores[paths[index]] for index in scored.get(part, ())])
+            post_processor: Any = model.post_processor
+            if post_processor is not None and len(scores):
+                post_processor = post_processor.of(part) if getattr(post_processor, "parts", ()) else post_processor
+                scores = post_processor(InferenceBatch(pred_score=scores.to(model.device))).pred_score
+            references[part] = Reference(statistics, sample(scores.double().cpu().numpy())).plain()
+        reference = references.pop("", {})
+        of_parts = {part: {"reference": content} for part, content in references.items()}
+        model.provenance = replace(model.provenance or Provenance(), reference=reference, parts=of_parts)
+
+
+def _by_part(paths: Sequence[str], names: Sequence[str]) -> dict[str, list[int]]:
+    """Indices of files by their parts; of all by an empty name, if there are no parts."""
+    return group_by_part(paths, names) if names else {"": list(range(len(paths)))}
 
 
 def _files(dataset: AnomalibDataset | None) -> set[str]:

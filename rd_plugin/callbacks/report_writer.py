@@ -4,6 +4,7 @@
 import logging
 import math
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,11 @@ from anomalib.post_processing import PostProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
+from rd_plugin.by_part import PostProcessorByPart, parts_in_use
 from rd_plugin.components import RegionMask
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
+from rd_plugin.data.part_names import part_of
 from rd_plugin.data.region_pixels import region_of
 from rd_plugin.provenance import RecordedModule
 from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
@@ -68,22 +71,25 @@ class ReportWriter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
         """Keep the results of a batch; the post-processor has been at work."""
-        del trainer, args, kwargs
+        del args, kwargs
         batch = cast("ImageBatch", outputs)
         if batch.pred_score is None:
             return
         # Without a threshold anomalib hands scores on as labels.
-        threshold, pixel_threshold = _threshold(pl_module, "image"), _threshold(pl_module, "pixel")
-        labels = None if threshold is None else batch.pred_label
+        parts = parts_in_use(trainer, pl_module)
         maps, steps = batch.anomaly_map, crop_steps(getattr(pl_module.pre_processor, "transform", None))
         paths = batch.image_path or [f"image {len(self._results) + index}" for index in range(batch.batch_size)]
         for index, path in enumerate(map(str, paths)):
+            part = (part_of(path, parts) if parts else None) or ""
+            threshold, pixel_threshold = (_threshold(pl_module, level, part) for level in ("image", "pixel"))
+            labels = None if threshold is None else batch.pred_label
             score = float(batch.pred_score.flatten()[index])
             self._results[path] = InspectionResult(
                 path,
                 "" if labels is None else "anomalous" if labels.flatten()[index] else "normal",
                 score if math.isfinite(score) else None,
                 threshold,
+                product=part,
                 defective=None if batch.gt_label is None else bool(batch.gt_label.flatten()[index]),
             )
             masks = batch.pred_mask
@@ -125,7 +131,7 @@ class ReportWriter(Callback):
             title=f"{type(pl_module).__name__} on {_data_name(trainer)}",
             results=[replace(result, path=names[path]) for path, result in self._results.items()],
             thumbnails={names[path]: thumbnail for path, thumbnail in self._thumbnails.items()},
-            threshold=_threshold(pl_module, "image"),
+            threshold=_common(result.threshold for result in self._results.values()),
             findings=check[0].findings if check else None,
             record=pl_module.describe().plain() if isinstance(pl_module, RecordedModule) else None,
             metrics={name: float(value) for name, value in trainer.callback_metrics.items() if "loss" not in name},
@@ -158,9 +164,17 @@ def _data_name(trainer: Trainer) -> str:
     return " ".join(dict.fromkeys(str(part) for part in parts if part)) or "images"
 
 
-def _threshold(module: LightningModule, level: str) -> float | None:
-    """The threshold of scores or maps as they are after the post-processor."""
-    post_processor = getattr(module, "post_processor", None)
+def _common(thresholds: Iterable[float | None]) -> float | None:
+    """The threshold that all images have; ``None`` if there is no such one."""
+    found = set(thresholds)
+    return found.pop() if len(found) == 1 else None
+
+
+def _threshold(module: LightningModule, level: str, part: str = "") -> float | None:
+    """The threshold of scores or maps, of a part or of all, as they are after the post-processor."""
+    post_processor: Any = getattr(module, "post_processor", None)
+    if part and isinstance(post_processor, PostProcessorByPart) and post_processor.parts:
+        post_processor = post_processor.of(part)
     if not isinstance(post_processor, PostProcessor) or not post_processor.enable_thresholding:
         return None
     if math.isnan(float(getattr(post_processor, f"{level}_threshold"))):

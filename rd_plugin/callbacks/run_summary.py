@@ -7,6 +7,7 @@ import os
 import shlex
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +22,8 @@ from anomalib.visualization import ImageVisualizer
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from rd_plugin.by_part import parts_in_use
+from rd_plugin.data.part_names import group_by_part, part_of
 from rd_plugin.results.operating_points import OperatingPoint, Share, operating_points
 
 from .courtesy import courtesy, spared
@@ -33,19 +36,23 @@ logger = logging.getLogger(__name__)
 # The first is slower than the others.
 _TIMED = 6
 _TABLE = "  {:<22}  {:<24}  {}"
+_ALL = "all parts"
 
 
 class RunSummary(Callback):
     """Print how good the verdicts are, how long one takes, where the results are, and the next commands.
 
     After a training the checkpoint is named; the rest follows the test, which ``anomalib train`` runs right after it.
+    Of several parts, each has a row: its own threshold, and what to expect of it. Metrics are those of each part, and
+    their means.
+
     It is printed in place of Lightning's table of metrics, as the last lines of a run.
     """
 
     def __init__(self) -> None:
         self.failed = False
         # Truth and score of each image, by its file.
-        self._images: dict[str, tuple[bool, float]] = {}
+        self._images: dict[str, tuple[bool, float, bool | None]] = {}
         self._summary = ""
         self._wanted = True
 
@@ -65,7 +72,10 @@ class RunSummary(Callback):
             return
         model = cast("AnomalibModule", pl_module)
         kept = ("kept", "not in the checkpoint; rd-plugin threshold writes a model with another threshold")
-        lines = [f"  {name:<9}  {text}" for name, text in [*_threshold(model), kept]]
+        post_processor: Any = model.post_processor
+        parts = getattr(post_processor, "parts", ())
+        entries = [(part, text) for part in parts for _, text in _threshold(post_processor.of(part))]
+        lines = [f"  {name:<9}  {text}" for name, text in [*(entries or _threshold(post_processor)), kept]]
         self._summary = "\n".join([f"{model.name}: thresholds of the validation images.", "", *lines])
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -84,10 +94,13 @@ class RunSummary(Callback):
         batch = cast("ImageBatch", outputs)
         if batch.pred_score is None or batch.gt_label is None:
             return
-        pairs = zip(batch.gt_label.flatten().bool().tolist(), batch.pred_score.flatten().tolist(), strict=True)
+        truth, scores = batch.gt_label.flatten().bool().tolist(), batch.pred_score.flatten().tolist()
+        # Rules about regions may call an image normal whose score exceeds the threshold.
+        labels = [None] * len(scores) if batch.pred_label is None else batch.pred_label.flatten().bool().tolist()
         # Processes may be given the same file, to have as many each.
         unnamed = [f"{trainer.global_rank} {len(self._images) + index}" for index in range(batch.batch_size)]
-        self._images |= dict(zip(map(str, batch.image_path or unnamed), pairs, strict=True))
+        found = zip(truth, scores, labels, strict=True)
+        self._images |= dict(zip(map(str, batch.image_path or unnamed), found, strict=True))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the summary of the images of all processes."""
@@ -103,17 +116,20 @@ class RunSummary(Callback):
         model = cast("AnomalibModule", pl_module)
         # What is left if the rest fails.
         self._summary = "\n".join(f"{name} {text}" for name, text in _metrics(trainer))
-        entries = [*_metrics(trainer), *_threshold(model)]
+        parts = parts_in_use(trainer, pl_module)
+        entries = [*_metrics(trainer), *([] if parts else _threshold(model.post_processor))]
         with courtesy("The summary's speed"):
             entries += _speed(trainer, model)
         entries += _places(trainer, model)
         width = max((len(name) for name, _ in entries), default=0)
         count = len(self._images)
-        normal = sum(not defective for defective, _ in self._images.values())
+        normal = sum(not defective for defective, *_ in self._images.values())
         lines = [
             f"{model.name}: {count} test images, {normal} normal and {count - normal} defects.",
             "",
-            *self._operating_points(model),
+            *(self._of_parts(model, parts) if parts else self._operating_points(model)),
+            *([""] if parts and _metrics_by_part(trainer) else []),
+            *(_metrics_by_part(trainer) if parts else []),
             "",
             *(f"  {name:<{width}}  {text}" for name, text in entries),
         ]
@@ -134,10 +150,36 @@ class RunSummary(Callback):
         post_processor: Any = model.post_processor
         known = not math.isnan(float(getattr(post_processor, "image_threshold", math.nan)))
         own = float(post_processor.normalized_image_threshold) if known else None
-        defective, scores = [list(values) for values in zip(*self._images.values(), strict=True)] or ([], [])
-        points = operating_points(scores, defective, own)
+        defective, scores, labels = [list(values) for values in zip(*self._images.values(), strict=True)] or ([],) * 3
+        points = operating_points(scores, defective, own, anomalous=None if None in labels else labels)
         rows = [(_name(point), _rate(point.false_alarms), _rate(point.defects_found)) for point in points]
         return [_TABLE.format("threshold", "false alarms", "defects found"), *(_TABLE.format(*row) for row in rows)]
+
+    def _of_parts(self, model: AnomalibModule, parts: Sequence[str]) -> list[str]:
+        """False alarms and defects found at the threshold of each part, and of all images at those of their parts."""
+        files = list(self._images)
+        rows, decided = [("part", "threshold", "of 100 new normal images", "false alarms", "defects found")], []
+        for part, indices in group_by_part(files, parts).items():
+            own: Any = model.post_processor
+            own = own.of(part) if getattr(own, "parts", ()) else own
+            threshold = float(getattr(own, "image_threshold", math.nan))
+            found = [self._images[files[index]] for index in indices]
+            decided += [(defective, score > float(own.normalized_image_threshold)) for defective, score in found]
+            expected = getattr(own, "expected_false_alarms", None)
+            interval = "-" if expected is None else "{:.0f} to {:.0f}".format(*(100 * bound for bound in expected[2]))
+            rows.append((part, f"{threshold:.4g}", interval, *_shares(decided[-len(found) :], threshold)))
+        rows.append((_ALL, "", "", *_shares(decided, 0.0)))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        return ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _shares(decided: Sequence[tuple[bool, bool]], threshold: float) -> tuple[str, str]:
+    """False alarms and defects found among images, given as truth and label."""
+    if not decided or math.isnan(threshold):
+        return "-", "-"
+    defective, anomalous = zip(*decided, strict=True)
+    point = operating_points([float(label) for label in anomalous], defective, 0.5, (), anomalous)[0]
+    return _rate(point.false_alarms), _rate(point.defects_found)
 
 
 def _name(point: OperatingPoint) -> str:
@@ -154,25 +196,37 @@ def _rate(share: Share | None) -> str:
 
 
 def _metrics(trainer: Trainer) -> list[tuple[str, str]]:
-    """The metrics of the test."""
+    """The metrics of the test; of several parts, their means."""
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "loss" not in name}
-    return [(name, f"{value:.4f}") for name, value in metrics.items()]
+    counts = Counter(name.partition("/")[0] for name in metrics if "/" in name)
+    means = {name: f", mean of {counts[name]} parts" if name in counts else "" for name in metrics if "/" not in name}
+    return [(name, f"{metrics[name]:.4f}{mean}") for name, mean in means.items()]
 
 
-def _threshold(model: AnomalibModule) -> list[tuple[str, str]]:
+def _metrics_by_part(trainer: Trainer) -> list[str]:
+    """A table of the metrics of each part."""
+    found = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+    metrics, parts = (list(dict.fromkeys(name.split("/", 1)[place] for name in found)) for place in (0, 1))
+    width = max(map(len, ["part", *parts]))
+    cells = [[f"{found[key]:.4f}" if (key := f"{name}/{part}") in found else "-" for name in metrics] for part in parts]
+    rows = [("part", metrics), *zip(parts, cells, strict=True)]
+    return [f"  {part:<{width}}  {'  '.join(f'{cell:<14}' for cell in row)}".rstrip() for part, row in rows if found]
+
+
+def _threshold(post_processor: Any) -> list[tuple[str, str]]:
     """The threshold, and the false alarms to expect of it."""
     lines = []
     # Where thresholds come from normal images, the package's post-processor knows what that means for others.
-    expected = getattr(model.post_processor, "expected_false_alarms", None)
+    expected = getattr(post_processor, "expected_false_alarms", None)
     if expected is not None:
         count, rate, (low, high) = expected
         text = f"of 100 new normal images {100 * low:.0f} to {100 * high:.0f}, {100 * rate:.2g} on average"
         lines.append(("to expect", f"{text} ({count} set the threshold)"))
-    threshold = float(getattr(model.post_processor, "image_threshold", math.nan))
+    threshold = float(getattr(post_processor, "image_threshold", math.nan))
     if math.isnan(threshold):
         lines.append(("threshold", "none: the model was never validated, or has no post-processor that sets one"))
     else:
-        normalized = getattr(model.post_processor, "enable_normalization", False)
+        normalized = getattr(post_processor, "enable_normalization", False)
         lines.append(("threshold", f"{threshold:.4g}{', which is 0.5 among normalized scores' if normalized else ''}"))
     return lines
 
@@ -183,12 +237,14 @@ def _speed(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
     if not isinstance(dataset, AnomalibDataset) or len(dataset) == 0:
         return []
     files: Sequence[str] = list(dataset.samples["image_path"])[:_TIMED]
+    parts = getattr(model.post_processor, "parts", ())
     seconds = []
     for file in files:
+        chosen = {"part": part_of(file, parts)} if parts else {}
         start = perf_counter()
         image = cast("torch.Tensor", read_image(file, as_tensor=True))
         with torch.inference_mode():
-            score = model(image[None].to(model.device)).pred_score
+            score = model(image[None].to(model.device), **chosen).pred_score
         score.cpu()  # waits for a GPU
         seconds.append(perf_counter() - start)
     return [

@@ -12,6 +12,8 @@ from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
+from rd_plugin.data.part_names import chosen_part
+from rd_plugin.export import ExportedModule
 from rd_plugin.provenance import RecordedModule
 
 from . import check, convert, inspect, products, report, roi, serve, threshold, update
@@ -80,6 +82,9 @@ class CommandLine(AnomalibCLI):
     def add_export_arguments(self, parser: ArgumentParser) -> None:
         """Add the arguments of ``export``, which takes a training's configuration, too."""
         super().add_export_arguments(parser)
+        parser.add_argument(
+            "--part", metavar="NAME", type=str | None, help="of a model for several parts, only this one"
+        )
         self._accept_sections(parser, own={"model", "data"})
 
     def add_check_arguments(self, parser: ArgumentParser) -> None:
@@ -146,6 +151,8 @@ class CommandLine(AnomalibCLI):
             # The engine would build the model anew, from the checkpoint's arguments alone.
             model.restore(arguments["ckpt_path"])
             arguments["ckpt_path"] = None
+            if isinstance(model, ExportedModule) and arguments.get("part") is not None:
+                model.exported_part = chosen_part(arguments["part"], getattr(model.post_processor, "parts", ()))
 
     def check(self) -> None:
         """Run ``check``."""

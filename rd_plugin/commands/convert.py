@@ -12,6 +12,7 @@ __all__ = ["add_arguments", "run"]
 
 _PROGRAMS = {
     "rd4ad": "the RD4AD authors' program: {'bn': ..., 'decoder': ...}",
+    "rdpp": "the RD++ authors' program: {'proj': ..., 'bn': ..., 'decoder': ...}",
     "urd": "the RD with Expert authors' program: {'teacher': ..., 'student': ...}",
     "anomalib": "anomalib's own ReverseDistillation: a Lightning checkpoint",
     "dinomaly": "the Dinomaly authors' program: encoder, bottleneck and decoder in one state dict",
@@ -33,19 +34,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         program.add_argument("source", metavar="THEIRS", type=Path, help="the other program's checkpoint")
         program.add_argument("--output", required=True, metavar="OURS.ckpt", type=Path, help="the checkpoint to write")
         programs[name] = program
-    programs["rd4ad"].add_argument(
-        "--backbone",
-        type=str,
-        default="wide_resnet50_2.tv_in1k",
-        help="the teacher, with timm's tag of the weights that the student was trained on",
-    )
-    programs["rd4ad"].add_argument(
-        "--pre_trained",
-        type=bool | str,
-        default=True,
-        metavar="WEIGHTS",
-        help="its weights: true (timm's, downloaded), false (random), a path or an installed package",
-    )
+    for name in ("rd4ad", "rdpp"):
+        programs[name].add_argument(
+            "--backbone",
+            type=str,
+            default="wide_resnet50_2.tv_in1k",
+            help="the teacher, with timm's tag of the weights that the student was trained on",
+        )
+        programs[name].add_argument(
+            "--pre_trained",
+            type=bool | str,
+            default=True,
+            metavar="WEIGHTS",
+            help="its weights: true (timm's, downloaded), false (random), a path or an installed package",
+        )
     programs["dinomaly"].add_argument(
         "--backbone",
         type=str,

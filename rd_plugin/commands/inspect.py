@@ -15,9 +15,11 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS
+from rd_plugin.data.part_names import part_of
 from rd_plugin.inspection import (
     SETTLE,
     Earlier,
+    Inferencer,
     Inspector,
     MultiFrame,
     PictureFolder,
@@ -30,6 +32,8 @@ from rd_plugin.inspection import (
     earlier_results,
     find_images,
     is_video,
+    load_inferencer,
+    recorded_parts,
     watch,
 )
 from rd_plugin.products import MixedInspector, Store
@@ -74,6 +78,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--product_from",
         type=Literal["path"] | None,
         help="path: inspect each image with the model of the product that a folder in its path is named after",
+    )
+    add(
+        "--part",
+        metavar="NAME",
+        type=str | None,
+        help="of a checkpoint for several parts, the one that the images show; by default the folders in a path say it",
     )
     add("--csv", metavar="FILE", type=Path, help="new file: a line for each image, as CSV; - is standard output")
     add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line; - likewise")
@@ -216,7 +226,7 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
         raise ValueError(msg)
     earlier = Earlier([])
 
-    def load(model: Path, product: str = "") -> Inspector:
+    def load(model: Path | Inferencer, product: str = "") -> Inspector:
         inspector = Inspector(
             model,
             max_pixels=arguments.max_pixels,
@@ -231,6 +241,7 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
             part_id=arguments.part_id,
             device=arguments.device,
             product=product,
+            part=arguments.part,
         )
         _check_drift(inspector, arguments.fail_on_drift)
         return inspector
@@ -241,10 +252,26 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
             inspector.drift.go_on(sum(known))
         return inspector
 
-    if arguments.product_from:
-        mixed = MixedInspector(store, lambda model, product: go_on(load(model, product), product))
+    parts = () if arguments.part is not None else recorded_parts(arguments.model)
+    if arguments.product_from or parts:
+        if parts:
+            shared = load_inferencer(arguments.model, arguments.threads, device=arguments.device)
+            models = {"", *(shared.of_part(part).record_id for part in parts)}
+            mixed = MixedInspector(
+                lambda: parts,
+                lambda path: part_of(path, parts),
+                lambda part: go_on(load(shared.of_part(part), part), part),
+                "part",
+            )
+        else:
+            models = {"", *store.models()}
+            mixed = MixedInspector(
+                store.names,
+                store.product_of,
+                lambda product: go_on(load(store.model(store.get(product)), product), product),
+            )
         if arguments.resume:
-            earlier = earlier_results(arguments.csv, arguments.jsonl, *mixed.models())
+            earlier = earlier_results(arguments.csv, arguments.jsonl, *models)
         return mixed, earlier
     inspector = load(store.model(store.get(name)), name) if name else load(arguments.model)
     if arguments.resume:

@@ -33,6 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--rate", type=float, default=0.01, help="the false-alarm rate: the share of new good images above it")
     add("--defect", metavar="FOLDER", type=Path, help="images of defects, which are only counted")
     add("--value", type=float, help="the threshold by hand: a score of the present model")
+    add("--part", metavar="NAME", type=str | None, help="of a checkpoint for several parts, the one that gets it")
     add("--output", metavar="FILE", type=Path, help="the new model, by default MODEL with _threshold in its name")
     add("--overwrite", action="store_true", help="replace the new model if it exists, even if it is MODEL itself")
     add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
@@ -57,8 +58,11 @@ def run(arguments: Namespace) -> None:
     if output.exists() and not arguments.overwrite:
         msg = f"output {str(output)!r} exists already: give another --output, or --overwrite."
         raise FileExistsError(msg)
-    with with_threshold(model) as scaled:
-        inspector = Inspector(scaled, max_pixels=arguments.max_pixels, threads=arguments.threads, unclipped=True)
+    part: str | None = arguments.part
+    with with_threshold(model, part) as scaled:
+        inspector = Inspector(
+            scaled, max_pixels=arguments.max_pixels, threads=arguments.threads, unclipped=True, part=part
+        )
         defects = None if arguments.defect is None else measure(inspector, [arguments.defect])
         how: dict[str, Any] = {}
         if arguments.value is None:
@@ -69,7 +73,7 @@ def run(arguments: Namespace) -> None:
         else:
             chosen = _by_hand(arguments.value, defects)
             rows = [chosen]
-        written = write_threshold(scaled, output, chosen.image, chosen.pixel, how, arguments.overwrite)
+        written = write_threshold(scaled, output, chosen.image, chosen.pixel, how, arguments.overwrite, part)
     threshold = inspector.inferencer.threshold if scaled == model else None
     sys.stdout.write("".join(_lines(rows, chosen, threshold)))
     sys.stdout.write(f"\n{written} written: score {chosen.image:.4f} of {model.name} is its threshold.\n")

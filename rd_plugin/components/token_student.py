@@ -3,13 +3,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from .noisy_bottleneck import initialize_tokens
-from .tokens import split_tokens
+from .tokens import mean_of, split_tokens
 
 __all__ = ["LinearAttention", "TokenStudent"]
 
@@ -97,5 +96,5 @@ class TokenStudent(nn.Module):
             outputs.append(embedding)
         outputs.reverse()
         size = -(-len(outputs) // self.groups)
-        means = [torch.stack(outputs[start : start + size]).mean(0) for start in range(0, len(outputs), size)]
+        means = [mean_of(outputs[start : start + size]) for start in range(0, len(outputs), size)]
         return [split_tokens(mean, target.shape[-2:]) for mean, target in zip(means, teacher, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["grouped", "join_tokens", "split_tokens"]
+__all__ = ["grouped", "join_tokens", "mean_of", "split_tokens"]
 
 
 def split_tokens(tokens: Tensor, size: Sequence[int]) -> Tensor:
@@ -39,12 +39,18 @@ def grouped(blocks: Sequence[Tensor], sizes: Sequence[int], grid: Sequence[int])
         One map of shape ``(N, C, H, W)`` for each group; then, if P is not 0, the mean tokens before the patches as one
         map of shape ``(N, C, G, P)``.
     """
-    means = [torch.stack(list(group)).mean(0) for group in _split(blocks, sizes)]
+    means = [mean_of(group) for group in _split(blocks, sizes)]
     maps = [split_tokens(mean, grid) for mean in means]
     prefix = means[0].shape[1] - grid[0] * grid[1]
     if prefix == 0:
         return maps
     return [*maps, torch.stack([mean[:, :prefix] for mean in means], dim=1).permute(0, 3, 1, 2)]
+
+
+def mean_of(blocks: Sequence[Tensor]) -> Tensor:
+    """Return the mean of tensors of one shape, without a copy of them all at a time."""
+    first, *others = blocks
+    return sum(others, start=first) / len(blocks)
 
 
 def _split(blocks: Sequence[Tensor], sizes: Sequence[int]) -> list[Sequence[Tensor]]:

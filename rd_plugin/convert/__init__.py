@@ -9,6 +9,14 @@ from .anomalib import convert_anomalib
 from .anomalib_dinomaly import convert_anomalib_dinomaly
 from .dinomaly import convert_dinomaly
 from .rd4ad import convert_rd4ad
+from .rdpp import convert_rdpp
 from .urd import convert_urd
 
-__all__ = ["convert_anomalib", "convert_anomalib_dinomaly", "convert_dinomaly", "convert_rd4ad", "convert_urd"]
+__all__ = [
+    "convert_anomalib",
+    "convert_anomalib_dinomaly",
+    "convert_dinomaly",
+    "convert_rd4ad",
+    "convert_rdpp",
+    "convert_urd",
+]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our names for the tensors of the authors' bottleneck (``bn``), student (``decoder``) and injections.
+"""Our names for the tensors of the authors' bottleneck (``bn``), student (``decoder``), injections and projections.
 
-anomalib's own model and RD with Expert kept the names of RD4AD's authors, so one table serves all.
+anomalib's own model, RD++ and RD with Expert kept the names of RD4AD's authors, so one table serves all.
 """
 
 import re
@@ -12,6 +12,7 @@ __all__ = [
     "expert_student_name",
     "expert_teacher_name",
     "injection_name",
+    "projection_name",
     "student_name",
     "unused_by_authors",
 ]
@@ -25,6 +26,7 @@ _INJECTED = {
     "conv3x3_simattn": ("guidance", "01"),
     "fuse_skip": ("output", "01"),
 }
+_PROJECTION = re.compile(r"^proj_([abc])\.proj\.(\d+\.weight)$")
 _INJECTION = re.compile(rf"^({'|'.join(_INJECTED)})\.([01])\.(\d)\.(.+)$")
 
 
@@ -100,6 +102,23 @@ def injection_name(name: str) -> str:
         raise ValueError(msg)
     # The authors number the two injections from fine to coarse, our student from coarse to fine.
     return f"injections.{1 - int(match[2])}.{part}.{positions.index(match[3])}.{match[4]}"
+
+
+def projection_name(name: str) -> str:
+    """Our name of a weight of the projections of RD++'s authors.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> projection_name("proj_b.proj.3.weight")
+        '1.3.weight'
+    """
+    match = _PROJECTION.match(name)
+    if match is None:
+        msg = f"{name!r} is not a weight of the authors' projections."
+        raise ValueError(msg)
+    return f"{'abc'.index(match[1])}.{match[2]}"
 
 
 def expert_student_name(name: str) -> str:

@@ -36,9 +36,12 @@ def chosen_part(part: str | None, names: Collection[str]) -> str:
     """
     if part in names:
         return str(part)
-    msg = (
-        f"part must be one of {', '.join(names)}, got {part!r}." if names else f"the model has no parts, got {part!r}."
-    )
+    if not names:
+        msg = f"part {part!r}: the model is not for several parts; leave it out."
+    elif part is None:
+        msg = f"the model is for several parts: give part, one of {', '.join(names)}."
+    else:
+        msg = f"part must be one of {', '.join(names)}, got {part!r}."
     raise ValueError(msg)
 
 

@@ -55,13 +55,14 @@ class Reference:
             return None
 
 
-def sample(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return at most ``LARGEST`` rows, drawn at random.
+def sample(values: np.ndarray, seed: int = 0, largest: int = LARGEST) -> np.ndarray:
+    """Return some rows, drawn at random.
 
     Args:
         values: Rows, of shape ``(N, ...)``.
         seed: Seed of the draw.
+        largest: How many rows at most.
     """
-    if len(values) <= LARGEST:
+    if len(values) <= largest:
         return values
-    return values[np.sort(np.random.default_rng(seed).choice(len(values), LARGEST, replace=False))]
+    return values[np.sort(np.random.default_rng(seed).choice(len(values), largest, replace=False))]

@@ -2,8 +2,8 @@
 """Export to torch, ONNX and OpenVINO: written atomically, with the record next to the export."""
 
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
 from rd_plugin.data.check import MAX_PIXELS, OnBadData, act_on, check_datamodule, datasets, set_up
+from rd_plugin.data.part_names import chosen_part
 from rd_plugin.provenance import (
+    Provenance,
     RecordedModule,
     hash_export,
     installed_versions,
@@ -54,10 +56,13 @@ class ExportedModule(RecordedModule):
         on_bad_data: What to do about images that would distort a calibration, as in
             :class:`~rd_plugin.callbacks.DataCheck`.
         max_pixels: Greatest number of pixels in such an image.
+        exported_part: Of a model for several parts, the one that is exported; ``None`` for all of them. Each is
+            written into a folder of its name, as an ordinary export for one part.
     """
 
     on_bad_data: OnBadData = "error"
     max_pixels: int = MAX_PIXELS
+    exported_part: str | None = None
     _on_the_way_to_openvino = False
 
     def __init__(
@@ -173,6 +178,39 @@ class ExportedModule(RecordedModule):
             export_root: The folder that the export belongs to.
             **arguments: Those of the export, for the record.
         """
+        parts = getattr(self.post_processor, "parts", ())
+        if self.exported_part is not None:
+            parts = (chosen_part(self.exported_part, parts),)
+        if not parts:
+            return self._export_one(write, export_root, **arguments)
+        for part in parts:
+            with self.as_part(part):
+                self._export_one(write, Path(export_root) / part, **arguments)
+        return Path(export_root)
+
+    @contextmanager
+    def as_part(self, part: str) -> Iterator[None]:
+        """Within this block, the model of several parts is that of one of them.
+
+        Args:
+            part: Its name.
+
+        Raises:
+            ValueError: If there is no such part.
+        """
+        post_processor: Any = self.post_processor
+        network: Any = self.model
+        record = self.provenance
+        self.post_processor = post_processor.of(part)
+        self.provenance = (record or Provenance()).of_part(part)
+        try:
+            with network.as_part(part):
+                yield
+        finally:
+            self.post_processor, self.provenance = post_processor, record
+
+    def _export_one(self, write: Callable[[Path | str], Path], export_root: Path | str, **arguments: object) -> Path:
+        """Run an export of a model of one part; see :meth:`_export`."""
         check_folder(export_root, state_size(self), "export_root")
         record = self.describe()
         # anomalib takes all arguments from the checkpoint, even if others are given.

@@ -177,6 +177,9 @@ def _read(model: Path) -> tuple[dict[str, Any], type[Distillation]]:
     if found is None:
         msg = f"{str(model)!r} must be a checkpoint of one of the package's models, with its record."
         raise ValueError(msg)
+    if found.record.parts:
+        msg = f"{str(model)!r} is for several parts, whose statistics cannot be updated: train it again."
+        raise ValueError(msg)
     return read_plain(model, Distillation.checkpoint_safe_globals()), found.method
 
 

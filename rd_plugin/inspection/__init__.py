@@ -12,7 +12,7 @@ from .drawing import PictureFolder, draw
 from .frames import is_video
 from .inferencer import Inferencer, Precision, Prediction
 from .inspector import Inspector, MultiFrame
-from .loading import load_inferencer
+from .loading import load_inferencer, recorded_parts
 from .resume import Earlier, earlier_results
 from .sinks import Progress, Sink, Text
 from .source import Source
@@ -38,5 +38,6 @@ __all__ = [
     "find_images",
     "is_video",
     "load_inferencer",
+    "recorded_parts",
     "watch",
 ]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rd_plugin.data.part_names import chosen_part
 from rd_plugin.drift import Reference
 
 __all__ = ["Inferencer", "Precision", "Prediction"]
@@ -49,6 +50,7 @@ class Inferencer(ABC):
         reference: Normal images that others are compared with; ``None`` if the record has none.
         threshold: It calls images with a higher score anomalous.
         parallel: How many images it works on at a time.
+        parts: Of a model for several parts, their names; it predicts nothing until one is chosen by :meth:`of_part`.
     """
 
     image_size: tuple[int, int] | None = None
@@ -57,6 +59,7 @@ class Inferencer(ABC):
     reference: Reference | None = None
     threshold: float = 0.5
     parallel: int = 1
+    parts: tuple[str, ...] = ()
 
     @abstractmethod
     def predict(self, image: np.ndarray) -> Prediction:
@@ -68,6 +71,19 @@ class Inferencer(ABC):
         Raises:
             RuntimeError: If what runs the model fails.
         """
+
+    def of_part(self, part: str | None) -> "Inferencer":
+        """Return the model for one of its parts; that of an export for this part is the export itself.
+
+        Args:
+            part: Its name.
+
+        Raises:
+            ValueError: If there is no such part; the message lists those that are there.
+        """
+        names = self.parts or tuple(filter(None, [self.record.get("part")]))
+        chosen_part(part, names)
+        return self
 
     def unclip(self) -> None:
         """Give scores that are not cut off at 1, if the model can; only models of version 0.2 cut them off."""

@@ -53,7 +53,8 @@ class Inspector:
         rules: Which regions count; ``None`` for the rules of the model's record.
         unclipped: Whether a checkpoint or torch export of version 0.2 gives scores that are not cut off at 1.
         part_id: Regular expression that finds a part's name in the name of its file: its first group, or the whole.
-        product: Name of the product in the results.
+        product: Name of the product in the results; by default the part.
+        part: Of a checkpoint for several parts, the one that all images show.
         device: ``"cpu"``; ``"GPU"``, ``"NPU"`` or ``"AUTO"`` for OpenVINO models, ``"cuda"`` for others. The score of
             the first image is compared with the CPU's, and logged.
 
@@ -96,6 +97,7 @@ class Inspector:
         part_id: str | None = None,
         product: str = "",
         device: str = "cpu",
+        part: str | None = None,
     ) -> None:
         for name, value in (("threads", threads), ("workers", workers)):
             if value is not None and value < 1:
@@ -118,6 +120,9 @@ class Inspector:
         else:
             self.inferencer = load_inferencer(Path(model), threads, mode, precision, device)
             self._on_cpu = None if is_cpu(device) else load_inferencer(Path(model), threads)
+        if part is not None or self.inferencer.parts:
+            self.inferencer = self.inferencer.of_part(part)
+            self._on_cpu = None if self._on_cpu is None else self._on_cpu.of_part(part)
         self._region = Region.of_record(self.inferencer.record)
         self._outlined: tuple[tuple[int, int] | None, list[np.ndarray]] = (None, [])
         if unclipped:
@@ -133,7 +138,7 @@ class Inspector:
         self._comparing = Lock()
         self._max_pixels = max_pixels
         self._multi_frame = multi_frame
-        self._product = product
+        self._product = product or part or ""
         self.workers = (workers if workers is not None else os.cpu_count() or 1) + self.inferencer.parallel
 
     def __call__(self, paths: str | Path | Sequence[str | Path], pictures: bool = False) -> Iterator[InspectionResult]:

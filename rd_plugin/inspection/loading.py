@@ -13,7 +13,7 @@ from .inferencer import Inferencer, Precision, check_judges
 from .onnx_inferencer import ONNXInferencer
 from .openvino_inferencer import OpenVINOInferencer
 
-__all__ = ["load_inferencer"]
+__all__ = ["load_inferencer", "recorded_parts"]
 
 
 def load_inferencer(
@@ -78,6 +78,21 @@ def load_inferencer(
     check_judges(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
     inferencer.threshold = float(export.get("threshold", inferencer.threshold))
     return inferencer
+
+
+def recorded_parts(path: Path) -> tuple[str, ...]:
+    """Return the names of the parts that a checkpoint is for; empty for one part, and for all other files.
+
+    Args:
+        path: A model.
+    """
+    if path.suffix != ".ckpt" or not path.is_file():
+        return ()
+    try:
+        found = _torch_inferencers(path).read_recorded(path)
+    except ValueError:  # which loading it will explain
+        return ()
+    return () if found is None else tuple(found.record.parts)
 
 
 def _torch_inferencers(path: Path) -> Any:

@@ -3,6 +3,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rd_plugin.data.part_names import chosen_part
 from rd_plugin.drift import Reference
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.recorded import read_recorded
@@ -45,12 +47,15 @@ class _TorchInferencer(Inferencer):
     def __init__(self, path: Path, model: nn.Module, threads: int | None, device: str) -> None:
         self._device = _device(device)
         self.module = model.eval().to(self._device)
-        if hasattr(model, "post_processor"):
+        self.parts = tuple(getattr(getattr(model, "post_processor", None), "parts", ()))
+        if hasattr(model, "post_processor") and not self.parts:
             post_processor = cast("nn.Module | None", model.post_processor)
             labels = post_processor is not None and getattr(post_processor, "enable_thresholding", True)
             threshold = score_threshold(post_processor)
             check_judges(path, ["pred_score", *(["pred_label"] if labels else [])], threshold)
             self.threshold = cast("float", threshold)
+        # Besides images.
+        self.call_with: dict[str, str] = {}
         # One thread, since torch keeps a pool of threads for each thread that calls it.
         self._executor = ThreadPoolExecutor(1, initializer=_begin, initargs=(threads,))
 
@@ -68,7 +73,7 @@ class _TorchInferencer(Inferencer):
         start = perf_counter()
         batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].to(self._device).float() / 255
         with torch.inference_mode():
-            found = self.module(batch)
+            found = self.module(batch, **self.call_with)
         tensors = {name: getattr(found, name, None) for name in _OUTPUTS}
         outputs = {name: tensor.cpu().numpy() for name, tensor in tensors.items() if tensor is not None}
         return to_prediction(outputs, 1e3 * (perf_counter() - start))
@@ -121,6 +126,27 @@ class CheckpointInferencer(_TorchInferencer):
         # Older records do not say how the pre-processor crops.
         self.record, self.record_id = {**found.record.plain(), "crop": model.describe().crop}, found.record.id
         self.reference = Reference.of(found.record.reference)
+        self._path, self._recorded = path, found.record
+
+    def of_part(self, part: str | None) -> Inferencer:
+        """Return the model for one of its parts, which shares networks and thread with the others.
+
+        Args:
+            part: Its name.
+
+        Raises:
+            ValueError: If there is no such part, or it has no threshold.
+        """
+        if not self.parts:
+            return super().of_part(part)
+        name, chosen = chosen_part(part, self.parts), copy(self)
+        threshold = score_threshold(cast("Any", self.module.post_processor).of(name))
+        check_judges(self._path, ["pred_score", "pred_label"], threshold)
+        record = self._recorded.of_part(name)
+        chosen.parts, chosen.call_with, chosen.threshold = (), {"part": name}, cast("float", threshold)
+        chosen.record, chosen.record_id = {**record.plain(), "crop": self.record["crop"]}, record.id
+        chosen.reference = Reference.of(record.reference)
+        return chosen
 
 
 class TorchExportInferencer(_TorchInferencer):

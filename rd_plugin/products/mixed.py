@@ -4,7 +4,6 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from threading import Event, Lock
 
 import numpy as np
@@ -14,30 +13,29 @@ from rd_plugin.inspection.inspector import current_time
 from rd_plugin.inspection.pipeline import in_order
 from rd_plugin.results import InspectionResult
 
-from .store import Store
-
 __all__ = ["MixedInspector"]
 
 
 class MixedInspector:
-    """Inspects each image with the model of the product that a folder in its path is named after.
+    """Inspects each image with the model of the product, or of the part, that a folder in its path is named after.
 
     A model is loaded when its first image comes.
 
     Args:
-        store: The products.
-        load: Makes the inspector of a model, given its path and the product's name.
-
-    Raises:
-        ValueError: If the store has no product.
+        names: Returns the names of all products.
+        product_of: Returns the product that a path says; ``None`` if it says none.
+        load: Makes the inspector of a product, given its name.
+        kind: What the names are of, for messages.
     """
 
-    def __init__(self, store: Store, load: Callable[[Path, str], Inspector]) -> None:
-        if not store.names():
-            msg = f"{str(store.folder)!r} holds no product; add one with `rd-plugin products add`."
-            raise ValueError(msg)
-        self._store = store
-        self._load = load
+    def __init__(
+        self,
+        names: Callable[[], Collection[str]],
+        product_of: Callable[[str], str | None],
+        load: Callable[[str], Inspector],
+        kind: str = "product",
+    ) -> None:
+        self._names, self._product_of, self._load, self._kind = names, product_of, load, kind
         self._loading = Lock()
         self._inspectors: dict[str, Inspector] = {}
 
@@ -45,10 +43,6 @@ class MixedInspector:
     def inspectors(self) -> dict[str, Inspector]:
         """The inspectors that have been loaded so far, by product."""
         return dict(sorted(self._inspectors.items()))
-
-    def models(self) -> Collection[str]:
-        """Return the names of the models that results may have; an image without a product has none."""
-        return {"", *(self._store.get(name).model for name in self._store.names())}
 
     def inspect(
         self,
@@ -74,8 +68,8 @@ class MixedInspector:
         def work(source: Source) -> tuple[Inspector | None, InspectionResult, np.ndarray | None]:
             inspector = None if source.missing else self._inspector(source.path)
             if inspector is None:
-                known = ", ".join(self._store.names())
-                reason = source.missing or f"no folder in its path is named after a product ({known})."
+                known = ", ".join(self._names())
+                reason = source.missing or f"no folder in its path is named after a {self._kind} ({known})."
                 result = InspectionResult(source.path, "error", reason=reason, time=current_time())
                 statistics = None
             else:
@@ -90,10 +84,10 @@ class MixedInspector:
 
     def _inspector(self, path: str) -> Inspector | None:
         """The inspector of an image's product."""
-        name = self._store.product_of(path)
+        name = self._product_of(path)
         if name is None:
             return None
         with self._loading:
             if name not in self._inspectors:
-                self._inspectors[name] = self._load(self._store.model(self._store.get(name)), name)
+                self._inspectors[name] = self._load(name)
             return self._inspectors[name]

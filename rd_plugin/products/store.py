@@ -16,6 +16,7 @@ from pathlib import Path
 from secrets import token_hex
 from unicodedata import normalize
 
+from rd_plugin.data.part_names import part_of
 from rd_plugin.inspection import load_inferencer
 from rd_plugin.storage import atomic_file
 
@@ -184,9 +185,19 @@ class Store:
         Args:
             path: An image file.
         """
-        names = set(self._names())
-        folders = (normalize("NFC", parent.name) for parent in Path(path).absolute().parents)
-        return next((folder for folder in folders if folder in names), None)
+        return part_of(path, set(self._names()))
+
+    def models(self) -> set[str]:
+        """Return the names of the models of all products.
+
+        Raises:
+            ValueError: If the store has no product.
+        """
+        names = self.names()
+        if not names:
+            msg = f"{str(self.folder)!r} holds no product; add one with `rd-plugin products add`."
+            raise ValueError(msg)
+        return {self.get(name).model for name in names}
 
 
 def _checked(name: str) -> str:

@@ -138,6 +138,7 @@ class RecordedModule(AnomalibModule):
             input_size=self.resized_to,
             crop=crop_steps(getattr(self.pre_processor, "transform", None)),
             learned=self.learned_settings(),
+            parts={part: known.parts.get(part, {}) for part in getattr(self.post_processor, "parts", ())},
             regions=rules.plain() if isinstance(rules, RegionRules) else {},
             # A trainer that only tests has made no step.
             steps=self.global_step if self.global_step > 0 else known.steps,

@@ -7,7 +7,7 @@ import logging
 import platform
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -71,6 +71,8 @@ class Provenance:
         learned: What the model has fitted to normal images besides its weights; empty for most methods.
         reference: Statistics and scores of normal images, as plain data; see :class:`~rd_plugin.drift.Reference`. Empty
             if they are unknown.
+        parts: Of a model for several parts, by name: each one's own ``"reference"``. Empty for one part.
+        part: Name of the part that an export of such a model, or the model as it inspects, is for; otherwise empty.
         updates: Updates with new good images, in order: time, and numbers of images learned from and held out.
         regions: Rules about which regions count; see :class:`~rd_plugin.results.RegionRules`. Empty without a rule.
         thresholds: Thresholds that were set after the training, in order: time, the score and the map's value in the
@@ -91,6 +93,8 @@ class Provenance:
     data: dict[str, Any] | None = None
     learned: dict[str, Any] = field(default_factory=dict)
     reference: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    part: str = ""
     updates: list[dict[str, Any]] = field(default_factory=list)
     regions: dict[str, Any] = field(default_factory=dict)
     thresholds: list[dict[str, Any]] = field(default_factory=list)
@@ -118,6 +122,14 @@ class Provenance:
     def fingerprint(self) -> str | None:
         """Fingerprint of the training images; ``None`` if it was not taken."""
         return (self.data or {}).get("fingerprint")
+
+    def of_part(self, part: str) -> "Provenance":
+        """Return the record of the model as that of one of its parts alone.
+
+        Args:
+            part: Its name.
+        """
+        return replace(self, part=part, parts={}, reference=self.parts.get(part, {}).get("reference", {}))
 
     def plain(self) -> dict[str, Any]:
         """Return the record as JSON types: lists for tuples, text for paths."""

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rd_plugin.data.check import Problem
-from rd_plugin.results import InspectionResult, OperatingPoint, operating_points
+from rd_plugin.results import RATES, InspectionResult, OperatingPoint, operating_points
 from rd_plugin.storage import atomic_file, printable
 
 from .figures import Drawing, draw_curves, draw_histogram
@@ -24,6 +24,9 @@ __all__ = ["ReportContent", "write_report"]
 
 # Range of scores, unless a model does not normalize them.
 _USUAL = (0.0, 1.0)
+# Parts or products from which on each is shown by itself.
+_SEVERAL = 2
+_RATE = "a false-alarm rate of {:g} %"
 # Maximum number of findings and versions on a page.
 _LISTED = 500
 
@@ -121,10 +124,13 @@ def _drawn(
     low, high = _range([*scores, *([] if threshold is None else [threshold])])
     histogram = draw_histogram(scores, [defective for _, defective in scored], low, high)
     curves: dict[str, Drawing] = {}
-    if {defective for _, defective in known} == {False, True}:
+    products = sorted({result.product for result in results if result.product})
+    # Scores of several parts are normalized by thresholds of their own: a curve of all would be no curve of any model.
+    if {defective for _, defective in known} == {False, True} and len(products) < _SEVERAL:
         curves = draw_curves([score for score, _ in known], [defective for _, defective in known])
     return {
-        "points": _points(results, threshold),
+        "points": _named_points(results, threshold, products),
+        "products": products if len(products) >= _SEVERAL else [],
         "histogram": histogram,
         "curves": curves,
         "truth": any(result.defective is not None for result in results),
@@ -136,17 +142,36 @@ def _drawn(
             "high": high,
             "histogram": histogram.place,
             "curves": {name: curve.place for name, curve in curves.items()},
+            "products": [printable(result.product) for result in results] if len(products) >= _SEVERAL else [],
         },
     }
 
 
-def _points(results: Sequence[InspectionResult], threshold: float | None) -> list[OperatingPoint]:
+def _named_points(
+    results: Sequence[InspectionResult], threshold: float | None, products: Sequence[str]
+) -> list[tuple[str, OperatingPoint]]:
+    """False alarms and defects found, with what they are of: rates, or each of several parts; empty for the model's."""
+    if len(products) < _SEVERAL:
+        points = _points(results, threshold)
+        return [("" if point.rate is None else _RATE.format(100 * point.rate), point) for point in points]
+    found = []
+    for product in products:
+        own = [result for result in results if result.product == product]
+        at = next((result.threshold for result in own if result.threshold is not None), None)
+        found += [(product, point) for point in _points(own, at, ())]
+    return found
+
+
+def _points(
+    results: Sequence[InspectionResult], threshold: float | None, rates: Sequence[float] = RATES
+) -> list[OperatingPoint]:
     """False alarms and defects found, if the truth is known."""
     known = [result for result in results if result.defective is not None and result.verdict != "error"]
     return operating_points(
         [math.nan if result.score is None else result.score for result in known],
         [bool(result.defective) for result in known],
         threshold,
+        rates,
         anomalous=[result.verdict == "anomalous" for result in known] if all(r.verdict for r in known) else None,
     )
 

@@ -38,7 +38,13 @@ _CONFIGURATION, _BUFFERS = "anomalib_post_processor_config", "post_processor."
 
 
 def write_threshold(
-    model: str | Path, output: str | Path, image: float, pixel: float, how: Mapping[str, Any], overwrite: bool = False
+    model: str | Path,
+    output: str | Path,
+    image: float,
+    pixel: float,
+    how: Mapping[str, Any],
+    overwrite: bool = False,
+    part: str | None = None,
 ) -> Path:
     """Write a copy of a model with other thresholds.
 
@@ -52,6 +58,7 @@ def write_threshold(
         pixel: The new threshold of the map, likewise.
         how: What the record says about the choice, as plain data.
         overwrite: Whether ``output`` may exist, or be the model itself.
+        part: Of a checkpoint for several parts, the one whose thresholds are set; the others keep theirs.
 
     Returns:
         ``output``.
@@ -62,8 +69,9 @@ def write_threshold(
         ValueError: If a threshold is out of range, or that of the model cannot be changed.
     """
     model, output = Path(model), Path(output)
-    if model.suffix != output.suffix or model.suffix not in _WRITERS:
-        msg = f"output {str(output)!r} must end in {model.suffix!r}, as the model does, and be one of {list(_WRITERS)}."
+    if model.suffix != output.suffix or model.suffix not in {".ckpt", *_WRITERS}:
+        kinds = [".ckpt", *_WRITERS]
+        msg = f"output {str(output)!r} must end in {model.suffix!r}, as the model does, and be one of {kinds}."
         raise ValueError(msg)
     if output.exists() and not overwrite:
         msg = f"output {str(output)!r} exists already: give another name, or overwrite."
@@ -72,6 +80,8 @@ def write_threshold(
         if not 0 < value < 1:
             msg = f"{name} threshold must be a score above 0 and below 1, got {value:g}: scores are cut off at 0."
             raise ValueError(msg)
+    if model.suffix == ".ckpt":
+        return _write_checkpoint(model, output, (image, pixel), dict(how), part)
     return _WRITERS[model.suffix](model, output, (image, pixel), dict(how))
 
 
@@ -97,11 +107,12 @@ def _recorded(record: Mapping[str, Any], how: dict[str, Any], thresholds: tuple[
 
 
 @contextmanager
-def with_threshold(model: str | Path) -> Iterator[Path]:
+def with_threshold(model: str | Path, part: str | None = None) -> Iterator[Path]:
     """Give a checkpoint that was never validated a provisional threshold, so that it can score images.
 
     Args:
         model: A checkpoint or an export.
+        part: Of a checkpoint for several parts, the one that is looked at.
 
     Yields:
         A copy of the checkpoint that is deleted afterwards; the model itself if it has a threshold, or is an export.
@@ -112,12 +123,13 @@ def with_threshold(model: str | Path) -> Iterator[Path]:
     """
     model = Path(model)
     content, post_processor = _read_checkpoint(model) if model.suffix == ".ckpt" else ({}, None)
-    if post_processor is None or not post_processor.image_threshold.isnan():
+    if post_processor is None or not post_processor.of(part).image_threshold.isnan():
         yield model
         return
-    for lowest in (post_processor.image_min, post_processor.pixel_min):
+    own = post_processor.of(part)
+    for lowest in (own.image_min, own.pixel_min):
         lowest.fill_(0)
-    post_processor.set_scale(_PROVISIONAL)
+    own.set_scale(_PROVISIONAL)
     with tempfile.TemporaryDirectory() as folder:
         torch.save(_with(content, post_processor), Path(folder) / model.name)
         yield Path(folder) / model.name
@@ -143,11 +155,21 @@ def _with(content: dict[str, Any], post_processor: DistillationPostProcessor) ->
     return {**content, "state_dict": {**content["state_dict"], **buffers}, _CONFIGURATION: configuration}
 
 
-def _write_checkpoint(model: Path, output: Path, thresholds: tuple[float, float], how: dict[str, Any]) -> Path:
+def _write_checkpoint(
+    model: Path, output: Path, thresholds: tuple[float, float], how: dict[str, Any], part: str | None
+) -> Path:
     content, post_processor = _read_checkpoint(model)
-    factor = _set(post_processor, thresholds, model)
+    factor = _set(post_processor.of(part), thresholds, model)
     content = _with(content, post_processor)
-    record = _recorded(content.get(RECORD_KEY) or {}, how, thresholds, factor)
+    record = content.get(RECORD_KEY) or {}
+    if part is None:
+        record = _recorded(record, how, thresholds, factor)
+    else:
+        # The part has a reference of its own, and one history is for all.
+        of_part = {**record, **record.get("parts", {}).get(part, {})}
+        of_part = _recorded(of_part, {"part": part, **how}, thresholds, factor)
+        parts = {**record.get("parts", {}), part: {"reference": of_part.get("reference", {})}}
+        record = {**record, "thresholds": of_part["thresholds"], "parts": parts}
     if RECORD_KEY in content:
         content[RECORD_KEY] = record
 
@@ -216,7 +238,6 @@ def _write_export(
 
 
 _WRITERS: dict[str, Callable[[Path, Path, tuple[float, float], dict[str, Any]], Path]] = {
-    ".ckpt": _write_checkpoint,
     ".pt": _write_torch,
     ".onnx": _write_graph,
     ".xml": _write_graph,

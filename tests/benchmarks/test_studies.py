@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accuracy import alignment, devices, drift, expert, schedules, thresholds, update
+from benchmarks.accuracy import alignment, devices, drift, expert, many_parts, schedules, thresholds, update
 from benchmarks.common.records import read
 from benchmarks.speed import __main__ as speed
-from benchmarks.speed import expert_cost, image_size
+from benchmarks.speed import expert_cost, image_size, transformers
 
 pytestmark = pytest.mark.slow
 
@@ -112,3 +112,36 @@ def test_costs_of_the_expert(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
 def test_image_size(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert image_size.main([*_common(tmp_path), "--sizes", "64"]) == 0
     assert "\n| 64 | " in capsys.readouterr().out
+
+
+def test_transformers(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers, "DINOMALY", ("vit_small_patch14_reg4_dinov2", 56))
+    monkeypatch.setattr(transformers, "TEACHERS", {transformers.BASE: ("resnet18", 64), "ViT": ("test_vit", 64)})
+    arguments = [*_common(tmp_path), "--turns", "1", "--batch", "2", "--calibration", "2"]
+    assert transformers.main(arguments) == 0
+    rows = read(tmp_path / "transformers.parquet")
+    assert rows["failure"].isna().all()
+    assert rows["what"].nunique() == 9
+    printed = capsys.readouterr().out
+    for row in ("step of 2: peak memory", "one image, torch", "one image, OpenVINO float32"):
+        assert f"| {row} | " in printed
+    assert "| teacher | step of 2, ms | step of 2, times | " in printed
+    assert "| ViT | " in printed
+
+
+def test_many_parts(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for split in ("train", "test"):
+        for name, kind in (("horse", "good"), ("ship", "stain")):
+            source = root / "magnetic_tile" / ("train/good" if split == "train" else f"test/{kind}")
+            shutil.copytree(source, tmp_path / "data" / many_parts.CIFAR / split / name)
+    shutil.copytree(root / "magnetic_tile", tmp_path / "data/magnetic_tile")
+    arguments = ["all", "each", "--root", str(tmp_path / "data"), *_common(tmp_path), "--workers", "0", "--steps", "2"]
+    arguments += ["--batch", "4", "--image-size", "64", "--images", "4", "--parts", "tiles", "horse"]
+    assert many_parts.main([*arguments, "--models", "ReverseDistillation"]) == 0
+    shown = capsys.readouterr().out
+    assert "| ReverseDistillation | all |" in shown
+    assert "| ReverseDistillation | each |" in shown
+    rows = read(tmp_path / "many_parts.parquet")
+    assert rows.groupby("trained")["tested"].apply(sorted).to_dict() == {"all": ["horse", "tiles"]} | {
+        "each": ["horse", "tiles"]
+    }

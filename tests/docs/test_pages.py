@@ -74,6 +74,8 @@ def checkout(tmp_path: Path, mvtec_root: Path) -> Path:
         (tmp_path / name).symlink_to(ROOT / name)
     _own_parts(tmp_path / "my_parts")
     _own_parts(tmp_path / "new_parts", seed=1)
+    for seed, part in enumerate(("cap", "screw")):
+        _own_parts(tmp_path / "all_parts" / part, seed=2 + seed)
     _own_classes(tmp_path / "my_classes")
     shutil.copytree(mvtec_root / "tile", tmp_path / "datasets" / "MVTecAD" / "bottle")
     return tmp_path

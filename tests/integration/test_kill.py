@@ -19,13 +19,21 @@ from anomalib.utils.serialization import anomalib_safe_globals
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
-from rd_plugin import ReverseDistillation
+from rd_plugin import ReverseDistillation, RevisitedReverseDistillation
 
 from .conftest import data_config, run_cli, small_model, write_config
 
 logger = logging.getLogger(__name__)
 
-KILLS = 20
+# Models, and how often the run of each is killed: once for each aim at least.
+MODELS = {
+    "ReverseDistillation": (small_model(ReverseDistillation), 20),
+    "RevisitedReverseDistillation": (small_model(RevisitedReverseDistillation), 5),
+    "a vision transformer": (
+        small_model(ReverseDistillation, backbone="test_vit", pre_trained=False, student_depth=2),
+        5,
+    ),
+}
 STEPS_PER_EPOCH = 3
 # What a kill aims at, in turns: the command, the phase that is waited for, and at most how many seconds later it comes.
 AIMS = (
@@ -125,9 +133,11 @@ def _kill(arguments: list[object], folder: Path, log: Path, phases: list[str], d
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("name", MODELS)
 def test_killed_run_leaves_whole_files_and_goes_on(
-    mvtec_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mvtec_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    model, kills = MODELS[name]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     if os.access(_OTHER_DISK, os.W_OK):
@@ -137,7 +147,7 @@ def test_killed_run_leaves_whole_files_and_goes_on(
     log = tmp_path / "phases.txt"
     phases = {"class_path": "tests.integration.test_kill.Phases", "init_args": {"path": str(log)}}
     sections = {
-        "model": small_model(ReverseDistillation),
+        "model": model,
         "data": data_config(mvtec_root),
         # Every epoch ends in a validation and a checkpoint.
         "trainer": {"callbacks": [phases], "val_check_interval": STEPS_PER_EPOCH, "max_epochs": 10_000},
@@ -145,7 +155,7 @@ def test_killed_run_leaves_whole_files_and_goes_on(
     config = write_config(tmp_path / "config.yaml", **sections)
     hit: Counter[str] = Counter()
     step = 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         log.unlink(missing_ok=True)
         checkpoint = _newest(results)
         resume = ["--ckpt_path", checkpoint] if checkpoint else []

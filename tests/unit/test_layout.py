@@ -22,6 +22,7 @@ ROOMS = (
     "components",
     "data",
     "synthetic",
+    "by_part",
     "provenance",
     "drift",
     "report",

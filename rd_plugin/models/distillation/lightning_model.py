@@ -2,6 +2,7 @@
 """What every reverse-distillation method does in anomalib's engine."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn, optim
+from torch import Tensor, cat, nn, optim
 
 from rd_plugin.callbacks import keep_to_own_run, ordered_callbacks
 from rd_plugin.components import (
@@ -34,6 +35,7 @@ from rd_plugin.components import (
     tiles_of,
 )
 from rd_plugin.data.check import MAX_PIXELS, OnBadData, set_up
+from rd_plugin.data.part_names import chosen_part, group_by_part
 from rd_plugin.data.region_file import read_region
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.export import ExportedModule
@@ -325,7 +327,16 @@ class Distillation(ExportedModule):
             set_up(datamodule)
 
     def on_fit_start(self) -> None:
-        """Read the teacher's weights before anything else is done, so that a wrong file stops the run at once."""
+        """Read the teacher's weights before anything else is done, so that a wrong file stops the run at once.
+
+        Raises:
+            ValueError: If images of several parts would be registered on the mean of all.
+        """
+        if self.model.alignment is not None and len(getattr(self.post_processor, "parts", ())) > 1:
+            msg = (
+                "align: parts of several kinds have no common mean to be registered on; leave it out, or train on one."
+            )
+            raise ValueError(msg)
         self.model.teacher.load_pretrained()
 
     @property
@@ -411,7 +422,9 @@ class Distillation(ExportedModule):
     def _let_frozen_network_go(self, *_: object) -> None:
         self._frozen = None
 
-    def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> InferenceBatch | AlignedBatch:
+    def forward(
+        self, batch: Tensor, *args: Any, part: str | None = None, **kwargs: Any
+    ) -> InferenceBatch | AlignedBatch:
         """Predict images as they are read; an export computes this, too.
 
         An image that holds NaN gets NaN as score and map and counts as anomalous. An export cannot raise the errors
@@ -421,6 +434,7 @@ class Distillation(ExportedModule):
         Args:
             batch: Images of shape ``(N, 3, H, W)`` in [0, 1]; normalized ones if there is no pre-processor.
             *args: Not used.
+            part: Of a model for several parts, the name of the one that the images show.
             **kwargs: Not used.
 
         Returns:
@@ -429,10 +443,16 @@ class Distillation(ExportedModule):
 
         Raises:
             TypeError: If the images are of another type than the weights.
-            ValueError: If they are of another shape or range.
+            ValueError: If they are of another shape or range, or the model has no such part.
         """
         del args, kwargs
-        return predict(batch, self.pre_processor, self.model, self.post_processor)
+        post_processor: Any = self.post_processor
+        names = getattr(post_processor, "parts", ())
+        if part is not None or names:
+            part = chosen_part(part, names)
+            post_processor = post_processor.of(part)
+        with nullcontext() if part is None else self.model.as_part(part):
+            return predict(batch, self.pre_processor, self.model, post_processor)
 
     def validation_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Add predictions to a batch; the post-processor sets its thresholds by them.
@@ -446,10 +466,27 @@ class Distillation(ExportedModule):
             The batch with ``anomaly_map`` and ``pred_score``.
         """
         del args, kwargs
-        found = self.model(batch.image)._asdict()
+        found = self._predicted(batch)
         # anomalib's batches have no place for it.
         found.pop("registration", None)
         return batch.update(**found)
+
+    def _predicted(self, batch: ImageBatch) -> dict[str, Any]:
+        """What the network predicts, of each image as that of its part, if it differs."""
+        images = cast("Tensor", batch.image)
+        if not self.model.parts:
+            return self.model(images)._asdict()
+        groups = group_by_part(batch.image_path or (), self.model.parts)
+        found = []
+        for part, indices in groups.items():
+            with self.model.as_part(part):
+                found.append(self.model(images[indices]))
+        back = [index for indices in groups.values() for index in indices]
+        order = sorted(range(len(back)), key=back.__getitem__)
+        return {
+            "pred_score": cat([each.pred_score for each in found])[order],
+            "anomaly_map": cat([each.anomaly_map for each in found])[order],
+        }
 
     def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:
         """Return Adam over those of ``parameters`` that are trained."""

@@ -2,6 +2,7 @@
 """Teacher, bottleneck and student as a torch module, independent of the training method."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, get_args
 
 import torch
@@ -69,6 +70,8 @@ class DistillationModel(nn.Module):
 
     roi: RegionMask | None
     alignment: Alignment | None
+    # Parts for which the network itself differs.
+    parts: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -115,6 +118,15 @@ class DistillationModel(nn.Module):
         for name in ("roi", "alignment"):
             if not hasattr(self, name):
                 setattr(self, name, None)
+
+    def as_part(self, part: str) -> AbstractContextManager[None]:
+        """Return a context within which the network is that of one of several parts; by default it is that of all.
+
+        Args:
+            part: Its name.
+        """
+        del part
+        return nullcontext()
 
     def set_roi(self, region: Region, image_size: Sequence[int] | None = None) -> None:
         """Restrict a model that looks at whole images to a region of interest.

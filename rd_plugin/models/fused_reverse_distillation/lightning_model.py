@@ -2,17 +2,20 @@
 """Fused reverse distillation in anomalib's engine."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from lightning.pytorch import Callback
 
 from rd_plugin.models.reverse_distillation import ReverseDistillation
+from rd_plugin.provenance import Provenance
 
 from .brightness import BrightnessType
 from .statistics import FusedStatistics, describe
 from .torch_model import FusedReverseDistillationModel
 
 __all__ = ["FusedReverseDistillation"]
+
+StatisticsType = Literal["shared", "per_part"]
 
 # What the fusion decides by itself.
 _DECIDED = {"deviation": "cosine", "anomaly_map_mode": "add", "map_size": None}
@@ -32,6 +35,10 @@ class FusedReverseDistillation(ReverseDistillation):
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position.
         brightness: How far the brightness of each image is normalized, from 0 (not at all) to 1 (all alike), or
             ``"auto"``: as normal images suggest.
+        statistics: Of a model for several parts: ``"shared"`` by all of them, or ``"per_part"``, each its own. The
+            latter takes memory for each part in checkpoints, not in exports, which are of one part.
+        statistics_bytes: With ``"per_part"``: how much memory they may take; with more parts they are shared, with a
+            warning.
         blur_sigma: As in :class:`~rd_plugin.models.distillation.Distillation`. Statistics have averaged already what a
             blur would, so it is narrower here.
         validations: At most how many validations there are on the way, by default none but that at the end: each needs
@@ -60,6 +67,8 @@ class FusedReverseDistillation(ReverseDistillation):
         self,
         *network: Any,
         brightness: BrightnessType = "auto",
+        statistics: StatisticsType = "shared",
+        statistics_bytes: int = 2 * 2**30,
         blur_sigma: float = 1.0,
         validations: int | None = 1,
         **arguments: Any,
@@ -74,11 +83,35 @@ class FusedReverseDistillation(ReverseDistillation):
             msg = f"brightness must be 'auto' or a strength in [0, 1], got {brightness!r}."
             raise ValueError(msg)
         self.brightness: BrightnessType = brightness
+        if statistics not in get_args(StatisticsType):
+            msg = f"statistics must be 'shared' or 'per_part', got {statistics!r}."
+            raise ValueError(msg)
+        self.statistics: StatisticsType = statistics
+        self.statistics_bytes = statistics_bytes
+
+    def on_fit_start(self) -> None:
+        """Make room for statistics of each part, before a training."""
+        super().on_fit_start()
+        parts = getattr(self.post_processor, "parts", ())
+        self.model.set_parts(parts if self.statistics == "per_part" else ())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make room for the statistics of each part that a checkpoint holds, and do what all methods do."""
+        record = Provenance.of(checkpoint) or Provenance()
+        own = any(name.startswith("model.of_parts.") for name in checkpoint["state_dict"])
+        self.model.set_parts(tuple(record.parts) if own else ())
+        super().on_load_checkpoint(checkpoint)
 
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return the callbacks of all methods, and what computes statistics of normal images."""
-        return [*super().configure_callbacks(), FusedStatistics(self.brightness)]
+        return [*super().configure_callbacks(), FusedStatistics(self.brightness, self.statistics_bytes)]
 
     def learned_settings(self) -> dict[str, Any]:
         """Return shrinkage, weights and brightness, as the record states them; empty before a training."""
-        return describe(self.model)
+        if not self.model.parts:
+            return describe(self.model)
+        found = {}
+        for part in self.model.parts:
+            with self.model.as_part(part):
+                found[part] = describe(self.model)
+        return found if any(found.values()) else {}

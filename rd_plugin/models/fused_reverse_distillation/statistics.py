@@ -11,8 +11,9 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from rd_plugin.callbacks import NormalStatistics, own_share, training_batches, training_features
+from rd_plugin.callbacks import NormalStatistics, training_batches, training_features
 from rd_plugin.components import held_out, perturbed_places, spread
+from rd_plugin.data.part_names import group_by_part
 from rd_plugin.synthetic import TwinGenerator, change_brightness, perturb, spot_masks
 
 from .brightness import BrightnessType
@@ -38,14 +39,16 @@ class FusedStatistics(NormalStatistics):
     Args:
         brightness: Strength of the normalization in [0, 1], or ``"auto"``: that of 0 and 1 under which teacher features
             of held-out images are most likely, as they are and under other lighting.
+        most_bytes: How much memory statistics may take, if each of several parts has its own.
 
     Attributes:
         sums: What the last statistics were computed from: the sums of each kind of evidence over all images, and the
-            highest values that weighted the kinds. Checkpoints keep it; empty before the first statistics.
+            highest values that weighted the kinds. Checkpoints keep it; empty before the first statistics, and if each
+            of several parts has its own.
     """
 
-    def __init__(self, brightness: BrightnessType) -> None:
-        self.brightness = brightness
+    def __init__(self, brightness: BrightnessType, most_bytes: int = 2 * 2**30) -> None:
+        self.brightness, self.most_bytes = brightness, most_bytes
         self.sums: dict[str, Any] = {}
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -91,14 +94,38 @@ class FusedStatistics(NormalStatistics):
     def learn(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute statistics from all but the held-out images, weights by those, and statistics from all."""
         module: Any = pl_module
+        dataset: Any = trainer.train_dataloader.dataset  # type: ignore[union-attr]
+        parts: tuple[str, ...] = module.model.parts
+        groups = group_by_part(dataset.samples["image_path"], parts) if parts else {}
+        for part, places in groups.items():
+            with module.model.as_part(part):
+                self._learn(trainer, module, places)
+                taken = sum(buffer.nbytes for buffer in module.model.evidence.buffers())
+            if taken * len(parts) > self.most_bytes:
+                logger.warning(
+                    "Statistics of %d parts would take %.2g GB, more than statistics_bytes %.2g GB: they are shared.",
+                    len(parts),
+                    taken * len(parts) / 1e9,
+                    self.most_bytes / 1e9,
+                )
+                module.model.set_parts(())
+                break
+        if module.model.parts:
+            self.sums = {}
+        else:
+            self._learn(trainer, module, range(len(dataset)))
+        logger.info("Statistics of normal images: %s.", module.learned_settings())
+
+    def _learn(self, trainer: Trainer, module: Any, chosen: Sequence[int]) -> None:
+        """Do so with some training images, given by their indices in the data set."""
         network = module.model
         evidence: Evidence = network.evidence
         reduce = partial(trainer.strategy.reduce, reduce_op="sum")
-        images = len(trainer.train_dataloader.dataset)  # type: ignore[union-attr]
+        images = len(chosen)
         kept = kept_places(images)
         evidence.reset()
-        share, seen, tiles = own_share(trainer), 0, 1
-        for count, teacher, student in training_features(trainer, module, share):
+        share, seen, tiles = range(trainer.global_rank, images, trainer.world_size), 0, 1
+        for count, teacher, student in training_features(trainer, module, [chosen[place] for place in share]):
             # A batch may be an item of the data set, which then has fewer than there are images.
             places = [share.start + (seen + index) * share.step for index in range(count)]
             seen += count
@@ -111,13 +138,13 @@ class FusedStatistics(NormalStatistics):
             evidence.update(teacher, student, _for_tiles(flags, teacher), slots, len(kept) * tiles)
         evidence.fit_context(held_out(list(kept)).repeat_interleave(tiles).to(module.device), reduce)
         # What follows is done on the same images in every process, so that all come to the same result.
-        perturbed = training_batches(trainer, module, perturbed_places(images))
+        perturbed = training_batches(trainer, module, [chosen[place] for place in perturbed_places(images)])
         compute_perturbations(network, (batch.image for batch in perturbed), trainer.precision_plugin.val_step_context)
         evidence.compute(reduce)
-        weighted = self._weight(trainer, module, held_out(range(images)).nonzero().flatten().tolist())
+        places = held_out(range(images)).nonzero().flatten().tolist()
+        weighted = self._weight(trainer, module, [chosen[place] for place in places])
         self.sums = {"evidence": evidence.sums(), **weighted}
         evidence.include_held_out()
-        logger.info("Statistics of normal images: %s.", module.learned_settings())
 
     @staticmethod
     def _weight(trainer: Trainer, module: Any, places: Sequence[int]) -> dict[str, Tensor]:
@@ -172,8 +199,10 @@ def highest_evidence(
         for images, distill in batches:
             with context():
                 normal.append(highest(distill(), len(images)))
+                # Textures are taken from what is inside, too.
+                inner = network.within_roi(images)
                 for _ in range(_TWINS):
-                    changed = generate(images, draw=lambda places: spot_masks(network.within_roi(places)))[0]
+                    changed = generate(inner, draw=lambda places: spot_masks(network.within_roi(places)))[0]
                     # As a camera would see them.
                     changed = network.brightness.normalized(network.brightness.raw(changed).clamp(0, 1))
                     twins.append(highest(network.distill(network.network_inputs(changed)), len(images)))

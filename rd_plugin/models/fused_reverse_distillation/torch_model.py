@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fused reverse distillation as a torch module."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from anomalib.data import InferenceBatch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rd_plugin.components import Registration
 from rd_plugin.models.reverse_distillation import ReverseDistillationModel
@@ -35,12 +36,47 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         ValueError: If an argument is out of range; see the components.
     """
 
+    of_parts: nn.ModuleList | None
+
     def __init__(self, *network: Any, **arguments: Any) -> None:
         super().__init__(*network, **arguments)
         self.brightness = BrightnessNormalization()
         self.evidence = evidence_for(self.teacher)
         self.fusion = Fusion(list(EVIDENCE.values()))
         self.register_load_state_dict_pre_hook(_restore_version_0_2)
+
+    def set_parts(self, names: Sequence[str]) -> None:
+        """Make room for evidence and weights of each of several parts; those of the same parts stay.
+
+        Args:
+            names: Names of the parts; empty for one evidence of all.
+        """
+        if tuple(names) == self.parts:
+            return
+        device = self.fusion.weights.device
+        own = [nn.ModuleList([evidence_for(self.teacher), Fusion(list(EVIDENCE.values()))]) for _ in names]
+        self.add_module("of_parts", nn.ModuleList(own).to(device) if own else None)
+        self.parts = tuple(names)
+
+    @contextmanager
+    def as_part(self, part: str) -> Iterator[None]:
+        """Within this block, evidence and weights are those of a part, if each has its own.
+
+        Args:
+            part: Its name.
+        """
+        if not self.parts:
+            yield
+            return
+        names, of_parts, common = self.parts, self.of_parts, (self.evidence, self.fusion)
+        self.evidence, self.fusion = cast("Any", of_parts)[names.index(part)]
+        # So that an export holds no more than it needs.
+        self.parts, self.of_parts = (), None
+        try:
+            yield
+        finally:
+            self.evidence, self.fusion = common
+            self.parts, self.of_parts = names, of_parts
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take on the state of a pickled module, which in a torch export may be of version 0.2."""

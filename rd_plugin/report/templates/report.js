@@ -8,9 +8,10 @@
   const data = JSON.parse(find("data").textContent);
   const start = data.threshold === null ? (data.low + data.high) / 2 : data.threshold;
   const rows = data.rows.map(([path, score, called, defective, reason, boxes, note], place) =>
-    ({ place, path, score, called, defective, reason, boxes, note }));
-  const state = { threshold: start, show: "all", name: "", order: "high", shown: [], cards: 0, large: -1 };
+    ({ place, path, score, called, defective, reason, boxes, note, product: data.products[place] || "" }));
+  const state = { threshold: start, show: "all", name: "", product: "", order: "high", shown: [], cards: 0, large: -1 };
 
+  const chosen = () => rows.filter((row) => !state.product || row.product === state.product);
   // At the model's own threshold its own verdict counts: it was made before any rounding.
   const anomalous = (row) => {
     if (row.reason) return null;
@@ -49,13 +50,14 @@
   function count() {
     const counts = Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, 0]));
     let good = 0, defects = 0;
-    for (const row of rows) {
+    const counted = chosen();
+    for (const row of counted) {
       for (const kind in KINDS) counts[kind] += KINDS[kind](row);
       good += !row.reason && row.defective === false;
       defects += !row.reason && row.defective === true;
     }
     const inspected = counts.anomalous + counts.normal;
-    const all = { anomalous: inspected, normal: inspected, "false-alarms": good, misses: defects, errors: rows.length };
+    const all = { anomalous: inspected, normal: inspected, "false-alarms": good, misses: defects, errors: counted.length };
     for (const [kind, of] of Object.entries(all)) {
       const place = find(`count-${kind}`);
       if (place) place.replaceChildren(String(counts[kind]), text("small", share(counts[kind], of)));
@@ -210,7 +212,7 @@
 
   function list() {
     const wanted = state.name.toLowerCase();
-    state.shown = rows.filter((row) => KINDS[state.show](row) && row.path.toLowerCase().includes(wanted));
+    state.shown = chosen().filter((row) => KINDS[state.show](row) && row.path.toLowerCase().includes(wanted));
     state.shown.sort(ORDERS[state.order]);
     find("cards").replaceChildren();
     state.cards = 0;
@@ -218,7 +220,7 @@
     for (const kind of ["false-alarms", "misses"]) {
       const place = find(`worst-${kind}`);
       if (!place) continue;
-      const worst = rows.filter(KINDS[kind]).sort((a, b) => compare(distance(b), distance(a))).slice(0, WORST);
+      const worst = chosen().filter(KINDS[kind]).sort((a, b) => compare(distance(b), distance(a))).slice(0, WORST);
       place.replaceChildren(...worst.map((row) => card(row, worst)));
     }
   }
@@ -242,6 +244,8 @@
   find("threshold-number").addEventListener("input", (event) => setThreshold(event.target.valueAsNumber));
   find("reset").addEventListener("click", () => setThreshold(start));
   find("name").addEventListener("input", (event) => { state.name = event.target.value; list(); });
+  const product = find("product");
+  if (product) product.addEventListener("change", (event) => { state.product = event.target.value; update(); });
   find("order").addEventListener("change", (event) => { state.order = event.target.value; list(); });
   find("overlays").addEventListener("change", (event) => document.body.classList.toggle("with-overlays", event.target.checked));
   for (const button of document.querySelectorAll("[data-show]")) {

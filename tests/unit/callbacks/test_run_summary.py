@@ -18,6 +18,7 @@ from PIL import Image
 
 from rd_plugin import PartsFolder, ReverseDistillation
 from rd_plugin.callbacks import RunSummary, run_summary
+from rd_plugin.post_processor import DistillationPostProcessor
 
 from ..models.base import SMALL, with_thresholds
 
@@ -184,3 +185,16 @@ def test_a_model_without_threshold_says_so(capsys: pytest.CaptureFixture) -> Non
     summary.on_validation_end(trainer, model)
     summary.teardown(trainer, model, "validate")
     assert "threshold  none: the model was never validated" in capsys.readouterr().out
+
+
+def test_summary_counts_what_the_rules_about_regions_leave(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(root.parent)
+    model, engine = run(root, post_processor=DistillationPostProcessor(min_area=1e6))
+    told = _told(capsys.readouterr().out)
+    labels = [bool(label) for batch in engine.predict(model, data_path=root / "defect") for label in batch.pred_label]
+    scores = [float(score) for batch in engine.predict(model, data_path=root / "defect") for score in batch.pred_score]
+    assert max(scores) > 0.5
+    assert labels == [False] * 3
+    assert [share.split(" (")[0] for share in told["the model's"].split("  ")] == ["0.0 %", "0.0 %"]

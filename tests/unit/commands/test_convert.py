@@ -9,7 +9,8 @@ from .conftest import Tool
 def test_help_lists_the_programs(tool: Tool) -> None:
     listed = tool("convert", "--help").output
     assert all(
-        f"\n    {program} " in listed for program in ("rd4ad", "urd", "anomalib", "dinomaly", "anomalib_dinomaly")
+        f"\n    {program} " in listed
+        for program in ("rd4ad", "rdpp", "urd", "anomalib", "dinomaly", "anomalib_dinomaly")
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rd_plugin import ReverseDistillation
-from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_urd
+from rd_plugin.convert import convert_anomalib, convert_rd4ad, convert_rdpp, convert_urd
 from rd_plugin.convert.files import check_output, read_checkpoint, write_checkpoint
 
 
@@ -26,7 +26,7 @@ def write_pickle(content, path):
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy, write_pickle])
-@pytest.mark.parametrize("convert", [convert_rd4ad, convert_urd, convert_anomalib])
+@pytest.mark.parametrize("convert", [convert_rd4ad, convert_rdpp, convert_urd, convert_anomalib])
 def test_pickled_code_is_refused_and_not_run(tmp_path, intruder, convert, write):
     source = tmp_path / "source.pth"
     parts = ("decoder", "teacher", "student", "state_dict", "hyper_parameters")
@@ -65,7 +65,7 @@ def test_source_does_not_exist(tmp_path):
         read_checkpoint(tmp_path / "none.pth")
 
 
-@pytest.mark.parametrize("convert", [convert_rd4ad, convert_urd, convert_anomalib])
+@pytest.mark.parametrize("convert", [convert_rd4ad, convert_rdpp, convert_urd, convert_anomalib])
 def test_output_folder_does_not_exist(tmp_path, convert):
     # Found before the source is looked at, which does not exist either.
     with pytest.raises(FileNotFoundError, match=r"the folder .*none' does not exist"):

@@ -27,7 +27,7 @@ def test_an_unknown_part_is_answered_with_a_list() -> None:
     assert chosen_part("a", ["a", "b"]) == "a"
     with pytest.raises(ValueError, match="part must be one of a, b, got 'c'"):
         chosen_part("c", ["a", "b"])
-    with pytest.raises(ValueError, match="the model has no parts, got 'c'"):
+    with pytest.raises(ValueError, match="part 'c': the model is not for several parts"):
         chosen_part("c", [])
 
 

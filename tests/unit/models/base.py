@@ -268,6 +268,17 @@ class Losses(Callback):
                 self.values.setdefault(name.removesuffix("_step"), []).append(value.item())
 
 
+class SaveFirstEpoch(Callback):
+    """Save a checkpoint after the first epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, *_: object) -> None:
+        if trainer.current_epoch == 0:
+            trainer.save_checkpoint(self.path)
+
+
 class Unread(Dataset):
     """Images that nobody may ask for."""
 
@@ -300,6 +311,7 @@ class LightningModelTests:
         small: Arguments of a small model.
         layers: Two layers of its backbone.
         tiles: Tiles of images of 32 x 32 pixels.
+        random_weights: Arguments with which a run can go on whose weights are no file's.
     """
 
     method: type[Distillation]
@@ -309,6 +321,7 @@ class LightningModelTests:
     small: dict[str, Any] = SMALL
     layers = ("layer1", "layer2")
     tiles = Tiles((16, 24), (0, 8))
+    random_weights: dict[str, Any] = {}  # noqa: RUF012
 
     def build(self, **arguments: object) -> Distillation:
         # The default pre-processor resizes to 256 x 256, which teaches no more and takes 64 times as long.
@@ -398,6 +411,40 @@ class LightningModelTests:
 
     def test_training_lowers_the_losses(self, tmp_path: Path) -> None:
         self.check_training_lowers_the_losses(self.build(), tmp_path)
+
+    def test_what_lies_outside_the_region_is_not_learned(self, tmp_path: Path) -> None:
+        found = []
+        for outside in (0.0, 1.0):
+            torch.manual_seed(0)
+            batches = [batch() for _ in range(2)]
+            for each in batches:
+                # Between inside and outside there are pixels that a resize brings in.
+                each.image[..., 24:, :] = outside
+            losses, model = Losses(), self.build(roi=REGION, on_bad_data="off")
+            train(model, tmp_path, DataLoader(batches, batch_size=None), max_steps=2, callbacks=[losses])
+            found.append((losses.values, model.state_dict()))
+        (first, weights), (second, others) = found
+        assert first == second
+        assert first.keys() == self.losses
+        # Of thresholds there may be none.
+        torch.testing.assert_close(others, weights, rtol=0, atol=0, equal_nan=True)
+
+    def test_resumed_training_ends_with_the_same_weights(self, tmp_path: Path) -> None:
+        data, checkpoint = loader(), tmp_path / "first.ckpt"
+        whole, resumed = (self.build(**self.random_weights) for _ in range(2))
+        train(whole, tmp_path, data, max_epochs=2, callbacks=[Losses(), SaveFirstEpoch(checkpoint)])
+        trainer = quiet_trainer(tmp_path, max_epochs=2, callbacks=[Losses()])
+        trainer.fit(resumed, data, loader(), ckpt_path=checkpoint)
+        assert trainer.global_step == 4
+        for (name, expected), actual in zip(whole.model.named_parameters(), resumed.model.parameters(), strict=True):
+            assert torch.equal(expected, actual), name
+
+    def test_one_image_can_be_trained_on(self, tmp_path: Path) -> None:
+        model = self.build()
+        one = ImageBatch(image=torch.rand(1, 3, 32, 32), gt_label=torch.tensor([False]))
+        train(model, tmp_path, DataLoader([one], batch_size=None), max_steps=2)
+        assert all(tensor.isfinite().all() for tensor in model.parameters())
+        assert model.eval()(torch.rand(1, 3, 32, 32)).anomaly_map.isfinite().all()
 
     def test_gradients_do_not_outlive_their_step(self, tmp_path: Path) -> None:
         gradients = Gradients()

@@ -28,10 +28,19 @@ def _draw(path: Path, level: int) -> None:
     Image.fromarray(np.full((4, 4, 3), level, np.uint8)).save(path)
 
 
+def mixed_of(products: Store) -> MixedInspector:
+    """Inspects with the models of a store."""
+    return MixedInspector(
+        products.names,
+        products.product_of,
+        lambda name: Inspector(products.model(products.get(name)), product=name),
+    )
+
+
 def test_each_image_is_inspected_with_its_own_model(products: Store, tmp_path: Path) -> None:
     for index, folder in enumerate(("seal", "gasket", "gasket/deep", "none")):
         _draw(tmp_path / "in" / folder / "1.png", 51 * index)
-    mixed = MixedInspector(products, lambda model, product: Inspector(model, product=product))
+    mixed = mixed_of(products)
     seen = []
     sources = find_images([str(tmp_path / "in"), "missing.png"])
     results = list(mixed.inspect(sources, [lambda result: seen.append(result.picture is not None)]))
@@ -54,10 +63,9 @@ def test_each_image_is_inspected_with_its_own_model(products: Store, tmp_path: P
 def test_names_of_models_for_a_run_that_continues(products: Store) -> None:
     known = {products.get(name).model for name in products.names()}
     assert len(known - {""}) == 3
-    # An image without a product has no model.
-    assert set(MixedInspector(products, Inspector).models()) == known | {""}
+    assert products.models() == known
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no product; add one with `rd-plugin products add`"):
-        MixedInspector(Store(tmp_path), Inspector)
+        Store(tmp_path).models()

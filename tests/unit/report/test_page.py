@@ -133,6 +133,27 @@ def test_first_lines_say_false_alarms_and_defects_found(write: Write) -> None:
     assert re.search(r"<p>AUROC 0\.9\d{3}</p>", page)
 
 
+def test_several_parts_are_counted_each_by_itself(write: Write) -> None:
+    results = [
+        InspectionResult(
+            f"{part}/{i}", "anomalous" if i > limit else "normal", i / 10, 0.5, product=part, defective=i > 4
+        )
+        for part, limit in (("cap", 5), ("screw", 3))
+        for i in range(10)
+    ]
+    page = write(*results, threshold=0.5)
+    table = page[page.index("<main>") : page.index("</table>")]
+    cells = [re.sub("<.*?>", "", cell).partition(" (")[0] for cell in re.findall(r"<t[hd].*?</t[hd]>", table)]
+    assert cells[4:] == ["cap", "0.5", "0 of 5", "4 of 5", "screw", "0.5", "1 of 5", "5 of 5"]
+    assert "<option>screw</option>" in page
+    assert sorted(data(page)["products"]) == ["cap"] * 10 + ["screw"] * 10
+    # No figure of all parts together.
+    assert "AUROC" not in page
+    alone = write(*(result for result in results if result.product == "cap"), threshold=0.5)
+    assert "AUROC" in alone
+    assert 'id="product"' not in alone
+
+
 def test_pictures_are_within(write: Write) -> None:
     thumbnails = {"low": Thumbnail(b"small", b"map", (4, 4)), "high": Thumbnail(b"x", b"", (4, 4))}
     page = write(InspectionResult("low", "normal", 0.1), InspectionResult("high", "normal", 0.2), thumbnails=thumbnails)

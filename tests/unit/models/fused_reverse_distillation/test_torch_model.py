@@ -14,7 +14,7 @@ def fitted(images: Tensor, **arguments: object) -> FusedReverseDistillationModel
     """A model that was fitted on normal images of shape (N, 3, H, W)."""
     model = FusedReverseDistillationModel("resnet18", pre_trained=False, **arguments).eval()
     with torch.no_grad():
-        model.brightness.fit(model.brightness.levels(images))
+        model.brightness.fit(model.brightness.levels(model.within_roi(images)))
         model.brightness.strength.fill_(1)
         features = model.distill(model.network_inputs(images))
         count = len(features[0][0])

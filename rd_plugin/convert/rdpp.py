@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of the RD++ authors' program (https://github.com/tientrandinh/Revisiting-Reverse-Distillation)."""
+
+from pathlib import Path
+
+from rd_plugin.models import RevisitedReverseDistillation
+
+from .files import check_output, named_tensors, read_checkpoint, write_checkpoint
+from .names import projection_name
+from .transfer import load_bottleneck, load_renamed, load_student
+
+__all__ = ["convert_rdpp"]
+
+
+def convert_rdpp(
+    source: str | Path,
+    output: str | Path,
+    backbone: str = "wide_resnet50_2.tv_in1k",
+    pre_trained: bool | str | Path = True,
+) -> None:
+    """Convert a checkpoint of the authors' program to one of :class:`~rd_plugin.RevisitedReverseDistillation`.
+
+    Their file holds projections (``proj``), bottleneck (``bn``) and student (``decoder``). It does not hold the
+    teacher, which is read as for training; see :func:`~rd_plugin.convert.convert_rd4ad`. The biases of the projections
+    are left out: instance norm takes them away.
+
+    Args:
+        source: The authors' checkpoint, ``{"proj": state_dict, "bn": state_dict, "decoder": state_dict}``.
+        output: Checkpoint to write; one that exists is replaced.
+        backbone: timm's name of the teacher.
+        pre_trained: The teacher's weights: ``True`` downloads timm's, ``False`` keeps random ones; a path or the name
+            of an installed package reads a local file.
+
+    Raises:
+        FileNotFoundError: If ``source``, the weights or the folder of ``output`` do not exist.
+        OSError: If ``output`` cannot be written.
+        RuntimeError: If the teacher's weights cannot be downloaded.
+        ValueError: If ``source`` is not such a checkpoint, would run code or does not fit ``backbone``.
+    """
+    check_output(output, source)
+    content = read_checkpoint(source)
+    parts = {key: named_tensors(content.get(key)) for key in ("proj", "bn", "decoder")}
+    if missing := [key for key, tensors in parts.items() if not tensors]:
+        msg = (
+            f"{str(source)!r} is not a checkpoint of the RD++ authors' program: it has no tensors under "
+            f"{' or '.join(repr(key) for key in missing)}."
+        )
+        raise ValueError(msg)
+    model = RevisitedReverseDistillation(backbone=backbone, pre_trained=pre_trained)
+    ours = model.model
+    misfit = f"{str(source)!r} does not fit backbone {backbone!r}"
+    weights = {name: tensor for name, tensor in parts["proj"].items() if not name.endswith(".bias")}
+    load_renamed(ours.bottleneck.projections, weights, projection_name, "proj.", misfit)
+    load_bottleneck(ours.bottleneck.bottleneck, parts["bn"], "bn.", misfit)
+    load_student(ours.student, parts["decoder"], "decoder.", misfit)
+    # Last, since it may need a download: a file that does not fit raises an error before.
+    ours.teacher.load_pretrained()
+    write_checkpoint(model, output, "RD++")

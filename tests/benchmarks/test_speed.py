@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speeds: what is asked for, by which clock, and how it is shown; they are measured in test_studies.py."""
+
+from argparse import Namespace
+from itertools import count
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks.accuracy import methods
+from benchmarks.common.records import write
+from benchmarks.speed import timing, transformers
+from benchmarks.speed.teachers import SIDES, inference, training_step
+
+
+def test_turns_are_timed_by_the_clock_that_is_given() -> None:
+    seconds = count(step=1)
+    found = timing.take_turns({"a": int, "b": int}, 3, warm_up=1, clock=lambda: float(next(seconds)))
+    assert found == {"a": [1000.0] * 3, "b": [1000.0] * 3}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_step_trains_and_an_image_is_judged(side: str) -> None:
+    """Both sides do the same, in the order in which a run does it."""
+    model = methods.build(SIDES[side], {"evaluator": False}, "vit_small_patch14_reg4_dinov2", "false", 28)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    training_step(model, 28, 2, kept=False)()
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert changed == {name for name, value in model.named_parameters() if value.requires_grad}
+    inference(model, 28, 1)()
+    assert not model.training
+
+
+def test_tables_stand_side_by_side(tmp_path: Path) -> None:
+    about = {"turns": 3, "clock": "processor", "device": "CPU", "threads": 1, "torch": "2"}
+    beside = {"row": "one image, torch", "unit": "ms", "ours": 2.0, "theirs": 3.0, "ratio": 1.5}
+    write(tmp_path / "t.parquet", {"what": "dinomaly/image", **about}, [{**beside, "commit": "abc"}])
+    teachers = [
+        {"column": "one image, torch", "teacher": name, "ms": ms, "multiple": ms / 10, "commit": "abc"}
+        for name, ms in (("ResNet-18, 256 px", 10.0), ("ViT-S/14, 252 px", 55.0))
+    ]
+    write(tmp_path / "t.parquet", {"what": "teachers/image", **about}, teachers)
+    shown = transformers.show(pd.read_parquet(tmp_path / "t.parquet")).splitlines()
+    assert "| one image, torch | 2.0 | 3.0 | ms | 1.50 |" in shown
+    assert "| ViT-S/14, 252 px | 55 | 5.5 |" in shown
+
+
+def test_each_comparison_is_a_cell(tmp_path: Path) -> None:
+    options = Namespace(turns=3, batch=4, calibration=2, device="cpu", threads=1, records=tmp_path)
+    names = [cell.name for cell in transformers.grid(options)]
+    assert names == [
+        "dinomaly/step of 4",
+        "dinomaly/step of 4, features kept",
+        "dinomaly/one image, torch",
+        "dinomaly/one image, OpenVINO float32",
+        "teachers/step",
+        "teachers/step, features kept",
+        "teachers/image",
+        "teachers/OpenVINO float32",
+        "teachers/OpenVINO INT8_PTQ",
+    ]

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One model for several parts: thresholds, metrics and references of each."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data import ImageBatch
+from anomalib.data.utils import read_image
+from anomalib.engine import Engine
+from PIL import Image, ImageOps
+
+from rd_plugin import FusedReverseDistillation, Inspector, PartsFolder, ReverseDistillation
+from rd_plugin.models.distillation import Distillation
+
+from ..unit.commands.conftest import Tool, log_level_as_before, tool  # noqa: F401
+from .conftest import BACKBONE, SIZE, WEIGHTS, run_cli
+
+PARTS = ("plate", "tile")
+
+
+@dataclass(frozen=True)
+class ManyParts:
+    """A run on two parts."""
+
+    root: Path
+    folder: Path
+    checkpoint: Path
+    metrics: dict[str, float]
+    output: str
+
+
+def engine(folder: Path, **arguments: object) -> Engine:
+    """An engine on the CPU, for few steps."""
+    return Engine(default_root_dir=folder, accelerator="cpu", enable_progress_bar=False, **arguments)
+
+
+def data(root: Path) -> PartsFolder:
+    """The data module of a folder."""
+    return PartsFolder(root, num_workers=0, train_batch_size=4)
+
+
+def model(method: type[Distillation] = ReverseDistillation, **arguments: object) -> Distillation:
+    """A small model."""
+    torch.manual_seed(0)
+    return method(backbone=BACKBONE, pre_trained=WEIGHTS, image_size=SIZE, **arguments)
+
+
+@pytest.fixture(scope="session")
+def parts_root(mvtec_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of two parts, one with the colours of the other inverted."""
+    root = tmp_path_factory.mktemp("parts")
+    for part in PARTS:
+        for old, new in (("train/good", "good/a"), ("test/good", "good/b"), ("test/stain", "defect/stain")):
+            for image in sorted((mvtec_root / "tile" / old).glob("*.png")):
+                place = root / part / new / image.name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                picture = Image.open(image).convert("RGB")
+                (ImageOps.invert(picture) if part == "plate" else picture).save(place)
+        shutil.copytree(mvtec_root / "tile/ground_truth/stain", root / part / "mask/stain")
+    return root
+
+
+@pytest.fixture(scope="session")
+def many(parts_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ManyParts:
+    """A model of both parts, trained for a few steps."""
+    folder = tmp_path_factory.mktemp("many")
+    with pytest.MonkeyPatch.context() as patch:
+        output: list[str] = []
+        patch.setattr("sys.stdout.write", output.append)
+        (metrics,) = engine(folder, max_steps=6).train(model=model(), datamodule=data(parts_root))
+    (checkpoint,) = folder.glob("ReverseDistillation/*/v0/weights/lightning/*.ckpt")
+    return ManyParts(parts_root, folder, checkpoint, metrics, "".join(output))
+
+
+def test_each_part_has_its_own_threshold_and_range(many: ManyParts) -> None:
+    found = ReverseDistillation.load_from_checkpoint(many.checkpoint)
+    post_processor = found.post_processor
+    assert post_processor.parts == PARTS
+    assert post_processor.image_threshold.isnan()
+    # As if each had been validated alone.
+    for part in PARTS:
+        alone = ReverseDistillation.load_from_checkpoint(many.checkpoint)
+        alone.post_processor.set_parts(())
+        engine(many.folder / part).validate(alone, datamodule=PartsFolder(many.root / part, num_workers=0))
+        own, expected = post_processor.of(part), alone.post_processor
+        for name in ("image_threshold", "pixel_threshold", "image_min", "image_max", "pixel_min", "pixel_max"):
+            torch.testing.assert_close(getattr(own, name), getattr(expected, name), rtol=1e-5, atol=1e-6)
+    assert post_processor.of("plate").image_threshold != post_processor.of("tile").image_threshold
+    with pytest.raises(ValueError, match="part must be one of plate, tile, got 'disc'"):
+        post_processor.of("disc")
+
+
+def test_metrics_are_those_of_each_part_and_their_mean(many: ManyParts) -> None:
+    for name in ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_AUPRO"):
+        assert many.metrics[name] == pytest.approx(np.mean([many.metrics[f"{name}/{part}"] for part in PARTS]))
+    found = ReverseDistillation.load_from_checkpoint(many.checkpoint, visualizer=False)
+    found.post_processor.set_parts(())
+    single = PartsFolder(many.root / "tile", num_workers=0)
+    (alone,) = engine(many.folder / "alone").test(found, datamodule=single)
+    assert alone["image_AUROC"] == pytest.approx(many.metrics["image_AUROC/tile"], abs=1e-6)
+    assert alone["pixel_AUPRO"] == pytest.approx(many.metrics["pixel_AUPRO/tile"], abs=1e-5)
+
+
+def test_last_lines_have_a_row_for_each_part(many: ManyParts) -> None:
+    lines = [line.split() for line in many.output.splitlines()]
+    assert ["part", "threshold", "of", "100", "new", "normal", "images", "false", "alarms", "defects", "found"] in lines
+    for part in (*PARTS, "all"):
+        assert any(line and line[0] == part for line in lines)
+    assert f"{many.metrics['image_AUROC']:.4f}, mean of 2 parts" in many.output
+    assert [
+        "tile",
+        *(
+            f"{many.metrics[f'{name}/tile']:.4f}"
+            for name in ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score", "pixel_AUPRO")
+        ),
+    ] in lines
+    assert "for 1 % false alarms" not in many.output
+
+
+def test_each_part_has_its_own_reference(many: ManyParts) -> None:
+    record = ReverseDistillation.load_from_checkpoint(many.checkpoint).describe()
+    assert record.reference == {}
+    assert tuple(record.parts) == PARTS
+    assert record.parts["plate"]["reference"] != record.parts["tile"]["reference"]
+    alone = record.of_part("tile")
+    assert (alone.part, alone.parts, alone.reference) == ("tile", {}, record.parts["tile"]["reference"])
+    assert len(alone.reference["images"]) == 5
+    assert len(alone.reference["scores"].split()) == 8
+
+
+def test_the_part_is_given_in_the_call(many: ManyParts) -> None:
+    found = ReverseDistillation.load_from_checkpoint(many.checkpoint).eval()
+    image = torch.stack([read_image(path, as_tensor=True) for path in sorted(many.root.glob("tile/defect/*/*.png"))])
+    with torch.no_grad():
+        scores = {part: found(image, part=part).pred_score for part in PARTS}
+        assert (scores["tile"] != scores["plate"]).all()
+        with pytest.raises(ValueError, match="is for several parts: give part, one of plate, tile"):
+            found(image)
+        found.post_processor.set_parts(())
+        with pytest.raises(ValueError, match="part 'tile': the model is not for several parts"):
+            found(image, part="tile")
+
+
+def scores(model: Path, images: Path, **arguments: object) -> np.ndarray:
+    """Scores of images in a folder."""
+    return np.array([result.score for result in Inspector(model, **arguments)([images])])
+
+
+def test_an_export_of_each_part_agrees_with_the_engine(many: ManyParts) -> None:
+    run = many.checkpoint.parents[2]
+    run_cli(many.folder, "export", "--export_type", "openvino", "--ckpt_path", many.checkpoint, program="rd-plugin")
+    found = ReverseDistillation.load_from_checkpoint(many.checkpoint, visualizer=False)
+    batches = engine(many.folder / "predict").predict(found, data_path=many.root)
+    expected = {
+        path: float(score)
+        for batch in batches
+        for path, score in zip(batch.image_path, batch.pred_score.flatten(), strict=True)
+    }
+    for part in PARTS:
+        export = run / part / "weights/openvino/model.xml"
+        inspector = Inspector(export)
+        results = list(inspector([many.root / part / "defect", many.root / part / "good"]))
+        assert len(results) == 20
+        for result in results:
+            assert result.score == pytest.approx(expected[result.path], rel=1e-4, abs=1e-5)
+        assert inspector.inferencer.record["part"] == part
+        assert inspector.inferencer.record_id == Inspector(many.checkpoint, part=part).inferencer.record_id
+        assert len(inspector.inferencer.reference.statistics) == 5
+    # An ordinary export for one part.
+    with pytest.raises(ValueError, match="part must be one of plate, got 'tile'"):
+        Inspector(run / "plate/weights/openvino/model.xml", part="tile")
+
+
+def test_one_part_is_exported(many: ManyParts, tmp_path: Path, tool: Tool) -> None:  # noqa: F811
+    arguments = ("export", "--export_type", "onnx", "--ckpt_path", many.checkpoint, "--export_root", tmp_path)
+    assert tool(*arguments, "--part", "tile").status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["tile"]
+    (export,) = tmp_path.rglob("*.onnx")
+    images = many.root / "tile/defect"
+    np.testing.assert_allclose(scores(export, images), scores(many.checkpoint, images, part="tile"), atol=1e-5)
+    assert "part must be one of plate, tile, got 'disc'" in tool(*arguments, "--part", "disc").errors
+
+
+def test_the_path_says_the_part(many: ManyParts, tmp_path: Path, tool: Tool) -> None:  # noqa: F811
+    other = tmp_path / "other.png"
+    shutil.copy(next(many.root.glob("tile/good/*/*.png")), other)
+    paths = [many.root / part / "defect" for part in PARTS]
+    status, _, errors = tool("inspect", many.checkpoint, *paths, "--csv", tmp_path / "all.csv")
+    assert status == 0
+    assert "plate: Drift" in errors
+    assert "tile: Drift" in errors
+    rows = [line.split(",") for line in (tmp_path / "all.csv").read_text().splitlines()[1:]]
+    assert [Path(row[0]).parents[2].name for row in rows] == ["plate"] * 4 + ["tile"] * 4
+    expected = [*scores(many.checkpoint, paths[0], part="plate"), *scores(many.checkpoint, paths[1], part="tile")]
+    np.testing.assert_allclose([float(row[2]) for row in rows], expected, atol=1e-5)
+    ended = tool("inspect", many.checkpoint, other)
+    assert ended.status == 1
+    assert "no folder in its path is named after a part (plate, tile)" in ended.output + ended.errors
+    assert tool("inspect", many.checkpoint, other, "--part", "tile").status == 0
+    assert (
+        "part must be one of plate, tile, got 'disc'"
+        in tool("inspect", many.checkpoint, other, "--part", "disc").errors
+    )
+    with pytest.raises(ValueError, match="the model is for several parts: give part, one of plate, tile"):
+        Inspector(many.checkpoint)
+
+
+def test_a_new_threshold_for_one_part(many: ManyParts, tmp_path: Path, tool: Tool) -> None:  # noqa: F811
+    new, good = tmp_path / "new.ckpt", many.root / "tile/good"
+    arguments = ("threshold", many.checkpoint, "--good", good, "--rate", 0.2, "--output", new)
+    assert tool(*arguments, "--part", "tile").status == 0
+    assert sum(result.verdict == "anomalous" for result in Inspector(new, part="tile")([good])) == 2
+    plate = many.root / "plate/good"
+    np.testing.assert_array_equal(scores(new, plate, part="plate"), scores(many.checkpoint, plate, part="plate"))
+    record = Inspector(new, part="tile").inferencer.record
+    assert [entry["part"] for entry in record["thresholds"]] == ["tile"]
+    assert "the model is for several parts: give part" in tool(*arguments[:-1], tmp_path / "other.ckpt").errors
+
+
+def test_resuming_keeps_the_thresholds(many: ManyParts, tmp_path: Path) -> None:
+    before = ReverseDistillation.load_from_checkpoint(many.checkpoint).post_processor
+    resumed = model()
+    engine(tmp_path, max_steps=6).fit(resumed, datamodule=data(many.root), ckpt_path=many.checkpoint)
+    for part in PARTS:
+        assert resumed.post_processor.of(part).scale() == before.of(part).scale()
+
+
+class TestStatisticsOfEachPart:
+    @pytest.fixture(scope="class")
+    def trained(self, parts_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Distillation, Path]:
+        folder = tmp_path_factory.mktemp("fused")
+        fused = model(FusedReverseDistillation, statistics="per_part", brightness=0)
+        engine(folder, max_steps=3).fit(fused, datamodule=data(parts_root))
+        (checkpoint,) = folder.glob("FusedReverseDistillation/*/v0/weights/lightning/*.ckpt")
+        return fused.eval(), checkpoint
+
+    def images(self, root: Path, part: str) -> torch.Tensor:
+        return torch.stack([read_image(path, as_tensor=True) for path in sorted(root.glob(f"{part}/defect/*/*.png"))])
+
+    def test_a_checkpoint_and_an_export_keep_them(
+        self, trained: tuple[Distillation, Path], parts_root: Path, tmp_path: Path
+    ) -> None:
+        fused, checkpoint = trained
+        assert tuple(fused.learned_settings()) == PARTS
+        assert not fused.model.evidence.is_fitted
+        loaded = FusedReverseDistillation.load_from_checkpoint(checkpoint, visualizer=False).eval()
+        loaded.exported_part = "tile"
+        loaded.to_onnx(tmp_path)
+        inspector = Inspector(next(tmp_path.rglob("*.onnx")))
+        images = self.images(parts_root, "tile")
+        with torch.no_grad():
+            expected = fused(images, part="tile")
+            torch.testing.assert_close(loaded(images, part="tile").pred_score, expected.pred_score)
+        found = [inspector.predict((image.permute(1, 2, 0) * 255).round().byte().numpy()).score for image in images]
+        np.testing.assert_allclose(found, expected.pred_score.flatten(), rtol=1e-4, atol=1e-5)
+
+    def test_a_mixed_batch_gets_those_of_each_image(self, trained: tuple[Distillation, Path], parts_root: Path) -> None:
+        fused, _ = trained
+        images = {part: self.images(parts_root, part)[:2] for part in PARTS}
+        mixed = torch.stack([images["tile"][0], images["plate"][0], images["tile"][1], images["plate"][1]])
+        paths = ["tile/a.png", "plate/a.png", "tile/b.png", "plate/b.png"]
+        with torch.no_grad():
+            batch = fused.validation_step(ImageBatch(image=fused.pre_processor(mixed), image_path=paths))
+            for index, part in ((0, "tile"), (1, "plate"), (2, "tile"), (3, "plate")):
+                with fused.model.as_part(part):
+                    alone = fused.model(fused.pre_processor(mixed[index : index + 1]))
+                torch.testing.assert_close(batch.pred_score[index], alone.pred_score[0], rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(batch.anomaly_map[index], alone.anomaly_map[0, 0], rtol=1e-3, atol=1e-4)
+
+    def test_too_many_for_the_memory_are_shared(
+        self, parts_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fused = model(FusedReverseDistillation, statistics="per_part", statistics_bytes=1000, brightness=0)
+        engine(tmp_path, max_steps=1).fit(fused, datamodule=data(parts_root))
+        assert "Statistics of 2 parts would take" in caplog.text
+        assert fused.model.evidence.is_fitted
+        assert fused.model.parts == ()
