@@ -16,7 +16,7 @@ from benchmarks.common.records import RESULTS, find, read
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "benchmarks" / "README.md", *sorted(RESULTS.glob("*.md"))]
-STUDIES = ("expert", "thresholds", "promise", "schedules", "drift", "update")
+STUDIES = ("expert", "thresholds", "promise", "schedules", "drift")
 
 
 def _module(name: str) -> ModuleType:
