@@ -16,7 +16,7 @@ from benchmarks.common.records import RESULTS, find, read
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "benchmarks" / "README.md", *sorted(RESULTS.glob("*.md"))]
-STUDIES = ("expert", "thresholds", "promise", "schedules", "drift")
+STUDIES = ("expert", "thresholds", "promise", "schedules", "drift", "update")
 
 
 def _module(name: str) -> ModuleType:
