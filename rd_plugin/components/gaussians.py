@@ -273,9 +273,13 @@ class PositionGaussians(DynamicBuffers):
             sums: What :meth:`sums` returned.
         """
         kept = {name: tensor.to(self.scale.device, copy=True) for name, tensor in sums.items()}
-        seen = _Moments(kept["number"], kept["sums"], _square(kept["products"]))
+        # One number for all positions and blocks, as in early checkpoints, is that of each.
+        number = kept["number"].expand(len(kept["sums"]), 1).clone()
+        seen = _Moments(number, kept["sums"], _square(kept["products"]))
         self._seen = [seen, _Moments(*map(torch.zeros_like, seen))]
-        self._perturbed = [kept["perturbed"], _square(kept["effects"])] if "perturbed" in kept else []
+        self._perturbed = []
+        if "perturbed" in kept:
+            self._perturbed = [kept["perturbed"].expand(len(kept["effects"])).clone(), _square(kept["effects"])]
 
     def _set(self, moments: _Moments) -> None:
         everywhere = torch.arange(len(moments.products), device=moments.sums.device)
