@@ -41,7 +41,7 @@ class AUPRO(metrics.AUPRO):
     anomalib treats the lowest label in a mask as its background, and so counts the pixels of such a mask as normal.
     """
 
-    def update(self, batch: Batch, inside: Tensor | None = None) -> None:
+    def update(self, batch: Batch, inside: Tensor | None = None) -> None:  # type: ignore[override]
         """Add a batch.
 
         Args:

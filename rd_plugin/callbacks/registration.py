@@ -30,7 +30,8 @@ class RegistrationFitting(Callback):
     @torch.no_grad()
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fit it, and log how training images lie."""
-        alignment: Any = pl_module.model.alignment
+        module: Any = pl_module
+        alignment = module.model.alignment
         if alignment is None or alignment.is_fitted:
             return
         # The same images in every process, so that all come to the same result.

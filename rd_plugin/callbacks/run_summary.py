@@ -164,7 +164,8 @@ class RunSummary(Callback):
             own = own.of(part) if getattr(own, "parts", ()) else own
             threshold = float(getattr(own, "image_threshold", math.nan))
             found = [self._images[files[index]] for index in indices]
-            decided += [(defective, score > float(own.normalized_image_threshold)) for defective, score in found]
+            level = float(own.normalized_image_threshold)
+            decided += [(truth, score > level if label is None else label) for truth, score, label in found]
             expected = getattr(own, "expected_false_alarms", None)
             interval = "-" if expected is None else "{:.0f} to {:.0f}".format(*(100 * bound for bound in expected[2]))
             rows.append((part, f"{threshold:.4g}", interval, *_shares(decided[-len(found) :], threshold)))

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which images a model accepts, and how predictions for invalid ones are masked."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from anomalib.data import InferenceBatch
+
+    from .alignment import AlignedBatch
 
 __all__ = ["FINITE_RANGE", "RAW_RANGE", "check_images", "check_range", "in_range", "mask_invalid"]
 
@@ -19,6 +21,8 @@ FINITE_RANGE = (torch.finfo(torch.float16).min, torch.finfo(torch.float16).max)
 _CHANNELS = 3
 # A resize may round beyond the range; less than half a step of an 8-bit image does not change the image.
 _ROUNDING = 0.5 / 255
+
+_Predictions = TypeVar("_Predictions", bound="InferenceBatch | AlignedBatch")
 
 
 def check_images(images: Tensor, dtype: torch.dtype) -> None:
@@ -89,7 +93,7 @@ def in_range(images: Tensor, bounds: tuple[float, float]) -> Tensor:
     return inside.flatten(1).all(dim=1, keepdim=True)
 
 
-def mask_invalid(predictions: "InferenceBatch", valid: Tensor) -> "InferenceBatch":
+def mask_invalid(predictions: _Predictions, valid: Tensor) -> _Predictions:
     """Replace the predictions for invalid images with NaN and "anomalous".
 
     Args:
@@ -105,4 +109,4 @@ def mask_invalid(predictions: "InferenceBatch", valid: Tensor) -> "InferenceBatc
             where = invalid if value.ndim == invalid.ndim else invalid[..., None, None]
             # ONNX Runtime does not support torch.where for booleans.
             fields[name] = value | where if value.dtype == torch.bool else torch.where(where, torch.nan, value)
-    return predictions._replace(**fields)
+    return cast("_Predictions", predictions._replace(**fields))

@@ -32,11 +32,9 @@ def pixels_inside(batch: ImageBatch, region: RegionMask | None) -> ImageBatch:
     if region is None:
         return batch
     planes = {name: cast("Tensor | None", getattr(batch, name)) for name in _PLANES}
-    return replace(
-        batch,
-        **{
-            name: plane[..., region.inside(plane.shape[-2:])[0, 0]].unsqueeze(-2)
-            for name, plane in planes.items()
-            if plane is not None
-        },
-    )
+    inside: dict[str, Any] = {
+        name: plane[..., region.inside(plane.shape[-2:])[0, 0]].unsqueeze(-2)
+        for name, plane in planes.items()
+        if plane is not None
+    }
+    return replace(batch, **inside)

@@ -422,7 +422,7 @@ class Distillation(ExportedModule):
     def _let_frozen_network_go(self, *_: object) -> None:
         self._frozen = None
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, batch: Tensor, *args: Any, part: str | None = None, **kwargs: Any
     ) -> InferenceBatch | AlignedBatch:
         """Predict images as they are read; an export computes this, too.

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from anomalib.data import InferenceBatch
@@ -327,7 +327,7 @@ class DistillationModel(nn.Module):
         if registration is None or self.alignment is None:
             return self.predict_aligned(images)
         found = self.predict_aligned(self.alignment.aligned(images, registration), registration)
-        returned = self.alignment.returned(found.anomaly_map, registration)
+        returned = self.alignment.returned(cast("Tensor", found.anomaly_map), registration)
         fields = {**found._asdict(), "anomaly_map": returned}
         return AlignedBatch(**fields, registration=registration.packed(images.shape[-2:]))
 
@@ -355,7 +355,7 @@ class DistillationModel(nn.Module):
             anomaly_map = self.roi.restrict_map(anomaly_map)
         return InferenceBatch(pred_score=self.image_score(resized), anomaly_map=anomaly_map)
 
-    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch:
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch | AlignedBatch:
         """Return features in training and predictions in evaluation.
 
         Args:
