@@ -36,14 +36,16 @@ class RegistrationFitting(Callback):
             return
         # The same images in every process, so that all come to the same result.
         places = spread(range(len(trainer.train_dataloader.dataset)), _IMAGES)  # type: ignore[union-attr]
-        batches = training_batches(trainer, pl_module, places)
-        grey = torch.cat([alignment.reduce(batch.image) for batch in batches])
-        share = alignment.fit(grey).float().mean().item()
+        grey = [alignment.reduce(batch.image) for batch in training_batches(trainer, pl_module, places)]
+        share = alignment.fit(torch.cat(grey)).float().mean().item()
+        # Batches are aligned now.
+        sums = [batch.image.sum(0, keepdim=True) for batch in training_batches(trainer, pl_module, places)]
+        alignment.fit_picture(torch.stack(sums).sum(0) / len(places))
         level = logging.INFO if share >= 0.5 else logging.WARNING
         logger.log(
             level,
             "Alignment: %.0f %% of %d training images are registered on their mean%s.",
             100 * share,
-            len(grey),
+            len(places),
             "" if share >= 0.5 else "; parts that do not lie alike are judged as they lie, and align 'none' saves time",
         )

@@ -94,6 +94,8 @@ class Alignment(nn.Module):
         templates: Mean gradients of up to two layouts of normal images, to the right and down, of shape
             ``(2, 2, h, w)``; 0 until it is fitted.
         least: Least correlation and lead.
+        picture: Mean of aligned normal images, of shape ``(1, 3, H, W)``, each channel with mean 0 and standard
+            deviation 1: with an image's own brightness and contrast it stands in for what comes in from outside.
         is_fitted: Whether normal images are known.
 
     Example:
@@ -104,6 +106,7 @@ class Alignment(nn.Module):
 
     templates: Tensor
     least: Tensor
+    picture: Tensor
     # Of the grid along height and width: low-pass, derivative of it, and what is seen at each shift.
     rows: Tensor
     columns: Tensor
@@ -117,6 +120,7 @@ class Alignment(nn.Module):
         super().__init__()
         self.register_buffer("templates", torch.zeros(0))
         self.register_buffer("least", torch.zeros(2))
+        self.register_buffer("picture", torch.zeros(0))
         self.register_load_state_dict_post_hook(_rebuild)
         self.set_size(size)
 
@@ -134,6 +138,8 @@ class Alignment(nn.Module):
                 self.register_buffer(key, torch.from_numpy(value).float().to(device), persistent=False)
         if list(self.templates.shape) != [_LAYOUTS, 2, *grid]:
             self.templates = torch.zeros(_LAYOUTS, 2, *grid, device=device)
+        if list(self.picture.shape) != [1, 3, *self.size]:
+            self.picture = torch.zeros(1, 3, *self.size, device=device)
         self.build()
 
     @torch.no_grad()
@@ -257,7 +263,16 @@ class Alignment(nn.Module):
 
     def aligned(self, images: Tensor, registration: Registration) -> Tensor:
         """Return images with their part where it should be; unregistered ones as they are, bit for bit."""
-        return torch.where(registration.registered[..., None, None], shifted(images, registration.shift), images)
+        mean, deviation = _moments(images)
+        seen = self.seen(registration.shift, images.shape[-2:])
+        moved = torch.where(seen, shifted(images, registration.shift), self.picture * deviation + mean)
+        return torch.where(registration.registered[..., None, None], moved, images)
+
+    @torch.no_grad()
+    def fit_picture(self, mean: Tensor) -> None:
+        """Set what stands in for the outside by the mean of aligned normal images, of shape ``(1, 3, H, W)``."""
+        centre, deviation = _moments(mean)
+        self.picture.copy_((mean - centre) / deviation.clamp_min(_FLAT))
 
     def returned(self, anomaly_map: Tensor, registration: Registration) -> Tensor:
         """Return maps of aligned images for the images themselves; what no network saw has the map's lowest value.
@@ -298,6 +313,12 @@ def _sources(shift: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Rows of shape ``(N, H)`` and columns of shape ``(N, W)`` that images are taken from."""
     rows, columns = (torch.arange(side, device=shift.device, dtype=shift.dtype) for side in size)
     return rows + shift[:, :1], columns + shift[:, 1:]
+
+
+def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, of shape ``(N, 3, 1, 1)``."""
+    mean = images.mean((2, 3), keepdim=True)
+    return mean, (images - mean).square().mean((2, 3), keepdim=True).sqrt()
 
 
 def _vertex(before: Tensor, peak: Tensor, after: Tensor) -> Tensor:
