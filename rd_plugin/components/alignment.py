@@ -27,6 +27,8 @@ _ROUNDS = 10
 _PEAK = 2
 # Least correlation and lead of the peak: shares of a low quantile of normal images, but never less than the floor.
 _QUANTILES, _SHARES, _FLOORS = (0.01, 0.05), (0.6, 0.2), (0.4, 0.01)
+# Features beside what came in from outside are changed as far as this many times the shift, at most.
+_BESIDE = 4
 # Energy of gradients below which an image is flat.
 _FLAT = 1e-6
 
@@ -247,18 +249,23 @@ class Alignment(nn.Module):
         self.templates.copy_(means)
         self.build()
 
-    def seen(self, shift: Tensor, size: Sequence[int]) -> Tensor:
+    def seen(self, shift: Tensor, size: Sequence[int], reach: int = 0) -> Tensor:
         """Return which pixels of images after :func:`shifted` come from within the images.
 
         Args:
             shift: Of shape ``(N, 2)``, in pixels.
             size: Height and width of the images.
+            reach: How far, in pixels, what came in from outside changes the features beside it. Pixels nearer to it
+                than that, or than a few times the shift, do not count either.
 
         Returns:
             Booleans of shape ``(N, 1, *size)``.
         """
-        rows, columns = _sources(shift, size)
-        inside = [(each >= -0.5) & (each <= side - 0.5) for each, side in zip((rows, columns), size, strict=True)]
+        inside = []
+        for each, by, side in zip(_sources(shift, size), shift.split(1, dim=1), size, strict=True):
+            beside = (_BESIDE * by.abs()).clamp_max(reach)
+            low, high = torch.where(by < -0.5, beside, 0.0), torch.where(by > 0.5, beside, 0.0)
+            inside.append((each >= low - 0.5) & (each <= side - 0.5 - high))
         return (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1)
 
     def aligned(self, images: Tensor, registration: Registration) -> Tensor:

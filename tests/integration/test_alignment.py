@@ -154,10 +154,11 @@ def test_region_and_tiles_follow_the_part(tile_size: int | None, images: Tensor)
     with torch.inference_mode():
         first, second = model(moved), model(others)
     assert first.registration[0, 0] == second.registration[0, 0] == 1
-    lowest = first.anomaly_map == first.anomaly_map.amin()
+    lowest = first.anomaly_map < first.anomaly_map.amin() + 1e-4
     # Of 64 rows and columns; the interpolation mixes two.
     assert lowest[..., 46:, :].all()
-    assert not lowest[..., 7:42, 2:-5].any()
+    # The part lies 3 columns to the left, and 4 times as many beside those that came in do not count.
+    assert not lowest[..., 7:42, 14:-5].any()
     assert first.pred_score.item() == pytest.approx(second.pred_score.item(), abs=0.02)
 
 

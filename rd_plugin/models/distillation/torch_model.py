@@ -295,7 +295,9 @@ class DistillationModel(nn.Module):
             Map of shape ``(N, 1, *size)``.
         """
         if self.alignment is not None and registration is not None:
-            seen = self.alignment.seen(registration.shift, size).to(deviations[0])
+            # Two positions of the coarsest scale, whose convolutions see what came in.
+            reach = 2 * self.teacher.pyramid.targets[-1].stride
+            seen = self.alignment.seen(registration.shift, size, reach).to(deviations[0])
             seen = seen if self.tiler is None else self.tiler.cut(seen)
             deviations = [each * F.interpolate(seen, each.shape[-2:], mode="nearest")[:, 0] for each in deviations]
         if self.roi is not None:

@@ -105,6 +105,11 @@ def test_what_comes_in_from_outside_is_not_seen(alignment: Alignment) -> None:
     assert seen[: SIDE - 8, 6:].all()
     assert not seen[SIDE - 8 :].any()
     assert not seen[:, :6].any()
+    beside = alignment.seen(found.shift.round(), (SIDE, SIDE), reach=28)[0, 0]
+    assert beside[: SIDE - 8 - 28, 6 + 24 :].all()
+    assert not beside[SIDE - 8 - 28 :].any()
+    assert not beside[:, : 6 + 24].any()
+    assert alignment.seen(torch.tensor([[0.4, -0.4]]), (SIDE, SIDE), reach=28).all()
     back = alignment.returned(torch.rand(1, 1, SIDE, SIDE) + 1, found)[0, 0]
     # The file's first rows and last columns hold what no network saw.
     assert back[:7].unique().numel() == back[:, -5:].unique().numel() == 1
