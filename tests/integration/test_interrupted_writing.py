@@ -78,7 +78,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with what a function writes anew: a checkpoint and an export with their record, a page."""
     if request.getfixturevalue("write") is _update:
         model = request.getfixturevalue("trained_once")
-        for suffix in (".ckpt", ".json"):
+        for suffix in (".ckpt", ".ckpt.sums", ".json"):
             shutil.copy(model.with_suffix(suffix), tmp_path / f"model{suffix}")
         save(tmp_path / "new", other(8, seed=3))
     else:
