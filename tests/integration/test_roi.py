@@ -12,10 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from rd_plugin import ReverseDistillation
+from rd_plugin import FusedReverseDistillation, ReverseDistillation
 from rd_plugin.data.region_file import read_region
+from rd_plugin.inspection import Inspector
 from rd_plugin.report import write_region_page
 
+from ..unit.models.base import with_thresholds
+from ..unit.models.fused_reverse_distillation.test_torch_model import fitted
 from .conftest import run_openvino
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -89,3 +92,32 @@ def test_export_looks_at_the_same_region(tmp_path: Path, tile_size: int | None) 
         actual = run_openvino(Path(path), each.numpy())
         np.testing.assert_allclose(actual["pred_score"], expected.pred_score, rtol=0, atol=1e-4)
         np.testing.assert_allclose(actual["anomaly_map"], expected.anomaly_map, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["openvino", pytest.param("onnx", marks=pytest.mark.slow), "torch"])
+@pytest.mark.parametrize("tile_size", [None, pytest.param(32, marks=pytest.mark.slow)])
+def test_exports_of_a_fused_model_see_nothing_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tile_size: int | None, kind: str
+) -> None:
+    monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
+    torch.manual_seed(0)
+    # With tiles the lower ones hold nothing of it.
+    region = {"width": 64, "height": 64, "polygons": [[[0, 0], [64, 0], [64, 32], [0, 32]]]}
+    network = {"roi": region, "image_size": (64, 64), "tile_size": tile_size}
+    module = with_thresholds(FusedReverseDistillation("resnet18", pre_trained=False, **network)).eval()
+    module.model = fitted(torch.randn(8, 3, 64, 64), **network)
+    path = Path(getattr(module, f"to_{kind}")(export_root=tmp_path))
+    # It was fitted without a trainer, which counts steps.
+    record = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**record, "steps": 1}))
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    images[1, :32] = images[0, :32]
+    expected = module(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
+    assert expected.pred_score[0] == expected.pred_score[1]
+    inspector = Inspector(path, threads=1)
+    for image in images:
+        found = inspector.predict(image)
+        assert found.score == pytest.approx(float(expected.pred_score[0]), abs=1e-4)
+        np.testing.assert_allclose(found.picture.anomaly_map, expected.anomaly_map[0, 0], atol=1e-4)
+        assert found.picture.outlines

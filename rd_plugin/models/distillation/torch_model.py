@@ -233,7 +233,7 @@ class DistillationModel(nn.Module):
         Returns:
             Booleans of shape ``(N or 1, 1, H, W)``; ``None`` without a region.
         """
-        return None if self.roi is None else self.roi.inside_tiles(self.tiler, inputs.shape[-2:], len(inputs))
+        return None if self.roi is None else self.roi.inside_tiles(self.tiler, inputs.shape[-2:], inputs.shape[0])
 
     def twins_within_roi(self, inputs: Tensor, twins: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Return twins of the networks' inputs, and the masks of their anomalies, without anomalies outside the region.
@@ -302,7 +302,7 @@ class DistillationModel(nn.Module):
             deviations = [each * F.interpolate(seen, each.shape[-2:], mode="nearest")[:, 0] for each in deviations]
         if self.roi is not None:
             # Before the blur, which would carry what is outside to the inside.
-            masks = [self.roi.inside_tiles(self.tiler, each.shape[-2:], len(each)) for each in deviations]
+            masks = [self.roi.inside_tiles(self.tiler, each.shape[-2:], each.shape[0]) for each in deviations]
             deviations = [torch.where(mask[:, 0], each, 0) for mask, each in zip(masks, deviations, strict=True)]
         if self.tiler is None:
             anomaly_map = self.anomaly_map_generator(deviations, size)
