@@ -171,7 +171,8 @@ class RunSummary(Callback):
             rows.append((part, f"{threshold:.4g}", interval, *_shares(decided[-len(found) :], threshold)))
         rows.append((_ALL, "", "", *_shares(decided, 0.0)))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        return ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return [f"  {line}".rstrip() for line in lines]
 
 
 def _shares(decided: Sequence[tuple[bool, bool]], threshold: float) -> tuple[str, str]:
