@@ -202,7 +202,7 @@ def test_labels_are_saved(opened: Opened, tmp_path: Path) -> None:
     for name in names[:3]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert read_labels(tmp_path / "labels.csv", tmp_path) == Labels((tmp_path / names[0],), (tmp_path / names[1],))
+    assert read_labels(tmp_path / "labels.csv", tmp_path) == Labels(*((tmp_path / name,) for name in names[:3]))
     assert 'dust, ""grey""' in (tmp_path / "labels.csv").read_text()
 
 
