@@ -96,6 +96,10 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "drift": "",
         "part_id": "",
         "product": "",
+        "aligned": "",
+        "correlation": None,
+        "shift_x": None,
+        "shift_y": None,
     }
     assert objects[-1] == {
         "path": "none.png",
