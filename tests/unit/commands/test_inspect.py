@@ -82,6 +82,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
     assert objects[0].pop("milliseconds") >= 1
     times = [datetime.fromisoformat(entry.pop("time")) for entry in objects]
     assert all(time.utcoffset() is not None for time in times)
+    unaligned = {"aligned": "", "correlation": None, "shift_x": None, "shift_y": None}
     assert objects[0] == {
         "path": "Prüfteile/a: normal, score 0.0\nb.png",
         "verdict": "anomalous",
@@ -96,10 +97,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "drift": "",
         "part_id": "",
         "product": "",
-        "aligned": "",
-        "correlation": None,
-        "shift_x": None,
-        "shift_y": None,
+        **unaligned,
     }
     assert objects[-1] == {
         "path": "none.png",
@@ -113,6 +111,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
         "drift": "",
         "part_id": "",
         "product": "",
+        **unaligned,
     }
 
 
