@@ -68,7 +68,7 @@ def differs(said: str, printed: str) -> str | None:
 
     Args:
         said: Lines that must stand among the printed ones. ``...`` stands for anything; decimal numbers may differ by
-            0.02, or by 3 in a line of percentages, since another processor rounds in another way. Blanks count as one.
+            0.02, or by 2 in a line of percentages, since another processor rounds in another way. Blanks count as one.
         printed: What was printed.
     """
     plain, printed = " ".join(said.split()), " ".join(printed.split())
