@@ -31,8 +31,8 @@ def _threshold(folder: Path) -> None:
 
 
 def _threshold_of_export(folder: Path) -> None:
-    os.environ["TRUST_REMOTE_CODE"] = "1"
-    write_threshold(folder / "model.pt", folder / "model.pt", 0.4, 0.4, {}, overwrite=True)
+    with patch.dict(os.environ, TRUST_REMOTE_CODE="1"):
+        write_threshold(folder / "model.pt", folder / "model.pt", 0.4, 0.4, {}, overwrite=True)
 
 
 def _update(folder: Path) -> None:
