@@ -198,8 +198,10 @@ class PositionGaussians(DynamicBuffers):
         """Add up vectors as :meth:`update_perturbations` does, of shapes ``(P, N, K)`` and ``(P, M N, K)``."""
         positions, count, channels = vectors.shape
         blocks = positions // self.block**2
+        counts = vectors.any(-1)
         moved = perturbed.reshape(positions, -1, count, channels) - vectors.unsqueeze(1)
-        counted = vectors.any(-1).view(blocks, -1).sum(1) * moved.shape[1]
+        moved = torch.where(counts[:, None, :, None], moved, 0)
+        counted = counts.view(blocks, -1).sum(1) * moved.shape[1]
         moved = moved.reshape(blocks, -1, channels)
         if not self._perturbed:
             self._perturbed = [moved.new_zeros(blocks), moved.new_zeros(blocks, channels, channels)]
