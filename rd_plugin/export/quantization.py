@@ -35,6 +35,9 @@ _NORMS = ["MVN"]
 # A vision transformer's layers are products, too; those of its networks are found by where they are in the graph.
 _PRODUCT, _LAYER_NORM = "MatMul", "MVN"
 
+# Values, which are no operations to a quantizer.
+_NO_OPERATION = {"Constant", "Convert", "Parameter", "Result"}
+
 _CALIBRATION_IMAGES = 300
 
 
@@ -100,6 +103,25 @@ def other_products(model: "ov.Model") -> list[str]:
     return names
 
 
+def registration_operations(model: "ov.Model") -> list[str]:
+    """Names of the operations that register and move images; empty for a model without an alignment.
+
+    They are those before the networks. Calibration images hardly move, so a quantizer would cut other shifts off.
+
+    Args:
+        model: Model as read or converted by OpenVINO.
+    """
+    operations = model.get_ordered_ops()
+    if not any(operation.get_type_name() == "GridSample" for operation in operations):
+        return []
+    layers = [operation for operation in operations if operation.get_type_name() == "Convolution"]
+    networks = _related(layers, _users) | {layer.get_friendly_name() for layer in layers}
+    names = (
+        operation.get_friendly_name() for operation in operations if operation.get_type_name() not in _NO_OPERATION
+    )
+    return [name for name in names if name not in networks]
+
+
 def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any]:
     """Options of the quantization, with the images of a data module for the calibration; the module must be set up."""
     import nncf  # part of the extra `openvino`
@@ -115,7 +137,11 @@ def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any
         # Its activations differ much from channel to channel, which nncf evens out for such models.
         **({"model_type": nncf.ModelType.TRANSFORMER} if by_name else {}),
         "ignored_scope": nncf.IgnoredScope(
-            names=[*by_name, *(centring.get_friendly_name() for centring, _ in distances(model))],
+            names=[
+                *by_name,
+                *registration_operations(model),
+                *(centring.get_friendly_name() for centring, _ in distances(model)),
+            ],
             types=[kind for kind in (*_MAP_OPERATIONS, *_COMPARISONS, *_NORMS) if not by_name or kind != _PRODUCT],
             validate=False,
         ),
