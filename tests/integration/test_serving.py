@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from ..unit.inspection.conftest import save_model
-from ..unit.serving.conftest import png, wait_until
+from ..unit.serving.conftest import png
+from ..waiting import wait_until
 from .test_report import browser, playwright
 
 __all__ = ["browser"]

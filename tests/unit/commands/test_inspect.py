@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
@@ -22,6 +23,7 @@ from PIL import Image
 from rd_plugin.drift import Reference, image_statistics
 from rd_plugin.inspection import Inferencer, Prediction, inspector
 
+from ...waiting import send_signal, wait_until
 from .conftest import Tool
 
 
@@ -52,6 +54,12 @@ def draw() -> Callable[[str, int], None]:
         Image.fromarray(np.full((4, 6, 3), level, np.uint8)).save(path)
 
     return save
+
+
+def _rows() -> int:
+    """How many rows are written; none before there is a file."""
+    file = Path("results.jsonl")
+    return file.read_text().count("\n") if file.exists() else 0
 
 
 def test_results(tool: Tool, draw: Callable) -> None:
@@ -127,8 +135,7 @@ def test_rows_are_there_as_soon_as_they_are_known(tool: Tool, draw: Callable, mo
 
     def paths() -> Iterator[str]:
         yield "1.png\n"
-        while len(Path("results.csv").read_text().splitlines()) < 2 or not Path("results.jsonl").read_text():
-            sleep(0.01)
+        wait_until(lambda: len(Path("results.csv").read_text().splitlines()) == 2 and _rows())
         seen.append([Path(name).read_text()[-1] for name in ("results.csv", "results.jsonl")])
         yield "2.png\n"
 
@@ -180,14 +187,13 @@ def test_signal_ends_in_whole_rows_and_a_status(tool: Tool, draw: Callable, monk
 
     def paths() -> Iterator[str]:
         yield "1.png\n"
-        while not Path("results.jsonl").read_text():
-            sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(_rows)
+        send_signal(signal.SIGTERM, before)
         sleep(60)
 
     monkeypatch.setattr(sys, "stdin", paths())
-    status, output, _ = tool("inspect", "model.xml", "-", "--jsonl", "results.jsonl")
-    assert (status, output) == (128 + signal.SIGTERM, "1.png: normal, score 0.200\n")
+    status, output, errors = tool("inspect", "model.xml", "-", "--jsonl", "results.jsonl")
+    assert (status, output) == (128 + signal.SIGTERM, "1.png: normal, score 0.200\n"), errors
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -207,25 +213,21 @@ def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
 
 def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable) -> None:
     draw("parts/1.png", 51)
+    before = signal.getsignal(signal.SIGINT)
 
     def station() -> None:
+        wait_until(_rows)
         draw("parts/deep/2.png", 204)
-        while Path("results.jsonl").read_text().count("\n") < 2:
-            sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        wait_until(lambda: _rows() == 2)
+        send_signal(signal.SIGINT, before)
 
-    def when_started() -> None:
-        while not (Path("results.jsonl").exists() and Path("results.jsonl").read_text()):
-            sleep(0.01)
-        station()
-
-    thread = Thread(target=when_started)
-    thread.start()
-    status, output, _ = tool(
-        "inspect", "model.xml", "parts", "--watch", "--jsonl", "results.jsonl", "--fail_on_anomalous"
-    )
-    thread.join(60)
-    assert status == 4
+    with ThreadPoolExecutor() as pool:
+        stopped = pool.submit(station)
+        status, output, errors = tool(
+            "inspect", "model.xml", "parts", "--watch", "--jsonl", "results.jsonl", "--fail_on_anomalous"
+        )
+        stopped.result()
+    assert status == 4, errors
     assert output == "parts/1.png: normal, score 0.200\nparts/deep/2.png: anomalous, score 0.800\n"
     status, _, errors = tool("inspect", "model.xml", "parts", "none", "--watch")
     assert status == 2
@@ -302,16 +304,17 @@ def test_resumed_run_answers_for_drift_of_before(tool: Tool, caplog: pytest.LogC
 
 @pytest.mark.usefixtures("parts")
 def test_watched_folder_is_compared_by_a_window(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
-    def stop_after(count: int) -> None:
-        while not (Path("results.jsonl").exists() and Path("results.jsonl").read_text().count("\n") >= count):
-            sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+    before = signal.getsignal(signal.SIGINT)
 
-    thread = Thread(target=stop_after, args=(90,))
-    thread.start()
+    def stop_after(count: int) -> None:
+        wait_until(lambda: _rows() >= count)
+        send_signal(signal.SIGINT, before)
+
     files = ("--jsonl", "results.jsonl", "--fail_on_drift")
-    assert tool("inspect", "model.xml", "dark", "same", "--watch", *files).status == 8
-    thread.join(60)
+    with ThreadPoolExecutor() as pool:
+        stopped = pool.submit(stop_after, 90)
+        assert tool("inspect", "model.xml", "dark", "same", "--watch", *files).status == 8
+        stopped.result()
     # After 25, 50 and 75 images, and at the end; the last 50 may hold dark ones.
     assert "of 4 comparisons, first after 25 images" in caplog.messages[-1]
 
@@ -410,10 +413,10 @@ def test_results_to_a_named_pipe(tool: Tool, draw: Callable) -> None:
     draw("good.png", 51)
     os.mkfifo("pipe")
     read: list[str] = []
-    reader = Thread(target=lambda: read.append(Path("pipe").read_text()))
+    reader = Thread(target=lambda: read.append(Path("pipe").read_text()), daemon=True)
     reader.start()
     assert tool("inspect", "model.xml", "good.png", "--jsonl", "pipe").status == 0
-    reader.join()
+    reader.join(60)
     assert json.loads(read[0])["verdict"] == "normal"
 
 

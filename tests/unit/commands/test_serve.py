@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 from rd_plugin import serving
 from rd_plugin.products import Store
 
+from ...waiting import wait_until
 from ..inspection.conftest import save
-from ..serving.conftest import png, wait_until
+from ..serving.conftest import png
 from .conftest import Tool
 
 __all__ = ["save"]

@@ -2,14 +2,14 @@
 """Results on their way to a target that is not always there."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
 from rd_plugin.delivery import Deliverer, deliverer
 from rd_plugin.results import InspectionResult
+
+from ...waiting import wait_until
 
 
 class Memory:
@@ -38,19 +38,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliverer, "_LONGEST", 0.02)
 
 
-def _wait_until(true: Callable[[], object]) -> None:
-    end = monotonic() + 60
-    while not true():
-        assert monotonic() < end
-        sleep(0.005)
-
-
 def test_results_arrive_in_order(tmp_path: Path) -> None:
     target = Memory()
     sink = Deliverer(target, tmp_path)
     for index in range(120):
         sink.write(InspectionResult(str(index), "normal"))
-    _wait_until(lambda: len(target.rows) == 120)
+    wait_until(lambda: len(target.rows) == 120)
     # Also those that are written when it waits.
     sink.write(InspectionResult("last", "normal"))
     sink.close()
@@ -64,12 +57,12 @@ def test_rows_wait_while_the_target_is_away(tmp_path: Path, caplog: pytest.LogCa
     sink = Deliverer(target, tmp_path)
     for index in range(3):
         sink.write(InspectionResult(str(index), "normal"))
-    _wait_until(lambda: caplog.messages)
+    wait_until(lambda: caplog.messages)
     assert caplog.messages == ["memory: not reached (refused). Rows are kept until it is back."]
     assert len(sink.spool) == 3
     target.there = True
-    _wait_until(lambda: len(sink.spool) == 0)
-    _wait_until(lambda: len(caplog.messages) == 2)
+    wait_until(lambda: len(sink.spool) == 0)
+    wait_until(lambda: len(caplog.messages) == 2)
     assert caplog.messages[1].startswith("memory: back after ")
     sink.close()
     assert target.rows == ["0", "1", "2"]

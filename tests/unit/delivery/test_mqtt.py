@@ -16,6 +16,8 @@ import pytest
 from rd_plugin.delivery import MQTT, Deliverer, deliverer
 from rd_plugin.results import InspectionResult
 
+from ...waiting import wait_until
+
 # Debian keeps it where only the administrator's path leads.
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
 with_broker = pytest.mark.skipif(MOSQUITTO is None, reason="needs the broker mosquitto")
@@ -70,10 +72,7 @@ class Broker:
             self._process = None
 
     def wait_for(self, *rows: str) -> None:
-        end = monotonic() + 60
-        while not set(rows) <= set(self.rows):
-            assert monotonic() < end, self.rows
-            sleep(0.01)
+        wait_until(lambda: set(rows) <= set(self.rows))
 
 
 @pytest.fixture

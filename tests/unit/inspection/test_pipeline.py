@@ -9,6 +9,8 @@ import pytest
 
 from rd_plugin.inspection.pipeline import in_order
 
+from ...waiting import wait_until
+
 
 def test_order_is_kept_though_later_ones_are_done_first() -> None:
     later = Event()
@@ -88,5 +90,4 @@ def test_a_stop_lets_what_was_taken_be_done_and_leaves_no_thread() -> None:
     unending = in_order(abs, count(), workers=2)
     next(unending)
     unending.close()
-    while active_count() > threads:
-        pass
+    wait_until(lambda: active_count() <= threads)

@@ -7,13 +7,14 @@ from io import BytesIO
 from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
-from time import sleep
 
 import pytest
 from PIL import Image
 from watchdog.observers import Observer
 
 from rd_plugin.inspection import Source, watch
+
+from ...waiting import wait_until
 
 Watched = Callable[..., Queue]
 
@@ -56,9 +57,12 @@ def _get(found: "Queue[Source]", tmp_path: Path) -> str:
 
 def _begun(found: "Queue[Source]", tmp_path: Path) -> "Queue[Source]":
     """Wait until events are heard."""
-    while found.empty():
+
+    def heard() -> bool:
         (tmp_path / "begun.png").write_bytes(_png())
-        sleep(0.05)
+        return not found.empty()
+
+    wait_until(heard)
     return found
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store of small models, and an application that serves it."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import BytesIO
@@ -16,9 +15,10 @@ from rd_plugin.inspection import Inspector
 from rd_plugin.products import Store
 from rd_plugin.serving import Settings, make_app
 
+from ...waiting import wait_until
 from ..inspection.conftest import save
 
-__all__ = ["products", "save", "serving", "wait_until"]
+__all__ = ["products", "save", "serving"]
 
 
 def png(level: int, side: int = 4) -> bytes:
@@ -26,14 +26,6 @@ def png(level: int, side: int = 4) -> bytes:
     content = BytesIO()
     Image.fromarray(np.full((side, side, 3), level, np.uint8)).save(content, "PNG")
     return content.getvalue()
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.fixture

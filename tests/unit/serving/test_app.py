@@ -19,7 +19,8 @@ from rd_plugin.products import Store
 from rd_plugin.results import InspectionResult
 from rd_plugin.serving import Settings
 
-from .conftest import png, wait_until
+from ...waiting import wait_until
+from .conftest import png
 
 Serving = Callable[..., TestClient]
 TOKEN = "0123456789abcdef"

@@ -90,7 +90,7 @@ def test_a_store_that_is_away_for_a_moment(products: Store, monkeypatch: pytest.
         following.cancel()
         await models.close()
 
-    asyncio.run(run())
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 def _away(_: Store) -> list[str]:

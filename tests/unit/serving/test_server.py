@@ -15,7 +15,8 @@ import pytest
 
 from rd_plugin.serving import check_host
 
-from .conftest import png, wait_until
+from ...waiting import wait_until
+from .conftest import png
 
 # One image takes as long as its path says, in seconds; without torch, which takes long to import.
 SERVER = """
