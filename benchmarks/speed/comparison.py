@@ -47,8 +47,10 @@ def compare(
     for side in ("ours", "theirs"):
         here, there = context.Pipe()
         make = partial(task, side, device=machine.device, **how)
-        process = context.Process(target=work, args=(there, make, 2, machine.threads, clock))
+        process = context.Process(target=work, args=(there, make, 2, machine.threads, clock), daemon=True)
         process.start()
+        # Left to the process alone, so that nobody waits for one that has ended.
+        there.close()
         here.recv()
         sides[side] = (process, here)
     times: dict[str, list[float]] = {side: [] for side in sides}
