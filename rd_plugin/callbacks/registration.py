@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where normal images have their part, learned before the first step."""
+"""Where normal images have their part, learned before the first step; which images could not be registered."""
 
 import logging
 from typing import Any
@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from rd_plugin.components import spread
+from rd_plugin.storage import printable
 
 from .normal_statistics import training_batches
 
@@ -17,12 +18,15 @@ logger = logging.getLogger(__name__)
 
 # Images, at most, whose mean others are registered on.
 _IMAGES = 512
+# Of those that could not be registered, so many are named.
+_NAMED = 10
 
 
 class RegistrationFitting(Callback):
     """Fit the alignment of a model to training images, unless it has none or a checkpoint brought it.
 
-    It comes before everything that computes with training images.
+    It comes before everything that computes with training images. A validation, test or prediction ends with a line
+    about the images that could not be registered.
     """
 
     # Tensors made in inference mode could not be changed by a later training or loading.
@@ -49,3 +53,23 @@ class RegistrationFitting(Callback):
             len(places),
             "" if share >= 0.5 else "; parts that do not lie alike are judged as they lie, and align 'none' saves time",
         )
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget earlier images."""
+        del trainer
+        module: Any = pl_module
+        module.unregistered.clear()
+
+    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Name the images that could not be registered."""
+        del trainer
+        module: Any = pl_module
+        if paths := module.unregistered:
+            named = ", ".join(map(printable, paths[:_NAMED])) + (", ..." if len(paths) > _NAMED else "")
+            logger.warning(
+                "Images that could not be registered, and are judged as they lie: %d (%s).", len(paths), named
+            )
+
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end

@@ -14,6 +14,7 @@ from anomalib.engine import Engine
 from PIL import Image, ImageOps
 
 from rd_plugin import FusedReverseDistillation, Inspector, PartsFolder, ReverseDistillation
+from rd_plugin.data.part_names import part_of
 from rd_plugin.models.distillation import Distillation
 
 from ..unit.commands.conftest import Tool, log_level_as_before, tool  # noqa: F401
@@ -270,6 +271,21 @@ class TestStatisticsOfEachPart:
                     alone = fused.model(fused.pre_processor(mixed[index : index + 1]))
                 torch.testing.assert_close(batch.pred_score[index], alone.pred_score[0], rtol=1e-4, atol=1e-5)
                 torch.testing.assert_close(batch.anomaly_map[index], alone.anomaly_map[0, 0], rtol=1e-3, atol=1e-4)
+
+    def test_tests_and_predictions_have_those_of_each_image(
+        self, trained: tuple[Distillation, Path], parts_root: Path, tmp_path: Path
+    ) -> None:
+        fused, checkpoint = trained
+        again = FusedReverseDistillation.load_from_checkpoint(checkpoint, visualizer=False)
+        found = {}
+        for batch in engine(tmp_path).predict(again, datamodule=data(parts_root)) or []:
+            found.update(zip(batch.image_path, batch.pred_score, strict=True))
+        for part in PARTS:
+            path = next(path for path in found if part_of(path, PARTS) == part)
+            with torch.no_grad():
+                alone = fused(read_image(path, as_tensor=True)[None], part=part)
+            torch.testing.assert_close(found[path], alone.pred_score[0], rtol=1e-3, atol=1e-4)
+        assert engine(tmp_path).test(again, datamodule=data(parts_root), verbose=False)
 
     def test_too_many_for_the_memory_are_shared(
         self, parts_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -224,6 +224,8 @@ class Distillation(ExportedModule):
         self.feature_cache = feature_cache
         self.feature_cache_bytes = feature_cache_bytes
         self.report = report
+        # Paths of images that could not be registered, since the beginning of a validation, test or prediction.
+        self.unregistered: list[str] = []
         self._frozen: FeatureCache | None = None
 
     @property
@@ -467,9 +469,19 @@ class Distillation(ExportedModule):
         """
         del args, kwargs
         found = self._predicted(batch)
-        # anomalib's batches have no place for it.
-        found.pop("registration", None)
+        registration = found.get("registration")
+        if registration is not None and batch.image_path is not None:
+            self.unregistered += [path for path, row in zip(batch.image_path, registration, strict=True) if not row[0]]
+        # anomalib's batches have no place for a registration, and leave it out.
         return batch.update(**found)
+
+    def test_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+        """Add predictions to a batch, as :meth:`validation_step` does."""
+        return self.validation_step(batch, *args, **kwargs)
+
+    def predict_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+        """Add predictions to a batch, as :meth:`validation_step` does."""
+        return self.validation_step(batch, *args, **kwargs)
 
     def _predicted(self, batch: ImageBatch) -> dict[str, Any]:
         """What the network predicts, of each image as that of its part, if it differs."""

@@ -70,6 +70,19 @@ def test_parts_that_do_not_lie_alike(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "parts that do not lie alike are judged as they lie" in caplog.text
 
 
+def test_images_that_could_not_be_registered_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = _fit(_moved(), tmp_path)
+    images = torch.cat([_moved(), torch.full_like(_moved()[:1], 0.5)])
+    items = [ImageItem(image=image, image_path=f"{index}.png") for index, image in enumerate(images)]
+    loader = DataLoader(items, 3, collate_fn=ImageBatch.collate)
+    for _ in range(2):
+        caplog.clear()
+        quiet_trainer(tmp_path).predict(model, loader)
+        assert [message for message in caplog.messages if "registered" in message] == [
+            "Images that could not be registered, and are judged as they lie: 1 (6.png)."
+        ]
+
+
 def test_a_model_without_alignment_has_nothing_of_it(tmp_path: Path) -> None:
     model = _fit(_moved(), tmp_path, ReverseDistillation(**SMALL))
     assert model.model.alignment is None
