@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What giving false alarms back does: ``rd-plugin update`` with another kind of part, or under other light.
+"""What correcting false alarms does: ``rd-plugin update`` with another kind of part, or under other lighting.
 
     python -m benchmarks.accuracy.update [--models FusedReverseDistillation ...] [--steps 100] [--image-size 256]
     python -m benchmarks.accuracy.update table

@@ -114,7 +114,7 @@ class CommandLine(AnomalibCLI):
             return
         model.given |= {name.removeprefix("--model.") for name in option_names(self.given)}
         if self.subcommand == "export" and "://" not in str(arguments["ckpt_path"]):
-            # The engine would build the model anew, from the checkpoint's arguments alone.
+            # The engine would build the model again, from the checkpoint's arguments alone.
             model.restore(arguments["ckpt_path"])
             arguments["ckpt_path"] = None
             if isinstance(model, ExportedModule) and arguments.get("part") is not None:
