@@ -61,7 +61,7 @@ def evaluate(scores: dict[str, Tensor], seed: int) -> list[Row]:
 
 
 def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
-    """Train on a third of the good images, and judge the others in all splits."""
+    """Train on a third of the good images, and evaluate the others in all splits."""
     model, datamodule = train_on_rest(settings, build_data, machine, HELD_OUT)
     scores = {}
     for light, change in LIGHT.items():

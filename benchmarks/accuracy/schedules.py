@@ -5,7 +5,7 @@
     python -m benchmarks.accuracy.schedules table
 
 The paper's recipe trains for 2,000 steps; every candidate, and the paper's recipe cut short, for 400 and less. A recipe
-is chosen on polycrystalline solar cells (``poly``) alone; monocrystalline ones and magnetic tiles only judge it. The
+is chosen on polycrystalline solar cells (``poly``) alone; monocrystalline ones and magnetic tiles only test it. The
 frozen teacher's features are computed once and shared by all runs. Runs leave records and are not repeated.
 """
 

@@ -7,7 +7,7 @@
 A fifth of the training images, drawn by the seed, is held out and not trained on. From their scores come thresholds
 for several false-alarm rates; from those of anomalib's synthetic anomalies on half of them the threshold of best F1.
 The F1 threshold that has seen defects is set on one half of the test images, in 20 random halvings; every threshold is
-judged on the other halves. Runs leave records and are not repeated.
+evaluated on the other halves. Runs leave records and are not repeated.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def score(
     Args:
         model: A trained model.
         dataset: The images.
-        change: What becomes of images of shape ``(N, 3, H, W)`` in [0, 1] before they are judged.
+        change: What becomes of images of shape ``(N, 3, H, W)`` in [0, 1] before the model gets them.
     """
     model.eval()
     scores, labels = [], []
