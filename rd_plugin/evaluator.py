@@ -2,7 +2,6 @@
 """Evaluation that leaves out what the data cannot answer."""
 
 import logging
-from collections.abc import Iterator
 from statistics import fmean
 from typing import Any, cast
 
@@ -12,7 +11,6 @@ from anomalib.data import Batch, ImageBatch
 from anomalib.metrics import AUROC, Evaluator, F1Score
 from anomalib.utils.cv import connected_components_cpu, connected_components_gpu
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics import Metric
@@ -129,49 +127,28 @@ class DistillationEvaluator(Evaluator):
             cast("Metric", metric).reset()
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: STEP_OUTPUT | None,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **kwargs: Any
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
-        if self._of_parts:
-            for each, some in self._split(batch):
-                each.on_validation_batch_end(trainer, pl_module, None, some, batch_idx, dataloader_idx)
-            return
-        del trainer, outputs, batch_idx, dataloader_idx
-        self._measure(self.val_metrics, pl_module, batch)
+        del trainer, outputs, args, kwargs
+        self._measure("val_metrics", pl_module, batch)
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: STEP_OUTPUT | None,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **kwargs: Any
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
-        if self._of_parts:
-            for each, some in self._split(batch):
-                each.on_test_batch_end(trainer, pl_module, None, some, batch_idx, dataloader_idx)
-            return
-        del trainer, outputs, batch_idx, dataloader_idx
-        self._measure(self.test_metrics, pl_module, batch)
+        del trainer, outputs, args, kwargs
+        self._measure("test_metrics", pl_module, batch)
 
-    def _split(self, batch: Batch) -> Iterator[tuple["DistillationEvaluator", ImageBatch]]:
-        """The evaluators of a batch's parts, and their images."""
+    def _measure(self, kind: str, module: LightningModule, batch: Batch) -> None:
         images = cast("ImageBatch", batch)
-        for part, indices in group_by_part(images.image_path or (), list(self._of_parts)).items():
-            yield self._of_parts[part], some_of(images, indices)
-
-    def _measure(self, measured: nn.ModuleList, module: LightningModule, batch: Batch) -> None:
+        if self._of_parts:
+            for part, indices in group_by_part(images.image_path or (), list(self._of_parts)).items():
+                self._of_parts[part]._measure(kind, module, some_of(images, indices))  # noqa: SLF001
+            return
         region = region_of(module)
-        within = pixels_inside(cast("ImageBatch", batch), region)
-        for metric in measured:
+        within = pixels_inside(images, region)
+        for metric in getattr(self, kind):
             if region is not None and isinstance(metric, AUPRO) and batch.gt_mask is not None:
                 metric.update(batch, region.inside(batch.gt_mask.shape[-2:])[0])
             else:

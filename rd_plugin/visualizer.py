@@ -191,7 +191,7 @@ def _on_whole_image(item: Any, size: tuple[int, int], steps: list[list[Any]]) ->
 
 
 def _outlined(picture: Image.Image, region: Region, width: int) -> Image.Image:
-    """Draw the outline of the region of interest into each field of a picture; they lie side by side."""
+    """Draw the outline of the region of interest into each field of a picture; fields are side by side."""
     fields = np.split(np.asarray(picture), range(width, picture.width, width), axis=1)
     return Image.fromarray(np.concatenate([region.draw(field) for field in fields], axis=1))
 

@@ -38,7 +38,7 @@ from rd_plugin.export import exportable
 
 SIDES = (300, 512, 1024)
 
-Judge = Callable[[Path], tuple[float, bool]]
+Predict = Callable[[Path], tuple[float, bool]]
 
 
 class AnomalibPreProcessor(PreProcessor):
@@ -46,7 +46,7 @@ class AnomalibPreProcessor(PreProcessor):
 
 
 def enlarge(files: list[Path], side: int, folder: Path) -> list[Path]:
-    """Write the files anew with this side; those that have it are taken as they are."""
+    """Write the files again with this side; files that have it are used as they are."""
     paths = []
     for file in files:
         with Image.open(file) as image:
@@ -57,7 +57,7 @@ def enlarge(files: list[Path], side: int, folder: Path) -> list[Path]:
     return paths
 
 
-def judge_by_engine(model: AnomalibModule, files: list[Path], folder: Path) -> list[tuple[float, bool]]:
+def predict_by_engine(model: AnomalibModule, files: list[Path], folder: Path) -> list[tuple[float, bool]]:
     """Return the engine's score and label for each file."""
     links = folder / "links"
     links.mkdir()
@@ -74,55 +74,55 @@ def judge_by_engine(model: AnomalibModule, files: list[Path], folder: Path) -> l
     return verdicts
 
 
-def openvino_judge(path: Path, precision: str) -> Judge:
-    """Return what judges a file by OpenVINO."""
+def openvino_predictor(path: Path, precision: str) -> Predict:
+    """Return a function that predicts the score of a file with OpenVINO."""
     model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": precision})
 
-    def judge(file: Path) -> tuple[float, bool]:
+    def predict(file: Path) -> tuple[float, bool]:
         result = model(read_image(file, as_tensor=True)[None].numpy())
         return float(result["pred_score"].squeeze()), bool(result["pred_label"].squeeze())
 
-    return judge
+    return predict
 
 
-def onnx_judge(path: Path) -> Judge:
-    """Return what judges a file by ONNX Runtime."""
+def onnx_predictor(path: Path) -> Predict:
+    """Return a function that predicts the score of a file with ONNX Runtime."""
     session = onnxruntime.InferenceSession(path)
 
-    def judge(file: Path) -> tuple[float, bool]:
+    def predict(file: Path) -> tuple[float, bool]:
         images = read_image(file, as_tensor=True)[None].numpy()
         score, label = session.run(["pred_score", "pred_label"], {"input": images})
         return score.item(), bool(label.item())
 
-    return judge
+    return predict
 
 
-def torch_judge(path: Path) -> Judge:
-    """Return what judges a file by PyTorch."""
+def torch_predictor(path: Path) -> Predict:
+    """Return a function that predicts the score of a file with PyTorch."""
     inferencer = TorchInferencer(path, device="cpu")
 
-    def judge(file: Path) -> tuple[float, bool]:
+    def predict(file: Path) -> tuple[float, bool]:
         with torch.inference_mode():
             prediction = inferencer.predict(file)
         return float(prediction.pred_score.squeeze()), bool(prediction.pred_label.squeeze())
 
-    return judge
+    return predict
 
 
-def judges(model: AnomalibModule, data: SolarCells, folder: Path) -> dict[str, Judge]:
+def predictors(model: AnomalibModule, data: SolarCells, folder: Path) -> dict[str, Predict]:
     """Export a model in each way; to int8 with our pre-processor only, since the others say what they say without."""
     engine = Engine(default_root_dir=folder)
     plain = {kind: engine.export(model, kind, export_root=folder) for kind in ExportType}
     found = {
-        "PyTorch": torch_judge(plain[ExportType.TORCH]),
-        "ONNX Runtime": onnx_judge(plain[ExportType.ONNX]),
-        "OpenVINO": openvino_judge(plain[ExportType.OPENVINO], "f32"),
+        "PyTorch": torch_predictor(plain[ExportType.TORCH]),
+        "ONNX Runtime": onnx_predictor(plain[ExportType.ONNX]),
+        "OpenVINO": openvino_predictor(plain[ExportType.OPENVINO], "f32"),
     }
     if isinstance(model.pre_processor, ExactPreProcessor):
         arguments = {"compression_type": CompressionType.INT8_PTQ, "datamodule": data}
         int8 = engine.export(model, ExportType.OPENVINO, export_root=folder / "int8", **arguments)
-        found["OpenVINO, INT8_PTQ"] = openvino_judge(int8, "f32")
-        found["OpenVINO, bfloat16"] = openvino_judge(plain[ExportType.OPENVINO], "bf16")
+        found["OpenVINO, INT8_PTQ"] = openvino_predictor(int8, "f32")
+        found["OpenVINO, bfloat16"] = openvino_predictor(plain[ExportType.OPENVINO], "bf16")
     return found
 
 
@@ -136,12 +136,12 @@ def compare(models: dict[str, AnomalibModule], files: list[Path], data: SolarCel
         + " --- |" * (3 * len(SIDES))
     )
     for name, model in models.items():
-        expected = {side: judge_by_engine(model, sized[side], folder) for side in SIDES}
+        expected = {side: predict_by_engine(model, sized[side], folder) for side in SIDES}
         with tempfile.TemporaryDirectory() as exports:
-            for export, judge in judges(model, data, Path(exports)).items():
+            for export, predict in predictors(model, data, Path(exports)).items():
                 cells = []
                 for side in SIDES:
-                    actual = [judge(file) for file in sized[side]]
+                    actual = [predict(file) for file in sized[side]]
                     far = [abs(ours[0] - engine[0]) for ours, engine in zip(actual, expected[side], strict=True)]
                     other = sum(ours[1] != engine[1] for ours, engine in zip(actual, expected[side], strict=True))
                     cells += [f"{statistics.mean(far):.5f}", f"{max(far):.5f}", str(other)]

@@ -127,12 +127,9 @@ def show(rows: pd.DataFrame) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a training has failed."""
     parser = command.build_parser("benchmarks.accuracy.alignment", __doc__, DATA, device="cpu")
-    command.add_training_options(parser)
+    command.add_training_options(parser, seeds=[0], steps=200, image_size=256)
     add = parser.add_argument
     add("--shifts", type=int, nargs="+", default=[0, 4, 12], help="in pixels of the files (default: %(default)s)")
-    add("--steps", type=int, default=200, help="of the training (default: %(default)s)")
-    add("--image-size", type=int, default=256, help="in pixels (default: %(default)s)")
-    add("--seeds", type=int, nargs="+", default=[0])
     add("--turned", action="store_true", help="turn each image by an angle of its own, with black corners")
     add("--train-images", type=int, help="train on so many only (default: on all)")
     add("--test-images", type=int, help="test on about so many only (default: on all)")

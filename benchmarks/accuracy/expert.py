@@ -194,11 +194,8 @@ def draw(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a run has failed."""
     parser = command.build_parser("benchmarks.accuracy.expert", __doc__, ["solar", "tiles", "picture"])
-    command.add_training_options(parser)
+    command.add_training_options(parser, seeds=[0], steps=500, batch=8)
     add = parser.add_argument
-    add("--seeds", type=int, nargs="+", default=[0])
-    add("--steps", type=int, default=500, help="student steps (default: %(default)s)")
-    add("--batch", type=int, default=8, help="images a step (default: %(default)s)")
     add("--map", default="sum", help="the one to draw, as in the table (default: %(default)s)")
     add("--output", type=Path, default=Path("expert_tiles.png"), help="the picture to write")
     options = parser.parse_args(arguments)

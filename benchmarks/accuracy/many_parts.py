@@ -155,15 +155,11 @@ def show(rows: pd.DataFrame) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a run has failed."""
     parser = command.build_parser("benchmarks.accuracy.many_parts", __doc__, ["all", "each"])
-    command.add_training_options(parser)
+    command.add_training_options(parser, seeds=[0], steps=1000, batch=16, image_size=256)
     add = parser.add_argument
     add("--parts", nargs="+", default=["mono", "poly", "tiles", *CLASSES], help="(default: %(default)s)")
     add("--models", nargs="+", default=_MODELS, help="ours by name, anomalib's as anomalib.NAME")
     add("--model-args", nargs="+", default=[], metavar="KEY=JSON", help='of ours, such as hard_mining=\\"share\\"')
-    add("--seeds", type=int, nargs="+", default=[0])
-    add("--steps", type=int, default=1000, help="training steps of the model of all (default: %(default)s)")
-    add("--batch", type=int, default=16, help="images a step (default: %(default)s)")
-    add("--image-size", type=int, default=256, help="in pixels (default: %(default)s)")
     add("--images", type=int, help="of each kind of each part at most, for a trial (default: all)")
     options = parser.parse_args(arguments)
     return command.run(parser, options, grid, show)

@@ -9,7 +9,6 @@ set the threshold in each of 200 random splits; the others are tested as they ar
 Runs leave records and are not repeated.
 """
 
-import argparse
 from functools import partial
 from itertools import product
 from typing import Any
@@ -19,12 +18,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import command
-from benchmarks.common.grid import Cell, Machine, Row
+from benchmarks.common.grid import Machine, Row
 from benchmarks.common.tables import Figure, table, varied
 from rd_plugin.post_processor import false_alarm_threshold
 
-from .suites import BuildData, study_data
-from .thresholds import score, train_on_rest
+from .suites import BuildData
+from .thresholds import grid, score, train_on_rest
 
 HELD_OUT = 2 / 3
 RATES = (0.01, 0.05, 0.1)
@@ -62,7 +61,7 @@ def evaluate(scores: dict[str, Tensor], seed: int) -> list[Row]:
 
 
 def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -> list[Row]:
-    """Train on a third of the good images, and judge the others in all splits."""
+    """Train on a third of the good images, and evaluate the others in all splits."""
     model, datamodule = train_on_rest(settings, build_data, machine, HELD_OUT)
     scores = {}
     for light, change in LIGHT.items():
@@ -71,17 +70,6 @@ def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -
         scores[light] = torch.cat([held_out, test[~defective]])
     counts = {"count_train": len(datamodule.train_data), "unseen": len(scores["as they are"])}
     return [{**row, **counts} for row in evaluate(scores, settings["seed"])]
-
-
-def grid(options: argparse.Namespace) -> list[Cell]:
-    """Return the cells: seed x data."""
-    machine = command.machine(options)
-    cells = []
-    for seed, data in product(options.seeds, options.what):
-        settings = {"data": data, "seed": seed, "steps": options.steps, "batch": options.batch}
-        run = partial(compute, settings, study_data(data, options.root), machine)
-        cells.append(Cell(settings, f"{data}/{seed}", run))
-    return cells
 
 
 def show(rows: pd.DataFrame) -> str:
@@ -107,13 +95,9 @@ def show(rows: pd.DataFrame) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a run has failed."""
     parser = command.build_parser("benchmarks.accuracy.promise", __doc__, ["mono", "poly", "tiles"])
-    command.add_training_options(parser)
-    add = parser.add_argument
-    add("--seeds", type=int, nargs="+", default=[0], help="(default: %(default)s)")
-    add("--steps", type=int, default=200, help="training steps (default: %(default)s)")
-    add("--batch", type=int, default=16, help="images a step (default: %(default)s)")
+    command.add_training_options(parser, seeds=[0], steps=200, batch=16)
     options = parser.parse_args(arguments)
-    return command.run(parser, options, grid, show)
+    return command.run(parser, options, partial(grid, work=compute), show)
 
 
 if __name__ == "__main__":

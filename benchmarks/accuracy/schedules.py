@@ -5,7 +5,7 @@
     python -m benchmarks.accuracy.schedules table
 
 The paper's recipe trains for 2,000 steps; every candidate, and the paper's recipe cut short, for 400 and less. A recipe
-is chosen on polycrystalline solar cells (``poly``) alone; monocrystalline ones and magnetic tiles only judge it. The
+is chosen on polycrystalline solar cells (``poly``) alone; monocrystalline ones and magnetic tiles only test it. The
 frozen teacher's features are computed once and shared by all runs. Runs leave records and are not repeated.
 """
 
@@ -230,10 +230,7 @@ def _order(column: pd.Series) -> pd.Series:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a training has failed."""
     parser = command.build_parser("benchmarks.accuracy.schedules", __doc__, DATA, device="cpu")
-    command.add_training_options(parser)
-    add = parser.add_argument
-    add("--steps", type=int, nargs="+", default=[400, 200])
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    command.add_training_options(parser, seeds=[0, 1, 2], steps=[400, 200])
     options = parser.parse_args(arguments)
     return command.run(parser, options, prepare, show)
 

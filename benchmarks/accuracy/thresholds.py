@@ -7,7 +7,7 @@
 A fifth of the training images, drawn by the seed, is held out and not trained on. From their scores come thresholds
 for several false-alarm rates; from those of anomalib's synthetic anomalies on half of them the threshold of best F1.
 The F1 threshold that has seen defects is set on one half of the test images, in 20 random halvings; every threshold is
-judged on the other halves. Runs leave records and are not repeated.
+evaluated on the other halves. Runs leave records and are not repeated.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def score(
     Args:
         model: A trained model.
         dataset: The images.
-        change: What becomes of images of shape ``(N, 3, H, W)`` in [0, 1] before they are judged.
+        change: What becomes of images of shape ``(N, 3, H, W)`` in [0, 1] before the model gets them.
     """
     model.eval()
     scores, labels = [], []
@@ -135,15 +135,19 @@ def compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) -
     return evaluate(*train_on_rest(settings, build_data, machine, HELD_OUT), settings["seed"])
 
 
-def grid(options: argparse.Namespace) -> list[Cell]:
-    """Return the cells: seed x data."""
+def grid(options: argparse.Namespace, work: Callable[..., list[Row]] = compute) -> list[Cell]:
+    """Return the cells: seed x data.
+
+    Args:
+        options: What was asked for.
+        work: Computes a cell, as :func:`compute` does.
+    """
     machine = command.machine(options)
     cells = []
     for seed, data in product(options.seeds, options.what):
         settings = {"data": data, "seed": seed, "steps": options.steps, "batch": options.batch}
-        cells.append(
-            Cell(settings, f"{data}/{seed}", partial(compute, settings, study_data(data, options.root), machine))
-        )
+        run = partial(work, settings, study_data(data, options.root), machine)
+        cells.append(Cell(settings, f"{data}/{seed}", run))
     return cells
 
 
@@ -170,11 +174,7 @@ def show(rows: pd.DataFrame) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a run has failed."""
     parser = command.build_parser("benchmarks.accuracy.thresholds", __doc__, ["solar", "tiles"])
-    command.add_training_options(parser)
-    add = parser.add_argument
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    add("--steps", type=int, default=300, help="training steps (default: %(default)s)")
-    add("--batch", type=int, default=8, help="images a step (default: %(default)s)")
+    command.add_training_options(parser, seeds=[0, 1, 2], steps=300, batch=8)
     options = parser.parse_args(arguments)
     return command.run(parser, options, grid, show)
 

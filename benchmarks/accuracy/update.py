@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What giving false alarms back does: ``rd-plugin update`` with another kind of part, or under other light.
+"""What correcting false alarms does: ``rd-plugin update`` with another kind of part, or under other lighting.
 
     python -m benchmarks.accuracy.update [--models FusedReverseDistillation ...] [--steps 100] [--image-size 256]
     python -m benchmarks.accuracy.update table
@@ -122,12 +122,9 @@ def show(rows: pd.DataFrame) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 1 if a run has failed."""
     parser = command.build_parser("benchmarks.accuracy.update", __doc__, device="cpu")
-    command.add_training_options(parser)
+    command.add_training_options(parser, seeds=[0], steps=100, image_size=256)
     add = parser.add_argument
     add("--models", nargs="+", default=["FusedReverseDistillation"], help="(default: %(default)s)")
-    add("--seeds", type=int, nargs="+", default=[0], help="(default: %(default)s)")
-    add("--steps", type=int, default=100, help="training steps (default: %(default)s)")
-    add("--image-size", type=int, default=256, help="in pixels (default: %(default)s)")
     options = parser.parse_args(arguments)
     return command.run(parser, options, grid, show)
 

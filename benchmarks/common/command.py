@@ -42,12 +42,22 @@ def build_parser(
     return parser
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of benchmarks that train on images."""
+def add_training_options(parser: argparse.ArgumentParser, **defaults: int | list[int]) -> None:
+    """Add the options of benchmarks that train on images.
+
+    Args:
+        parser: The parser.
+        **defaults: Those of ``seeds``, ``steps``, ``batch`` and ``image_size``, of benchmarks that have the option.
+    """
     add = parser.add_argument
     add("--root", type=Path, help="where the data is")
     add("--workers", type=int, default=1, help="processes that read images (default: %(default)s)")
     add("--jobs", type=int, default=1, help="cells that run at a time (default: %(default)s)")
+    texts = {"seeds": "", "steps": "of the training ", "batch": "images a step ", "image_size": "in pixels "}
+    for name, default in defaults.items():
+        several: dict[str, Any] = {"nargs": "+"} if isinstance(default, list) else {}
+        text = f"{texts[name]}(default: %(default)s)"
+        add(f"--{name.replace('_', '-')}", type=int, default=default, help=text, **several)
 
 
 def machine(options: argparse.Namespace) -> grid.Machine:

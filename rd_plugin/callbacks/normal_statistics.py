@@ -48,10 +48,10 @@ class NormalStatistics(Callback):
         network: Any = pl_module.model
         was_training = network.training
         network.eval()
-        self.learn(trainer, pl_module)
+        self.compute(trainer, pl_module)
         network.train(was_training)
 
-    def learn(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def compute(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Fit the statistics of a model, which is in evaluation mode, on the training images."""
         module: Any = pl_module
         deviation = module.model.deviation

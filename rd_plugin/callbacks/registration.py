@@ -33,7 +33,7 @@ class RegistrationFitting(Callback):
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Fit it, and log how training images lie."""
+        """Fit it, and log how many training images are registered."""
         module: Any = pl_module
         alignment = module.model.alignment
         if alignment is None or alignment.is_fitted:
@@ -51,7 +51,7 @@ class RegistrationFitting(Callback):
             "Alignment: %.0f %% of %d training images are registered on their mean%s.",
             100 * share,
             len(places),
-            "" if share >= 0.5 else "; parts that do not lie alike are judged as they lie, and align 'none' saves time",
+            "" if share >= 0.5 else "; others are inspected as they are, and align 'none' saves time",
         )
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -81,8 +81,8 @@ def relink_newest(run: Path) -> None:
 class ResultsFolder(Callback):
     """Stop before training if its checkpoints could not be written; say what is kept of a run that is cut off.
 
-    A run that is told to stop (SIGTERM, or Ctrl+C) ends in an exit status other than 0, so that no program goes on with
-    what it has not made.
+    A run that a signal stops (SIGTERM, or Ctrl+C) ends with an exit status other than 0, so that no program continues
+    with files that do not exist.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -107,7 +107,7 @@ class ResultsFolder(Callback):
     on_predict_start = on_test_start
 
     def on_predict_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """Stop as told, which Lightning does between the batches of all other loops.
+        """Stop after a signal, which Lightning does between the batches of all other loops.
 
         Raises:
             SIGTERMException: If the process has received the signal.
@@ -117,7 +117,7 @@ class ResultsFolder(Callback):
             raise SIGTERMException
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Where a disk was full or the run was told to stop, say what is kept, and where it can go on from."""
+        """If a disk was full or a signal stopped the run, say what is kept, and where it can go on from."""
         del pl_module
         if isinstance(exception, OSError) and exception.errno in _FULL:
             what = f"{exception.filename or trainer.default_root_dir} could not be written."

@@ -3,6 +3,7 @@
 
 ``tool`` runs a command; ``argv`` reads what was typed; ``error_messages`` turns wrong input into one line, with
 ``suggestions`` and ``advice``. ``first_arguments`` is the help that needs no parser. ``cli_fixes`` holds what
-``anomalib`` and ``rd-plugin`` both do for the package's models. ``command_line`` is anomalib's command line with the
-package's own subcommands, each in its own file; ``delivery`` holds options of two of them.
+``anomalib`` and ``rd-plugin`` both do for the package's models. ``command_line`` is anomalib's command line with
+``check``; ``without_anomalib`` parses the package's other subcommands, each in its own file. ``delivery`` holds options
+of two of them.
 """

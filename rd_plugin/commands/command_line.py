@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""anomalib's command line with the package's subcommands."""
+"""anomalib's command line with the package's ``check``, which needs a data module."""
 
 from argparse import ArgumentError
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ from rd_plugin.data.part_names import chosen_part
 from rd_plugin.export import ExportedModule
 from rd_plugin.provenance import RecordedModule
 
-from . import check, convert, inspect, products, report, roi, serve, threshold, update
+from . import check
 from .argv import option_names, typed
 from .default_post_processor import with_default_post_processor
 from .error_messages import WrongInput, error_message
@@ -31,7 +31,6 @@ __all__ = ["CommandLine"]
 _OF_INPUT = (ArgumentError, ImportError, MisMatchError, MisconfigurationException, OSError, ValueError)
 # anomalib asks for data only after it has built a trainer and read a model's weights.
 _ON_DATA = {"fit", "train", "validate", "test"}
-_OWN = ("check", "convert", "inspect", "products", "report", "roi", "serve", "threshold", "update")
 
 
 class CommandLine(AnomalibCLI):
@@ -64,8 +63,7 @@ class CommandLine(AnomalibCLI):
     @staticmethod
     def anomalib_subcommands() -> dict[str, dict[str, str]]:
         """Return the subcommands that are not Lightning's, with their descriptions."""
-        own = {name: {"description": SUBCOMMANDS[name].summary} for name in _OWN}
-        return {**AnomalibCLI.anomalib_subcommands(), **own}
+        return {**AnomalibCLI.anomalib_subcommands(), "check": {"description": SUBCOMMANDS["check"].summary}}
 
     def add_subcommands(self, **kwargs: Any) -> None:
         """Add all subcommands, each with an example."""
@@ -97,38 +95,6 @@ class CommandLine(AnomalibCLI):
         for training in ("train", "test"):
             accept_sections(parser, self.subcommand_parsers[training], own)
 
-    def add_convert_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of ``convert``."""
-        convert.add_arguments(parser)
-
-    def add_inspect_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of ``inspect``."""
-        inspect.add_arguments(parser)
-
-    def add_products_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of ``products``."""
-        products.add_arguments(parser)
-
-    def add_report_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of ``report``."""
-        report.add_arguments(parser)
-
-    def add_roi_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of ``roi``."""
-        roi.add_arguments(parser)
-
-    def add_threshold_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of ``threshold``."""
-        threshold.add_arguments(parser)
-
-    def add_update_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of ``update``."""
-        update.add_arguments(parser)
-
-    def add_serve_arguments(self, parser: ArgumentParser) -> None:
-        """Add the arguments of ``serve``."""
-        serve.add_arguments(parser)
-
     def before_instantiate_classes(self) -> None:
         """Complete the arguments, before ``cli_fixes`` are applied."""
         arguments = self.config[self.subcommand]
@@ -148,7 +114,7 @@ class CommandLine(AnomalibCLI):
             return
         model.given |= {name.removeprefix("--model.") for name in option_names(self.given)}
         if self.subcommand == "export" and "://" not in str(arguments["ckpt_path"]):
-            # The engine would build the model anew, from the checkpoint's arguments alone.
+            # The engine would build the model again, from the checkpoint's arguments alone.
             model.restore(arguments["ckpt_path"])
             arguments["ckpt_path"] = None
             if isinstance(model, ExportedModule) and arguments.get("part") is not None:
@@ -157,35 +123,3 @@ class CommandLine(AnomalibCLI):
     def check(self) -> None:
         """Run ``check``."""
         raise SystemExit(check.run(self.datamodule, self.config_init["check"]["max_pixels"]))
-
-    def convert(self) -> None:
-        """Run ``convert``."""
-        convert.run(self.config_init["convert"])
-
-    def inspect(self) -> None:
-        """Run ``inspect``."""
-        raise SystemExit(inspect.run(self.config_init["inspect"]))
-
-    def products(self) -> None:
-        """Run ``products``."""
-        products.run(self.config_init["products"])
-
-    def report(self) -> None:
-        """Run ``report``."""
-        report.run(self.config_init["report"])
-
-    def roi(self) -> None:
-        """Run ``roi``."""
-        roi.run(self.config_init["roi"])
-
-    def threshold(self) -> None:
-        """Run ``threshold``."""
-        threshold.run(self.config_init["threshold"])
-
-    def update(self) -> None:
-        """Run ``update``."""
-        update.run(self.config_init["update"])
-
-    def serve(self) -> None:
-        """Run ``serve``."""
-        serve.run(self.config_init["serve"])

@@ -100,18 +100,6 @@ _CHECK = Group("check", (Argument("--max_pixels", "N", "greatest number of pixel
 _OPTION = Group(
     "install", (Argument("--option", "NAME", "full, core, dev, loggers, notebooks or openvino (default: full)"),)
 )
-_THRESHOLD = Group(
-    "threshold",
-    (
-        Argument("model", "MODEL", "checkpoint (.ckpt), or export for OpenVINO, ONNX or torch"),
-        Argument("--good", "FOLDER", "new good images; the threshold is that of a false-alarm rate"),
-        Argument("--rate", "RATE", "the false-alarm rate (default: 0.01)"),
-        Argument("--defect", "FOLDER", "images of defects, which are only counted"),
-        Argument("--value", "SCORE", "the threshold by hand: a score of the present model"),
-        Argument("--output", "FILE", "the new model (default: MODEL with _threshold in its name)"),
-        Argument("--overwrite", "", "replace the new model if it exists, even if it is MODEL itself"),
-    ),
-)
 
 #: The groups of each subcommand.
 FIRST_ARGUMENTS: dict[str, tuple[Group, ...]] = {
@@ -122,7 +110,6 @@ FIRST_ARGUMENTS: dict[str, tuple[Group, ...]] = {
     "predict": (_IMAGES, _EVALUATION, _MODEL),
     "export": (_EXPORT, _CALIBRATION, _MODEL),
     "check": (_DATA, _CHECK),
-    "threshold": (_THRESHOLD,),
     "benchmark": (),
     "install": (_OPTION,),
 }

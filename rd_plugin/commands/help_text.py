@@ -5,7 +5,6 @@ anomalib is not imported here: that takes seconds, and the list of subcommands m
 """
 
 import argparse
-import importlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -122,8 +121,6 @@ SUBCOMMANDS = {
     ),
 }
 
-# Their parsers need no anomalib.
-_LIGHT = ("convert", "report", "roi")
 # Lightning's and OpenVINO's arguments: about two hundred, which would hide the others.
 _LONG = ("trainer", "optimizer", "lr_scheduler", "ov_kwargs", "ov_args", "onnx_kwargs", "metric", "logging")
 
@@ -251,16 +248,13 @@ def print_subcommand_help(name: str) -> bool:
     Returns:
         Whether it was printed; otherwise its parser must be built.
     """
-    parser = new_parser()
-    if name in _LIGHT:
-        importlib.import_module(f"{__package__}.{name}").add_arguments(parser)
-    elif name in FIRST_ARGUMENTS:
-        for title, arguments in FIRST_ARGUMENTS[name]:
-            group = parser.add_argument_group(title)
-            for argument, metavar, text in arguments:
-                group.add_argument(argument, metavar=metavar, help=text, default=argparse.SUPPRESS)
-    else:
+    if name not in FIRST_ARGUMENTS:
         return False
+    parser = new_parser()
+    for title, arguments in FIRST_ARGUMENTS[name]:
+        group = parser.add_argument_group(title)
+        for argument, metavar, text in arguments:
+            group.add_argument(argument, metavar=metavar, help=text, default=argparse.SUPPRESS)
     describe_subcommand(name, parser)
     # Every argument that is named here is shown, also the trainer's.
     parser.formatter_class = _FullHelp

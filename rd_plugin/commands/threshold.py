@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
@@ -12,10 +12,12 @@ from jsonargparse.typing import PositiveInt
 from rd_plugin.data.check import MAX_PIXELS
 from rd_plugin.inspection import Inspector
 from rd_plugin.results import Share, straighten
-from rd_plugin.thresholds import Choice, choose, measure, with_threshold, write_threshold
-from rd_plugin.thresholds.choice import Measured
 
-__all__ = ["add_arguments", "run"]
+if TYPE_CHECKING:
+    from rd_plugin.thresholds import Choice
+    from rd_plugin.thresholds.choice import Measured
+
+__all__ = ["add_arguments", "add_output_arguments", "run"]
 
 _RATES = (0.001, 0.01, 0.05)
 _TABLE = "  {:<14}  {:>9}  {:<38}  {}\n"
@@ -34,7 +36,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--defect", metavar="FOLDER", type=Path, help="images of defects, which are only counted")
     add("--value", type=float, help="the threshold by hand: a score of the present model")
     add("--part", metavar="NAME", type=str | None, help="of a checkpoint for several parts, the one that gets it")
-    add("--output", metavar="FILE", type=Path, help="the new model, by default MODEL with _threshold in its name")
+    add_output_arguments(parser, "_threshold")
+
+
+def add_output_arguments(parser: ArgumentParser, ending: str) -> None:
+    """Add the arguments of a subcommand that reads images and writes a new model.
+
+    Args:
+        parser: The subcommand's parser.
+        ending: What the new model's name gets by default.
+    """
+    add: Any = parser.add_argument
+    add("--output", metavar="FILE", type=Path, help=f"the new model, by default MODEL with {ending} in its name")
     add("--overwrite", action="store_true", help="replace the new model if it exists, even if it is MODEL itself")
     add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     add("--threads", type=PositiveInt | None, help="number of threads of the model; all cores by default")
@@ -50,6 +63,9 @@ def run(arguments: Namespace) -> None:
         OSError: If a file does not exist, exists already, or cannot be written.
         ValueError: If an argument, an image or the model cannot be used.
     """
+    # The help does not wait for torch.
+    from rd_plugin.thresholds import choose, measure, with_threshold, write_threshold
+
     if (arguments.good is None) == (arguments.value is None):
         msg = "give good FOLDER, whose scores set the threshold, or value, the threshold by hand; one of them."
         raise ValueError(msg)
@@ -79,13 +95,15 @@ def run(arguments: Namespace) -> None:
     sys.stdout.write(f"\n{written} written: score {chosen.image:.4f} of {model.name} is its threshold.\n")
 
 
-def _by_hand(value: float, defects: Measured | None) -> Choice:
+def _by_hand(value: float, defects: "Measured | None") -> "Choice":
     """A threshold by hand."""
+    from rd_plugin.thresholds import Choice
+
     found = None if defects is None else Share(int((defects.scores > value).sum()), len(defects.scores))
     return Choice(None, value, value, found=found)
 
 
-def _lines(rows: Sequence[Choice], chosen: Choice, threshold: float | None) -> list[str]:
+def _lines(rows: "Sequence[Choice]", chosen: "Choice", threshold: float | None) -> list[str]:
     """The table; ``threshold`` is the present one, if the model has any."""
     head = _TABLE.format("rate", "threshold", "false alarms to expect of 100", "defects found")
     lines = [head]

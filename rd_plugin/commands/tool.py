@@ -10,6 +10,7 @@ from .error_messages import WrongInput
 from .help_text import SUBCOMMANDS, print_help, print_subcommand_help
 from .log_level import set_log_level
 from .suggestions import nearest
+from .without_anomalib import WITHOUT_ANOMALIB, run_subcommand
 
 __all__ = ["main"]
 
@@ -70,11 +71,11 @@ def _subcommand(words: Sequence[str]) -> str | None:
 
 
 def _run(name: str, words: Sequence[str]) -> None:
-    """Run a subcommand; those of models, data and the engine import anomalib, which takes seconds."""
-    if name in {"inspect", "products", "serve"}:
-        from .without_anomalib import run_subcommand
-
-        raise SystemExit(run_subcommand(name, words))
+    """Run a subcommand; those that build models, data or the engine import anomalib, which takes seconds."""
+    if name in WITHOUT_ANOMALIB:
+        if (status := run_subcommand(name, words)) is not None:
+            raise SystemExit(status)
+        return
     from .command_line import CommandLine
 
     CommandLine(words)

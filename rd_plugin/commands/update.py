@@ -8,11 +8,11 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
-from rd_plugin.data.check import MAX_PIXELS
 from rd_plugin.data.labels import Labels, content_digest, read_labels
-from rd_plugin.feedback import STEPS, update_model
 from rd_plugin.inspection import find_images
 from rd_plugin.results import Share
+
+from .threshold import add_output_arguments
 
 __all__ = ["add_arguments", "run"]
 
@@ -40,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         help="good images of the training, whose held-out ones count as --old; the others help to train",
     )
-    add("--steps", type=PositiveInt, default=STEPS, help="training steps of models other than FusedReverseDistillation")
+    add("--steps", type=PositiveInt, default=50, help="training steps of models other than FusedReverseDistillation")
     add("--rate", type=float, help="false-alarm rate of the threshold; by default as in the training")
     add(
         "--tolerate",
@@ -48,10 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=0.02,
         help="share of the defects that may be lost; with more nothing is written",
     )
-    add("--output", metavar="FILE", type=Path, help="the new model, by default MODEL with _updated in its name")
-    add("--overwrite", action="store_true", help="replace the new model if it exists, even if it is MODEL itself")
-    add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
-    add("--threads", type=PositiveInt | None, help="number of threads of the model; all cores by default")
+    add_output_arguments(parser, "_updated")
 
 
 def run(arguments: Namespace) -> None:
@@ -64,6 +61,9 @@ def run(arguments: Namespace) -> None:
         OSError: If a file does not exist, exists already, or cannot be written.
         ValueError: If an argument, an image or the model cannot be used, or more defects than tolerated are lost.
     """
+    # The help does not wait for torch.
+    from rd_plugin.feedback import update_model
+
     model: Path = arguments.model
     if not model.is_file():
         msg = f"model {str(model)!r} is not a file."

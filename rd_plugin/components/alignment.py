@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registration of images on the mean of good ones: parts that lie elsewhere are moved before the networks see them."""
+"""Registration of images on the mean of good ones: shifted parts are moved before the networks see them."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -34,10 +34,10 @@ _FLAT = 1e-6
 
 
 class Registration(NamedTuple):
-    """How images lie.
+    """Where the parts in images are.
 
     Args:
-        shift: How far each part lies below and to the right of where it should, of shape ``(N, 2)``, in pixels; 0 if it
+        shift: How far each part is below and to the right of its place, of shape ``(N, 2)``, in pixels; 0 if it
             could not be registered.
         correlation: With the mean of good images where they fit best, of shape ``(N, 1)``, in [-1, 1].
         registered: Whether the place is certain, booleans of shape ``(N, 1)``.
@@ -84,10 +84,11 @@ class Alignment(nn.Module):
 
     Brightness is reduced to a coarse grid, and its gradients :math:`g` are correlated with the mean gradients :math:`t`
     of normal images, at each shift :math:`s` over the positions that both have:
-    :math:`\sum_x t(x) g(x + s) / (\lVert t \rVert \lVert g \rVert)`. The highest value tells the shift, a parabola
-    through its neighbours the fraction. Contrast and brightness have no influence. There is no iteration: each runtime
-    computes the same few products with constants. A place is certain if the correlation, and its lead over the values
-    elsewhere, are not far below those of normal images, and the peak does not lie at the border of the search.
+    :math:`\sum_x t(x) g(x + s) / (\lVert t \rVert \lVert g \rVert)`. The position of the highest value is the shift,
+    and a parabola through its neighbours gives the fraction. Contrast and brightness have no influence. There is no
+    iteration: each runtime computes the same few products with constants. A place is certain if the correlation, and
+    its lead over the values elsewhere, are not far below those of normal images, and the peak is not at the border of
+    the search.
 
     Args:
         size: Height and width of images, in pixels.
@@ -151,7 +152,7 @@ class Alignment(nn.Module):
         self.is_fitted = bool(self.templates.any())
         (down, right), (height, width) = self.reach, self.templates.shape[-2:]
         windows = F.pad(self.templates, (right, right, down, down)).unfold(-2, height, 1).unfold(-2, width, 1)
-        # A part that lies lower shows the template at earlier rows of its window.
+        # A part that is lower shows the template at earlier rows of its window.
         shifted = windows.flip(2, 3).movedim(1, 3)
         norm = torch.linalg.vector_norm(shifted, dim=(-3, -2, -1), keepdim=True).clamp_min(_FLAT)
         across, along = (shifted / norm).unbind(-3)
@@ -184,7 +185,7 @@ class Alignment(nn.Module):
 
         Returns:
             Shift down and to the right in steps of the grid, of shape ``(N, 2)``; correlation, lead over values
-            elsewhere, and whether it lies within the search, of shape ``(N, 1)``.
+            elsewhere, and whether it is within the search, of shape ``(N, 1)``.
         """
         (down, right), values = self.reach, self.correlation(grey)
         flat, across = values.flatten(1), 2 * right + 1
@@ -204,7 +205,7 @@ class Alignment(nn.Module):
         return shift, peak, peak - second, within
 
     def forward(self, images: Tensor) -> Registration:
-        """Return how images of shape ``(N, 3, H, W)`` lie."""
+        """Return where the parts in images of shape ``(N, 3, H, W)`` are."""
         device = images.device.type
         # Half precision has too few digits for a fraction of a pixel.
         with torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext():
@@ -221,7 +222,7 @@ class Alignment(nn.Module):
 
     @torch.no_grad()
     def fit(self, grey: Tensor) -> Tensor:
-        """Learn from normal images where parts lie, in two rounds: from their mean, and from that of registered ones.
+        """Fit the place of parts in normal images, in two rounds: to their mean, and to that of registered ones.
 
         Args:
             grey: Brightness on the grid, as :meth:`reduce` returns it, of shape ``(N, h, w)``.
@@ -286,7 +287,7 @@ class Alignment(nn.Module):
 
         Args:
             anomaly_map: Maps of shape ``(N, 1, H, W)``.
-            registration: How the images lie.
+            registration: Where the parts are.
         """
         back = -registration.shift
         moved = torch.where(

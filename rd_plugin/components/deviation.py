@@ -167,24 +167,14 @@ class MahalanobisDeviation(nn.Module):
     mean over K directions varies by about ``1 / sqrt(2 K)`` on normal images, so scales with many channels would have
     the smallest weight.
 
-    Version 0.1 added roots. Its checkpoints and torch exports still do so, since their thresholds depend on it.
-
     Args:
         channels: Channels of each scale's features, fine to coarse.
-
-    Attributes:
-        adds_squares: Whether squared distances are added, or their roots.
     """
-
-    # Default of torch exports of version 0.1.
-    adds_squares = False
 
     def __init__(self, channels: Iterable[int]) -> None:
         super().__init__()
         self.scales = nn.ModuleList(ResidualStatistics(count) for count in channels)
-        self.adds_squares = True
-        self.register_buffer("squared", torch.ones((), dtype=torch.bool))
-        self.register_load_state_dict_pre_hook(_read_adds_squares)
+        self.register_load_state_dict_pre_hook(_tell_how_to_add)
 
     def _statistics(self) -> list[ResidualStatistics]:
         return cast("list[ResidualStatistics]", list(self.scales))
@@ -217,26 +207,19 @@ class MahalanobisDeviation(nn.Module):
 
         Returns:
             Squared distances of shapes ``(N, H_l, W_l)``, divided by the number of directions of all scales together:
-            their sum is about 1 on normal images. For models of version 0.1: the root of each scale's, divided by its
-            own number.
+            their sum is about 1 on normal images.
 
         Raises:
             ValueError: If there are no statistics yet, or they were fitted to images of another size.
         """
         squared = [scale(t, s) for scale, t, s in zip(self.scales, teacher, student, strict=True)]
-        if not self.adds_squares:
-            return [part.sqrt() for part in squared]
         directions = [scale.mean.shape[-1] for scale in self._statistics()]
         return [part * (count / sum(directions)) for part, count in zip(squared, directions, strict=True)]
 
 
-def _read_adds_squares(deviation: MahalanobisDeviation, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Read from a checkpoint how distances are added; version 0.1 did not record it, and added roots."""
-    deviation.adds_squares = bool(state.setdefault(f"{prefix}squared", torch.zeros((), dtype=torch.bool)))
-
-
-# Torch exports of version 0.2 look for it by this name.
-_tell_how_to_add = _read_adds_squares
+def _tell_how_to_add(_: MahalanobisDeviation, state: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    """Drop a flag of version 0.2, whose torch exports look for this function by its name."""
+    state.pop(f"{prefix}squared", None)
 
 
 def build_deviation(kind: DeviationType, channels: Iterable[int]) -> CosineDeviation | MahalanobisDeviation:

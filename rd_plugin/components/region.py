@@ -45,7 +45,7 @@ class RegionMask(nn.Module):
         return torch.where(self.inside(images.shape[-2:]), images, 0)
 
     def inside_tiles(self, tiles: Tiles | None, size: Sequence[int], count: int) -> Tensor:
-        """Return masks for the inputs of the networks, or for features of them, which lie on a coarser grid.
+        """Return masks for the inputs of the networks, or for features of them, which have a coarser grid.
 
         Args:
             tiles: How images are cut into tiles, each of which is an input; ``None`` if images are the inputs.

@@ -315,7 +315,7 @@ class Teacher(nn.Module):
         return super().train(mode=False)
 
     @contextmanager
-    def taught(self) -> Iterator[None]:
+    def training_mode(self) -> Iterator[None]:
         """Training mode within a ``with`` block: batch norms use the batch's statistics and update their own."""
         super().train(mode=True)
         try:

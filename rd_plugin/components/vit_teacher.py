@@ -169,7 +169,7 @@ class ViTTeacher(Teacher):
         names = ["+".join(self._layers[first : first + size]) for first, size in zip(firsts, self.groups, strict=True)]
         stages = tuple(Stage(name, channels, stride) for name in names)
         self.pyramid = Pyramid(stages, tuple(names), Stage("embedding", channels, stride))
-        # A table's shape does not tell its height and width.
+        # The shape of a table does not give its height and width.
         self.register_buffer("image_size", torch.tensor(self.size))
         self._wanted = self.size
         self.register_load_state_dict_post_hook(_take_wanted_size)

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
 from rd_plugin.components import Teacher, is_plain_vit, patch_size
 from rd_plugin.models import ReverseDistillation
 
-from .files import check_output, named_tensors, read_checkpoint, under, write_checkpoint
+from .files import check_output, named_parts, named_tensors, read_checkpoint, under, write_checkpoint
 from .transfer import load_renamed
 
 __all__ = ["convert_dinomaly", "dinov2_names", "load_tokens", "program_positions", "student_name", "used_blocks"]
@@ -145,13 +145,7 @@ def convert_dinomaly(
     """
     check_output(output, source)
     tensors = named_tensors(read_checkpoint(source))
-    parts = {part: under(f"{part}.", tensors) for part in _PARTS}
-    if missing := [part for part in _PARTS if not parts[part]]:
-        msg = (
-            f"{str(source)!r} is not a checkpoint of the Dinomaly authors' program: it has no tensors under "
-            f"{' or '.join(repr(part) for part in missing)}."
-        )
-        raise ValueError(msg)
+    parts = named_parts({part: under(f"{part}.", tensors) for part in _PARTS}, _PARTS, source, "Dinomaly")
     depth = 1 + max(int(name.partition(".")[0]) for name in parts["decoder"])
     misfit = f"{str(source)!r} does not fit backbone {backbone!r}"
     if not is_plain_vit(backbone):

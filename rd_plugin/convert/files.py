@@ -14,7 +14,7 @@ from rd_plugin.callbacks import AtomicCheckpointIO, RecordedCheckpointIO
 from rd_plugin.provenance import Provenance, RecordedModule
 from rd_plugin.storage import read_plain
 
-__all__ = ["check_output", "named_tensors", "read_checkpoint", "under", "write_checkpoint"]
+__all__ = ["check_output", "named_parts", "named_tensors", "read_checkpoint", "under", "write_checkpoint"]
 
 
 def check_output(output: str | Path, source: str | Path) -> None:
@@ -81,6 +81,35 @@ def named_tensors(part: object) -> dict[str, Tensor]:
         return {}
     fits = all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in part.items())
     return dict(part) if fits else {}
+
+
+def named_parts(
+    content: Mapping[str, object], keys: Sequence[str], source: str | Path, program: str
+) -> dict[str, dict[str, Tensor]]:
+    """Return the state dicts that a checkpoint of an authors' program must hold.
+
+    Args:
+        content: What the file holds.
+        keys: Keys of the state dicts.
+        source: Path of the file, for the message.
+        program: Whose program it is, likewise.
+
+    Raises:
+        ValueError: If a state dict is missing or empty.
+
+    Example:
+        >>> named_parts({"bn": {}}, ["bn"], "theirs.pth", "RD4AD")
+        Traceback (most recent call last):
+        ValueError: 'theirs.pth' is not a checkpoint of the RD4AD authors' program: it has no tensors under 'bn'.
+    """
+    parts = {key: named_tensors(content.get(key)) for key in keys}
+    if missing := [repr(key) for key, tensors in parts.items() if not tensors]:
+        msg = (
+            f"{str(source)!r} is not a checkpoint of the {program} authors' program: it has no tensors under "
+            f"{' or '.join(missing)}."
+        )
+        raise ValueError(msg)
+    return parts
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

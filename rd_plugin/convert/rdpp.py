@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rd_plugin.models import RevisitedReverseDistillation
 
-from .files import check_output, named_tensors, read_checkpoint, write_checkpoint
+from .files import check_output, named_parts, read_checkpoint, write_checkpoint
 from .names import projection_name
 from .transfer import load_bottleneck, load_renamed, load_student
 
@@ -38,14 +38,7 @@ def convert_rdpp(
         ValueError: If ``source`` is not such a checkpoint, would run code or does not fit ``backbone``.
     """
     check_output(output, source)
-    content = read_checkpoint(source)
-    parts = {key: named_tensors(content.get(key)) for key in ("proj", "bn", "decoder")}
-    if missing := [key for key, tensors in parts.items() if not tensors]:
-        msg = (
-            f"{str(source)!r} is not a checkpoint of the RD++ authors' program: it has no tensors under "
-            f"{' or '.join(repr(key) for key in missing)}."
-        )
-        raise ValueError(msg)
+    parts = named_parts(read_checkpoint(source), ("proj", "bn", "decoder"), source, "RD++")
     model = RevisitedReverseDistillation(backbone=backbone, pre_trained=pre_trained)
     ours = model.model
     misfit = f"{str(source)!r} does not fit backbone {backbone!r}"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rd_plugin.models import ExpertReverseDistillation
 
-from .files import check_output, named_tensors, read_checkpoint, under, write_checkpoint
+from .files import check_output, named_parts, read_checkpoint, under, write_checkpoint
 from .names import expert_student_name, expert_teacher_name
 from .transfer import load_bottleneck, load_renamed
 
@@ -64,14 +64,7 @@ def convert_urd(
         msg = f"injection must be 'guided' or 'unguided', as the authors' students are, got {injection!r}."
         raise ValueError(msg)
     check_output(output, source)
-    content = read_checkpoint(source)
-    parts = {key: named_tensors(content.get(key)) for key in ("teacher", "student")}
-    if missing := [key for key, tensors in parts.items() if not tensors]:
-        msg = (
-            f"{str(source)!r} is not a checkpoint of the RD with Expert authors' program: it has no tensors under "
-            f"{' or '.join(repr(key) for key in missing)}."
-        )
-        raise ValueError(msg)
+    parts = named_parts(read_checkpoint(source), ("teacher", "student"), source, "RD with Expert")
     student = parts["student"]
     guided = _batches_seen(student, _GUIDANCE) > 0
     if _batches_seen(student, _FUSION) > 0 and guided != (injection == "guided"):

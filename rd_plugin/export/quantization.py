@@ -134,7 +134,7 @@ def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any
         "preset": nncf.QuantizationPreset.MIXED,
         "subset_size": len(chosen),
         "fast_bias_correction": False,
-        # Its activations differ much from channel to channel, which nncf evens out for such models.
+        # Its activations differ much from channel to channel, which nncf equalizes for such models.
         **({"model_type": nncf.ModelType.TRANSFORMER} if by_name else {}),
         "ignored_scope": nncf.IgnoredScope(
             names=[

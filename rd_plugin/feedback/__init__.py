@@ -5,6 +5,6 @@
 and ``update`` measures before and after, sets the threshold and writes the model.
 """
 
-from .update import STEPS, Update, update_model
+from .update import Update, update_model
 
-__all__ = ["STEPS", "Update", "update_model"]
+__all__ = ["Update", "update_model"]

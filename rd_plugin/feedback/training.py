@@ -32,9 +32,9 @@ _RATES = ("learning_rate", "teacher_learning_rate", "projection_learning_rate")
 def train_further(module: Any, new: Sequence[Path], old: Sequence[Path], steps: int) -> None:
     """Train a model for a few steps; the same images and steps give the same weights.
 
-    Learning rates are a tenth of those of the training, and the optimizer begins anew. Half of each batch are old
-    images, if there are any. Running statistics of batch normalization stay, so that a few images cannot replace what
-    many have taught.
+    Learning rates are a tenth of those of the training, and the optimizer starts again. Half of each batch are old
+    images, if there are any. Running statistics of batch normalization stay, so that a few images cannot replace the
+    statistics of many.
 
     Args:
         module: A model as its checkpoint has it, which is changed.

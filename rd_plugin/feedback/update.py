@@ -27,10 +27,8 @@ from rd_plugin.thresholds.choice import Measured
 from .statistics import add_images, features_of
 from .training import train_further
 
-__all__ = ["STEPS", "Update", "update_model"]
+__all__ = ["Update", "update_model"]
 
-# Training steps of a model without sums.
-STEPS = 50
 # At least so many new images must be left to learn from.
 _FEWEST = 4
 # A model without gradient steps is built so many times without some of the images, which then help to set the
@@ -69,7 +67,7 @@ def update_model(
     defects: Sequence[Path] = (),
     rate: float | None = None,
     tolerate: float = 0.02,
-    steps: int = STEPS,
+    steps: int = 50,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
     threads: int | None = None,

@@ -210,7 +210,7 @@ def _checked(name: str) -> str:
 
 
 def _check_inside(product: Product) -> None:
-    """Check that a model lies in the folder of its product.
+    """Check that a model is in the folder of its product.
 
     Raises:
         ValueError: If it does not.

@@ -263,7 +263,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(record, dict) or "method" not in record:
         return {}
-    # Checkpoints and exports of version 0.1 have no hashes.
+    # The record of a checkpoint has no hashes of files.
     files = record.get("export", {}).get("files")
     if files is not None and files != hash_export(path):
         logger.warning("%s is the record of another export than %s, and is not used.", file, Path(path).name)

@@ -29,7 +29,7 @@ _NUMBERS = ("score", "threshold", "milliseconds", "correlation", "shift_x", "shi
 #: Reason of an anomalous verdict where no pixel of the map exceeds the pixel threshold.
 AS_A_WHOLE = "no region: the image is anomalous as a whole"
 #: What is said of an image that a model with an alignment could not register.
-NOT_REGISTERED = "not registered: judged as it lies"
+NOT_REGISTERED = "not registered: inspected as it is"
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ class InspectionResult:
         product: Name of the product whose model it is; empty if the model was not taken from a store.
         aligned: Whether a model with an alignment could register the image; empty for other models.
         correlation: With the mean of normal images, in [-1, 1], where they fit best; ``None`` for other models.
-        shift_x: How far the part lies to the right of its usual place, in the file's pixels; ``None`` for other models,
+        shift_x: How far the part is to the right of its usual place, in the file's pixels; ``None`` for other models,
             and if the pre-processor crops.
-        shift_y: How far it lies below.
+        shift_y: How far it is below.
         defective: Whether the image has a defect, if the truth is known. It is not written.
         picture: Data for drawing, if pictures were requested. It is not written.
     """

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model of each method, trained once through the command line, for all tests that need one."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -160,3 +162,17 @@ def export_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Trained],
 def exported(export_once: Callable[[Trained], Path], trained: Trained) -> Path:
     """The OpenVINO export of a trained model of each method."""
     return export_once(trained)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    program = next((path for path in found if path is not None), None)
+    if program is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield running
+        running.close()

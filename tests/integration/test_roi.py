@@ -2,8 +2,6 @@
 """The page of ``rd-plugin roi`` in a browser, and exports of a model with a region."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +18,6 @@ from rd_plugin.report import write_region_page
 from ..unit.models.base import with_thresholds
 from ..unit.models.fused_reverse_distillation.test_torch_model import fitted
 from .conftest import run_openvino
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    """The system's Chromium, without a window."""
-    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    program = next((path for path in found if path is not None), None)
-    if program is None:
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 def test_polygons_are_drawn_and_saved(browser: Any, tmp_path: Path) -> None:

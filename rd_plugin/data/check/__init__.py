@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking at every image and mask once, before anything is learned from them.
 
-``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` tell what is wrong, ``datamodule``
+``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` find what is wrong, ``datamodule``
 applies them to all splits; ``unread`` finds files that are left out, ``pairs`` masks that are missing, without which
 there are no splits. ``actions`` lists problems, stops or leaves files out. :class:`~rd_plugin.callbacks.DataCheck`
 does all this before a training, a test or a prediction.

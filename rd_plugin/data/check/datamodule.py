@@ -142,7 +142,7 @@ def drop_samples(checked: Iterable[ImageDataset], subjects: Collection[str]) -> 
 
 
 def fingerprint(datamodule: AnomalibDataModule, memory: Path | None = None) -> str:
-    """Hash the names and contents of the training images, so that it can be told whether two runs saw the same.
+    """Hash the names and contents of the training images, to find whether two runs saw the same.
 
     A name is the path within the data module's root, if it has one, so that a copy elsewhere has the same fingerprint.
 

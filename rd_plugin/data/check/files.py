@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a look at an image or mask file tells."""
+"""What an image or mask file holds."""
 
 import hashlib
 import stat
@@ -150,7 +150,7 @@ def read_file(image: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> tuple[
 
 
 def _refusal(path: Path) -> str | None:
-    """Why a file is not to be decoded, if it can be told without that."""
+    """Why a file is not to be decoded, if that is known without decoding."""
     try:
         status = path.stat()
         # Reading a pipe or a device may never end.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with data, told from what its files hold."""
+"""What is wrong with data, by the content of its files."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def check_image(path: str, facts: FileFacts) -> list[Problem]:
     if facts.orientation != 1:
         notes.append(
             f"the image is to be turned for display (EXIF orientation {facts.orientation}); it is read as it is "
-            "stored, and its mask must lie in the same way."
+            "stored, and its mask must have the same orientation."
         )
     if facts.frames > 1:
         notes.append(f"the file holds {facts.frames} images; the first is used.")

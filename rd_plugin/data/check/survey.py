@@ -38,12 +38,12 @@ def _read(memory: Path | None) -> dict[str, dict]:
     try:
         found = json.loads(memory.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        logger.warning("%s cannot be read (%s) and is made anew.", memory, error)
+        logger.warning("%s cannot be read (%s) and is made again.", memory, error)
         return {}
     entries = found if isinstance(found, dict) else {}
     known = {path: entry for path, entry in entries.items() if _is_entry(entry)}
     if entries is not found or len(known) < len(entries):
-        logger.warning("%s holds what this version does not know; it is made anew.", memory)
+        logger.warning("%s holds what this version does not know; it is made again.", memory)
     return known
 
 

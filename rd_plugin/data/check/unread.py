@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that lie among a data module's images and are not read."""
+"""Files among a data module's images that are not read."""
 
 import os
 from collections import Counter
@@ -17,11 +17,11 @@ _LITTER = {"thumbs.db", "desktop.ini"}
 
 
 def check_unread(read: Collection[Path], tested: Collection[Path], root: Path | None) -> list[Problem]:
-    """Find files that a data module leaves out without a word, because of their kind or of the folder they lie in.
+    """Find files that a data module leaves out without a word, because of their kind or their folder.
 
     A file is left out because of its kind if others in its folder are read, and none with its extension. A folder is
     left out if none of its images is read, and test images are read from a folder beside it, or any images from the
-    folder that it lies in, as where links to folders are not followed. A file of a kind that is read has been left out
+    folder that it is in, as where links to folders are not followed. A file of a kind that is read has been left out
     on purpose: a subset, or a split.
 
     Args:

@@ -24,7 +24,7 @@ def predict(
 
     Returns:
         Scores and labels of shape ``(N, 1)``, maps and masks of shape ``(N, 1, H', W')`` in the pre-processor's size.
-        With an alignment, how the images lie, too, as :meth:`~rd_plugin.components.Registration.packed` returns it.
+        With an alignment, where the parts are, too, as :meth:`~rd_plugin.components.Registration.packed` returns it.
         An image that holds NaN has NaN as score and map, and counts as anomalous.
 
     Raises:

@@ -97,8 +97,8 @@ class Distillation(ExportedModule):
             ``rd-plugin roi`` makes), of the images' aspect ratio. What is outside has no influence: the networks see
             nothing of it, and losses, statistics, map, score and thresholds leave it out. ``None`` for the whole image.
         align: ``"translation"``: each image is registered on the mean of normal ones, and moved, before the networks
-            see it; maps lie in the image's own pixels. An image that cannot be registered is taken as it is. ``"none"``
-            for parts that lie exactly, or in arbitrary orientation.
+            see it; maps are in the image's own pixels. An image that cannot be registered is used as it is. ``"none"``
+            for parts that do not move, or are in arbitrary orientation.
         deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
             features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
             which all go through the model once more before each validation. It suits textures; images must have one
@@ -236,7 +236,7 @@ class Distillation(ExportedModule):
     @trainer.setter
     def trainer(self, trainer: Trainer | None) -> None:
         # anomalib lets a model's trainer_arguments overrule the user's, so a default must be set elsewhere; this is the
-        # last moment at which a limit that was not given can be told from Lightning's own 1,000 epochs.
+        # last moment at which a limit that was not given can be distinguished from Lightning's own 1,000 epochs.
         LightningModule.trainer.fset(self, trainer)  # type: ignore[attr-defined]
         if trainer is not None:
             set_default_length(trainer, self.default_max_epochs, self.default_max_steps)

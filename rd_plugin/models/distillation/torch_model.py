@@ -205,7 +205,7 @@ class DistillationModel(nn.Module):
         check_images(images, next(self.student.parameters()).dtype)
 
     def register(self, images: Tensor) -> Registration | None:
-        """Return how images of shape ``(N, 3, H, W)`` lie; ``None`` if they are not registered."""
+        """Return where the parts in images of shape ``(N, 3, H, W)`` are; ``None`` if they are not registered."""
         return None if self.alignment is None or not self.alignment.is_fitted else self.alignment(images)
 
     def aligned(self, images: Tensor) -> Tensor:
@@ -317,8 +317,8 @@ class DistillationModel(nn.Module):
             images: Normalized images of shape ``(N, 3, H, W)``, at least as large as the coarsest stride.
 
         Returns:
-            Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``; with an alignment, how the images
-            lie, too.
+            Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``; with an alignment, where the
+            parts are, too.
 
         Raises:
             TypeError: If the images have another type than the weights.

@@ -64,7 +64,7 @@ class ExpertReverseDistillationModel(DistillationModel):
         Returns:
             Two lists of features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.
         """
-        with self.teacher.taught():
+        with self.teacher.training_mode():
             return self.features_within_roi(self.teacher(images)), self.features_within_roi(self.teacher(twins))
 
     def distill_twins(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What teacher and student have to say about an image: kinds of evidence on one grid."""
+"""Kinds of evidence from teacher and student, on one grid."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
@@ -16,7 +16,7 @@ __all__ = ["EVIDENCE", "Evidence", "evidence_for"]
 
 # In the order in which they are stacked, each with its prior weight. Five sources count alike: the teacher's features
 # at a position, in a region, beside the rest of the picture and over the whole image, and the student's error, which is
-# told in two ways.
+# measured in two ways.
 EVIDENCE = {"teacher": 1 / 5, "region": 1 / 5, "residual": 1 / 10, "cosine": 1 / 10, "context": 1 / 5, "image": 1 / 5}
 
 # Positions of the coarsest scale along the side of a region.
@@ -67,7 +67,7 @@ class Evidence(nn.Module):
     scales (Deng and Li, equation 1). ``context``: that of a region less what the rest of the picture explains of it;
     see :class:`~rd_plugin.models.fused_reverse_distillation.context.Context`. ``image``: squared Mahalanobis distance
     of the means and standard deviations of the teacher's features over all positions (after Rippel, Mertens and Merhof,
-    ICPR 2020), the same at each position; it does not depend on where a part lies.
+    ICPR 2020), the same at each position; it does not depend on where a part is.
 
     A plain vision transformer's groups of blocks are the scales. Its class token joins the evidence of the image, and
     its grid is averaged to at most 32 positions a side.
@@ -164,7 +164,7 @@ class Evidence(nn.Module):
         return features
 
     def reset(self) -> None:
-        """Forget what was added up; what was computed from it stays."""
+        """Discard what was added up; what was computed from it is kept."""
         for part in self.gaussians.values():
             part.reset()
         self._kept = torch.empty(0)
@@ -293,7 +293,7 @@ def evidence_for(teacher: Teacher) -> Evidence:
 
 
 def _restore_version_0_2(evidence: Evidence, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Look at images as the version did that a checkpoint is of."""
+    """Look at images as the version of a checkpoint did."""
     if f"{prefix}teacher.mean" in state and f"{prefix}context.mean" not in state:
         evidence.scale, evidence.teacher.block, evidence.residual.block = -1, 1, 1
         del evidence.context, evidence.unexplained

@@ -22,7 +22,7 @@ _DECIDED = {"deviation": "cosine", "anomaly_map_mode": "add", "map_size": None}
 
 
 class FusedReverseDistillation(ReverseDistillation):
-    """Reverse distillation, fused with what else the same forward pass tells.
+    """Reverse distillation, fused with other evidence from the same forward pass.
 
     A student is trained as in :class:`~rd_plugin.models.ReverseDistillation`, in few steps. An anomaly is where its
     error, or the teacher's features themselves, are unlikely among normal images: squared Mahalanobis distances over

@@ -91,7 +91,7 @@ class FusedStatistics(NormalStatistics):
         # NaN, where too few images were there to hold any out, is less than nothing: brightness then stays as it is.
         return min(tried, key=tried.__getitem__)
 
-    def learn(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def compute(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute statistics from all but the held-out images, weights by those, and statistics from all."""
         module: Any = pl_module
         dataset: Any = trainer.train_dataloader.dataset  # type: ignore[union-attr]
@@ -99,7 +99,7 @@ class FusedStatistics(NormalStatistics):
         groups = group_by_part(dataset.samples["image_path"], parts) if parts else {}
         for part, places in groups.items():
             with module.model.as_part(part):
-                self._learn(trainer, module, places)
+                self._compute(trainer, module, places)
                 taken = sum(buffer.nbytes for buffer in module.model.evidence.buffers())
             if taken * len(parts) > self.most_bytes:
                 logger.warning(
@@ -113,10 +113,10 @@ class FusedStatistics(NormalStatistics):
         if module.model.parts:
             self.sums = {}
         else:
-            self._learn(trainer, module, range(len(dataset)))
+            self._compute(trainer, module, range(len(dataset)))
         logger.info("Statistics of normal images: %s.", module.learned_settings())
 
-    def _learn(self, trainer: Trainer, module: Any, chosen: Sequence[int]) -> None:
+    def _compute(self, trainer: Trainer, module: Any, chosen: Sequence[int]) -> None:
         """Do so with some training images, given by their indices in the data set."""
         network = module.model
         evidence: Evidence = network.evidence

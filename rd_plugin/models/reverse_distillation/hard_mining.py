@@ -28,7 +28,7 @@ def gradient_factors(
         kind: ``"share"``: all but the highest share of the batch get a tenth (Guo et al., CVPR 2025, equation 5).
             ``"deviation"``: those below the mean plus a number of standard deviations get nothing (Guo et al., NeurIPS
             2023).
-        step: Steps made so far; few positions are held back at first.
+        step: Steps made so far; few gradients are reduced at first.
         steps: Steps of the training.
         inside: Which positions count, booleans of shape ``(N, H, W)``; by default all.
 

@@ -122,7 +122,7 @@ class ReverseDistillation(Distillation):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip gradients as the trainer was told; for a ViT by default to a norm of 0.1."""
+        """Clip gradients as the trainer's arguments say; for a ViT by default to a norm of 0.1."""
         if gradient_clip_val is None and self.is_vit:
             gradient_clip_val = _CLIP
         self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

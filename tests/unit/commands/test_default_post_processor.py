@@ -17,7 +17,7 @@ CLASS = ["--model.post_processor", "rd_plugin.post_processor.DistillationPostPro
 def test_class_is_added() -> None:
     words = ["train", "--config", str(configuration("folder")), "--data.root", "x", *RATE]
     assert with_default_post_processor(words) == [*words[:5], *CLASS, *RATE]
-    cli = CommandLine(["inspect", "model.xml", "a.png"], run=False)
+    cli = CommandLine(["install"], run=False)
     parsed = cli.parser.parse_args(with_default_post_processor(words)).train.model.init_args.post_processor
     assert (parsed.class_path, parsed.init_args.false_alarm_rate) == (CLASS[1], 0.2)
 

@@ -23,7 +23,7 @@ CLASSES = {
 
 @pytest.fixture(scope="module")
 def parsers() -> dict:
-    return CommandLine(["inspect", "model.xml", "a.png"], run=False).subcommand_parsers
+    return CommandLine(["install"], run=False).subcommand_parsers
 
 
 @pytest.mark.parametrize("subcommand", FIRST_ARGUMENTS)

@@ -18,7 +18,7 @@ HELP = """
 import sys
 from rd_plugin.commands.tool import main
 
-for typed in ("--help", "train --help", "export -h", "convert --help", "report --help", "trian", ""):
+for typed in ("--help", "train --help", "export -h", "threshold --help", "update --help", "report --help", "trian", ""):
     words = typed.split()
     try:
         main(words)
@@ -30,7 +30,7 @@ for typed in ("--help", "train --help", "export -h", "convert --help", "report -
 
 def test_help_and_misspelt_subcommands_wait_for_nothing_slow() -> None:
     done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, check=True, timeout=300)
-    assert done.stdout.count("loaded: nothing slow") == 7
+    assert done.stdout.count("loaded: nothing slow") == 8
     assert "['trian'] ended with 2" in done.stdout
     assert "rd-plugin: error: 'trian' is not a subcommand: " in done.stderr
     assert "Did you mean 'train'?" in done.stderr

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from rd_plugin.commands import update
 from rd_plugin.feedback import Update
 from rd_plugin.results import Share
 
@@ -27,7 +26,7 @@ def test_labels_and_table(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
         given.extend([*places, options["defects"], options["tolerate"], options["steps"]])
         return Update(20, (Share(9, 10), Share(0, 10)), None, (Share(5, 5), Share(4, 5)))
 
-    monkeypatch.setattr(update, "update_model", update_model)
+    monkeypatch.setattr("rd_plugin.feedback.update_model", update_model)
     done = tool("update", "model.ckpt", "--labels", "labels.csv", "--tolerate", "0.2")
     assert done.status == 0, done.errors
     assert given == [Path("model.ckpt"), Path("model_updated.ckpt"), [Path("a.png")], [Path("b.png")], 0.2, 50]

