@@ -75,6 +75,10 @@ def _run(name: str, words: Sequence[str]) -> None:
         from .without_anomalib import run_subcommand
 
         raise SystemExit(run_subcommand(name, words))
+    if name == "train" and "--each" in words:
+        from .each import train_each
+
+        raise SystemExit(train_each(words))
     from .command_line import CommandLine
 
     CommandLine(words)
