@@ -158,8 +158,8 @@ def _trained(line: CommandLine, name: str, results: Path, seconds: float) -> Out
         training=len(line.datamodule.train_data),
         tested=len(line.datamodule.test_data),
         metrics={key: float(value) for key, value in engine.trainer.callback_metrics.items() if "loss" not in key},
-        false_alarms=own and own.false_alarms,
-        defects_found=own and own.defects_found,
+        false_alarms=None if own is None else own.false_alarms,
+        defects_found=None if own is None else own.defects_found,
         report=next((_relative(path, results) for path in reports if path), ""),
         checkpoint=_relative(checkpoint, results) if checkpoint else "",
     )
