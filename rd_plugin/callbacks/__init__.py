@@ -6,6 +6,7 @@ from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .demands import Demands
 from .finite_weights import FiniteWeights
+from .mlflow_writer import MlflowWriter
 from .normal_statistics import NormalStatistics, own_share, training_batches, training_features
 from .order import ordered_callbacks
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
@@ -25,6 +26,7 @@ __all__ = [
     "DataCheck",
     "Demands",
     "FiniteWeights",
+    "MlflowWriter",
     "NormalStatistics",
     "ProvenanceWriter",
     "RecordedCheckpointIO",

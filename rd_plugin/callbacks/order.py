@@ -10,6 +10,7 @@ from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .demands import Demands
 from .finite_weights import FiniteWeights
+from .mlflow_writer import MlflowWriter
 from .normal_statistics import NormalStatistics
 from .provenance_writer import ProvenanceWriter
 from .reference_writer import ReferenceWriter
@@ -52,6 +53,8 @@ def ordered_callbacks(
         # Needs the labels of the post-processor, and comes before the summary, which names the report.
         *([ReportWriter()] if report else []),
         RunSummary(),
+        # Sends on what both have made.
+        MlflowWriter(),
         FiniteWeights(),
         # Before all callbacks that read data, and before ProvenanceWriter, whose fingerprint comes from the results.
         DataCheck(on_bad_data, max_pixels),

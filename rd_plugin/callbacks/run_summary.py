@@ -47,10 +47,15 @@ class RunSummary(Callback):
     their means.
 
     It is printed in place of Lightning's table of metrics, as the last lines of a run.
+
+    Attributes:
+        points: False alarms and defects found by the last test of one part, at its threshold, if there is one, and then
+            at false-alarm rates.
     """
 
     def __init__(self) -> None:
         self.failed = False
+        self.points: list[OperatingPoint] = []
         # Truth and score of each image, by its file.
         self._images: dict[str, tuple[bool, float, bool | None]] = {}
         self._summary = ""
@@ -81,7 +86,7 @@ class RunSummary(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with no scores."""
         del pl_module
-        self.failed, self._images, self._summary = False, {}, ""
+        self.failed, self.points, self._images, self._summary = False, [], {}, ""
         # Whoever asks for no table asks for no summary.
         self._wanted, trainer.test_loop.verbose = trainer.test_loop.verbose, False
 
@@ -151,8 +156,8 @@ class RunSummary(Callback):
         known = not math.isnan(float(getattr(post_processor, "image_threshold", math.nan)))
         own = float(post_processor.normalized_image_threshold) if known else None
         defective, scores, labels = [list(values) for values in zip(*self._images.values(), strict=True)] or ([],) * 3
-        points = operating_points(scores, defective, own, anomalous=None if None in labels else labels)
-        rows = [(_name(point), _rate(point.false_alarms), _rate(point.defects_found)) for point in points]
+        self.points = operating_points(scores, defective, own, anomalous=None if None in labels else labels)
+        rows = [(_name(point), _rate(point.false_alarms), _rate(point.defects_found)) for point in self.points]
         return [_TABLE.format("threshold", "false alarms", "defects found"), *(_TABLE.format(*row) for row in rows)]
 
     def _of_parts(self, model: AnomalibModule, parts: Sequence[str]) -> list[str]:
@@ -191,10 +196,7 @@ def _name(point: OperatingPoint) -> str:
 
 def _rate(share: Share | None) -> str:
     """A rate with its 95 % interval."""
-    if share is None:
-        return "-"
-    low, high = share.interval
-    return f"{100 * share.rate:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+    return "-" if share is None else share.percent
 
 
 def _metrics(trainer: Trainer) -> list[tuple[str, str]]:

@@ -4,12 +4,14 @@
 from argparse import ArgumentError
 from collections.abc import Collection, Sequence
 from typing import Any
+from unittest.mock import patch
 
 from anomalib import __version__
 from anomalib.cli import AnomalibCLI
 from anomalib.data.errors import MisMatchError
 from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import cli as lightning_cli
 
 import rd_plugin.interface  # noqa: F401  # its models and data modules are known by name from the start
 from rd_plugin.data.part_names import chosen_part
@@ -23,6 +25,7 @@ from .error_messages import WrongInput, error_message
 from .export_place import beside_checkpoint
 from .help_text import SUBCOMMANDS, describe, describe_subcommand, new_parser
 from .recorded_model import check_is_there, with_recorded_model
+from .saved_configuration import SaveConfigCallback
 from .sections import accept_sections
 
 __all__ = ["CommandLine"]
@@ -119,6 +122,12 @@ class CommandLine(AnomalibCLI):
             arguments["ckpt_path"] = None
             if isinstance(model, ExportedModule) and arguments.get("part") is not None:
                 model.exported_part = chosen_part(arguments["part"], getattr(model.post_processor, "parts", ()))
+
+    def instantiate_engine(self) -> None:
+        """Build the engine, with a callback that writes the configuration whatever the logger is."""
+        # anomalib imports Lightning's within this method, and takes no other.
+        with patch.object(lightning_cli, "SaveConfigCallback", SaveConfigCallback):
+            super().instantiate_engine()
 
     def check(self) -> None:
         """Run ``check``."""

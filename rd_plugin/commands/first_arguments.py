@@ -82,6 +82,13 @@ _TRAINING = Group(
         _RESULTS,
     ),
 )
+_EACH = Group(
+    "many products",
+    (
+        Argument("--each", "", "train a model for each folder in data.root that has good/, and make a page of all"),
+        Argument("--resume", "", "with --each: leave out folders that the same command has trained"),
+    ),
+)
 _EVALUATION = Group("run", (_CHECKPOINT, _ACCELERATOR, _RESULTS))
 _EXPORT = Group(
     "export",
@@ -103,7 +110,7 @@ _OPTION = Group(
 
 #: The groups of each subcommand.
 FIRST_ARGUMENTS: dict[str, tuple[Group, ...]] = {
-    "train": (_MODEL, _DATA, _TRAINING),
+    "train": (_MODEL, _DATA, _TRAINING, _EACH),
     "fit": (_MODEL, _DATA, _TRAINING),
     "validate": (_EVALUATION, _DATA, _MODEL),
     "test": (_EVALUATION, _DATA, _MODEL),

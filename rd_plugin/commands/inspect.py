@@ -30,6 +30,7 @@ from rd_plugin.inspection import (
     Text,
     common_folder,
     earlier_results,
+    fetched,
     find_images,
     is_video,
     load_inferencer,
@@ -63,7 +64,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         type=Path,
-        help="OpenVINO (.xml), ONNX (.onnx), torch export (.pt), checkpoint (.ckpt), or a folder of products",
+        help="OpenVINO (.xml), ONNX (.onnx), torch export (.pt), checkpoint (.ckpt), a folder of products, or "
+        "models:/NAME/VERSION in MLflow",
     )
     add(
         "paths",
@@ -155,6 +157,7 @@ def run(arguments: Namespace) -> int:
         raise ValueError(msg)
     _check_outputs(arguments)
     _check_report(arguments.report)
+    arguments.model = fetched(arguments.model)
     inspector, earlier = _inspector(arguments)
     pictures = _pictures(arguments)
     verdicts = {result.verdict for result in earlier.results}

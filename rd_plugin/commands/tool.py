@@ -76,6 +76,10 @@ def _run(name: str, words: Sequence[str]) -> None:
         if (status := run_subcommand(name, words)) is not None:
             raise SystemExit(status)
         return
+    if name == "train" and "--each" in words:
+        from .each import train_each
+
+        raise SystemExit(train_each(words))
     from .command_line import CommandLine
 
     CommandLine(words)

@@ -3,7 +3,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
@@ -16,6 +16,7 @@ from timm.models import resnet
 from torch import Tensor, nn
 
 from .hub import hub_source
+from .kept_weights import read_once
 from .pyramid import Pyramid, Residual, Stage
 from .weights import find_weights, load_matched
 
@@ -283,7 +284,7 @@ class Teacher(nn.Module):
             return
         if self.pre_trained is True:
             try:
-                weights = self._download(**hub_source(self.backbone))
+                weights = self._read_once("", lambda: self._download(**hub_source(self.backbone)))
             except OSError as error:
                 msg = (
                     f"timm's weights of backbone {self.backbone!r} could not be downloaded ({error}). Without a "
@@ -292,8 +293,14 @@ class Teacher(nn.Module):
                 raise ConnectionError(msg) from error
             self.net.load_state_dict({name: weights[name] for name in self.net.state_dict()})
         elif self.pre_trained is not False:
-            self.net.load_state_dict(self._read(find_weights(self.pre_trained)))
+            path = find_weights(self.pre_trained)
+            self.net.load_state_dict(self._read_once(f"{path} {path.stat().st_mtime_ns}", lambda: self._read(path)))
         self._weights_pending = False
+
+    def _read_once(self, source: str, read: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Return the weights of a source, as read or kept: those of the same layers, for the same image size."""
+        shapes = tuple((name, tensor.shape) for name, tensor in self.net.state_dict().items())
+        return read_once((self.backbone, source, shapes), read)
 
     def _download(self, **source: str) -> dict[str, Tensor]:
         """Return timm's weights by name, downloaded or from where ``source`` says."""

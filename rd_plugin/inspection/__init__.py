@@ -3,7 +3,8 @@
 
 ``inspector`` is the entry point: it reads images (``rd_plugin.data.check``), predicts, and finds regions
 (``rd_plugin.results``), many at a time and in order (``pipeline``). ``loading`` loads a model:
-``openvino_inferencer``, ``onnx_inferencer`` or ``torch_inferencer``, each an ``inferencer``. Images come from
+``openvino_inferencer``, ``onnx_inferencer`` or ``torch_inferencer``, each an ``inferencer``; ``registry`` fetches one
+from MLflow. Images come from
 ``sources``, among them the ``frames`` of videos, or, as they appear in a folder, from ``watch``. ``sinks`` show the
 results (``rd_plugin.results``), ``drawing`` draws them, and ``resume`` reads those of an earlier run.
 """
@@ -13,6 +14,7 @@ from .frames import is_video
 from .inferencer import Inferencer, Precision, Prediction
 from .inspector import Inspector, MultiFrame
 from .loading import load_inferencer, recorded_parts
+from .registry import fetched
 from .resume import Earlier, earlier_results
 from .sinks import Progress, Sink, Text
 from .source import Source
@@ -35,6 +37,7 @@ __all__ = [
     "common_folder",
     "draw",
     "earlier_results",
+    "fetched",
     "find_images",
     "is_video",
     "load_inferencer",

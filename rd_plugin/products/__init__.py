@@ -5,6 +5,6 @@
 """
 
 from .mixed import MixedInspector
-from .store import Product, Store
+from .store import Product, Store, checked_name
 
-__all__ = ["MixedInspector", "Product", "Store"]
+__all__ = ["MixedInspector", "Product", "Store", "checked_name"]

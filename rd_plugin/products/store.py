@@ -20,7 +20,7 @@ from rd_plugin.data.part_names import part_of
 from rd_plugin.inspection import load_inferencer
 from rd_plugin.storage import atomic_file
 
-__all__ = ["Product", "Store"]
+__all__ = ["Product", "Store", "checked_name"]
 
 _ENTRY = "product.json"
 _MAX_LENGTH = 60
@@ -83,7 +83,7 @@ class Store:
             OSError: If the model does not exist, or the store cannot be written to.
             ValueError: If the name or the model cannot be used.
         """
-        name, model = _checked(name), Path(model)
+        name, model = checked_name(name), Path(model)
         before = self.get(name) if name in self.names() else None
         if before is not None and not replace:
             msg = (
@@ -130,7 +130,7 @@ class Store:
             FileNotFoundError: If there is none of this name; the message lists those that are there.
             ValueError: If the name cannot be one, or what describes the product is damaged.
         """
-        entry = self.folder / _checked(name) / _ENTRY
+        entry = self.folder / checked_name(name) / _ENTRY
         try:
             content = json.loads(entry.read_text())
             product = Product(normalize("NFC", name), **content)
@@ -172,7 +172,7 @@ class Store:
             OSError: If its files cannot be removed.
             ValueError: If the name cannot be one.
         """
-        place = self.folder / _checked(name)
+        place = self.folder / checked_name(name)
         if not (place / _ENTRY).is_file():
             self.get(name)
         # From here on it is not there.
@@ -200,8 +200,15 @@ class Store:
         return {self.get(name).model for name in names}
 
 
-def _checked(name: str) -> str:
-    """A name that cannot lead out of the store."""
+def checked_name(name: str) -> str:
+    """Return the name of a product in its normal form, in which it cannot lead out of the store.
+
+    Args:
+        name: The name.
+
+    Raises:
+        ValueError: If it cannot be the name of a product.
+    """
     name = normalize("NFC", name)
     if not _NAME.fullmatch(name):
         msg = f"product must be a name of up to {_MAX_LENGTH} letters, digits, '.', '_' and '-', got {name!r}."

@@ -29,6 +29,8 @@ class Share:
         [0.0052, 0.0713]
         >>> str(share)
         '3 of 120 (2.5 %, 95 % interval 0.5 to 7.1 %)'
+        >>> share.percent
+        '2.5 % (0.5 to 7.1)'
     """
 
     count: int
@@ -47,6 +49,12 @@ class Share:
 
         found = binomtest(self.count, self.total).proportion_ci(0.95, method="exact")
         return float(found.low), float(found.high)
+
+    @property
+    def percent(self) -> str:
+        """Rate and interval for a table."""
+        low, high = (f"{100 * limit:.1f}" for limit in self.interval)
+        return f"{100 * self.rate:.1f} % ({low} to {high})"
 
     def __str__(self) -> str:
         """Count, rate and interval in words."""

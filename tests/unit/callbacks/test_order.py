@@ -11,7 +11,7 @@ from rd_plugin.models.distillation import Distillation
 ORDERS = (
     ("ResultsFolder", "DataCheck", "ProvenanceWriter", "ReferenceWriter"),
     ("AtomicCheckpoints", "ProvenanceWriter"),
-    ("DistillationPostProcessor", "ReportWriter", "RunSummary"),
+    ("DistillationPostProcessor", "ReportWriter", "RunSummary", "MlflowWriter"),
     ("PredictionVisualizer", "AtomicPictures"),
 )
 
