@@ -475,11 +475,11 @@ class Distillation(ExportedModule):
         # anomalib's batches have no place for a registration, and leave it out.
         return batch.update(**found)
 
-    def test_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+    def test_step(self, batch: Any, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Add predictions to a batch, as :meth:`validation_step` does."""
         return self.validation_step(batch, *args, **kwargs)
 
-    def predict_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+    def predict_step(self, batch: Any, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Add predictions to a batch, as :meth:`validation_step` does."""
         return self.validation_step(batch, *args, **kwargs)
 
