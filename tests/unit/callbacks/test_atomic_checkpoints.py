@@ -78,9 +78,12 @@ def test_refused_write_is_not_passed_over(path: Path, monkeypatch: pytest.Monkey
 def test_kill_before_the_renaming_keeps_the_old_checkpoint(path: Path) -> None:
     child = os.fork()
     if child == 0:
-        os.fsync = lambda _descriptor: os.kill(os.getpid(), signal.SIGKILL)
-        AtomicCheckpointIO().save_checkpoint(NEW, path)
-        os._exit(0)
+        try:
+            os.fsync = lambda _descriptor: os.kill(os.getpid(), signal.SIGKILL)
+            AtomicCheckpointIO().save_checkpoint(NEW, path)
+        finally:
+            # Never go on as a second process of the tests.
+            os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WTERMSIG(status) == signal.SIGKILL
     assert _value(path) == 0
