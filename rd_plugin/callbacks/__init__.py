@@ -6,7 +6,7 @@ from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .demands import Demands
 from .finite_weights import FiniteWeights
-from .normal_statistics import NormalStatistics, own_share, training_batches, training_features
+from .normal_statistics import NormalStatistics, training_batches, training_features
 from .order import ordered_callbacks
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
 from .reference_writer import ReferenceWriter
@@ -38,7 +38,6 @@ __all__ = [
     "ValidationSchedule",
     "keep_to_own_run",
     "ordered_callbacks",
-    "own_share",
     "training_batches",
     "training_features",
 ]
