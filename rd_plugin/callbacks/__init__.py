@@ -7,7 +7,7 @@ from .data_check import DataCheck
 from .demands import Demands
 from .finite_weights import FiniteWeights
 from .mlflow_writer import MlflowWriter
-from .normal_statistics import NormalStatistics, own_share, training_batches, training_features
+from .normal_statistics import NormalStatistics, training_batches, training_features
 from .order import ordered_callbacks
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
 from .reference_writer import ReferenceWriter
@@ -40,7 +40,6 @@ __all__ = [
     "ValidationSchedule",
     "keep_to_own_run",
     "ordered_callbacks",
-    "own_share",
     "training_batches",
     "training_features",
 ]

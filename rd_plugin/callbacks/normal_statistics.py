@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Subset
 
-__all__ = ["NormalStatistics", "own_share", "training_batches", "training_features"]
+__all__ = ["NormalStatistics", "training_batches", "training_features"]
 
 
 class NormalStatistics(Callback):
@@ -56,15 +56,11 @@ class NormalStatistics(Callback):
         module: Any = pl_module
         deviation = module.model.deviation
         deviation.reset()
-        for _, teacher, student in training_features(trainer, module, own_share(trainer)):
+        dataset: Any = trainer.train_dataloader.dataset  # type: ignore[union-attr]
+        own = range(trainer.global_rank, len(dataset), trainer.world_size)
+        for _, teacher, student in training_features(trainer, module, own):
             deviation.update(teacher, student)
         deviation.compute(partial(trainer.strategy.reduce, reduce_op="sum"))
-
-
-def own_share(trainer: Trainer) -> range:
-    """Return this process's share of the training images, as indices into the data set."""
-    dataset: Any = trainer.train_dataloader.dataset  # type: ignore[union-attr]
-    return range(trainer.global_rank, len(dataset), trainer.world_size)
 
 
 def training_features(

@@ -275,13 +275,11 @@ class PositionGaussians(DynamicBuffers):
             sums: What :meth:`sums` returned.
         """
         kept = {name: tensor.to(self.scale.device, copy=True) for name, tensor in sums.items()}
-        # One number for all positions and blocks, as in early checkpoints, is that of each.
-        number = kept["number"].expand(len(kept["sums"]), 1).clone()
-        seen = _Moments(number, kept["sums"], _square(kept["products"]))
+        seen = _Moments(kept["number"], kept["sums"], _square(kept["products"]))
         self._seen = [seen, _Moments(*map(torch.zeros_like, seen))]
         self._perturbed = []
         if "perturbed" in kept:
-            self._perturbed = [kept["perturbed"].expand(len(kept["effects"])).clone(), _square(kept["effects"])]
+            self._perturbed = [kept["perturbed"], _square(kept["effects"])]
 
     def _set(self, moments: _Moments) -> None:
         everywhere = torch.arange(len(moments.products), device=moments.sums.device)
@@ -360,7 +358,7 @@ def _square(triangles: Tensor) -> Tensor:
 def _pack(gaussians: PositionGaussians, state: dict[str, Tensor], prefix: str, _: Any) -> None:
     """Save the upper triangles of the whitening alone: below there is nothing, and they are most of a checkpoint."""
     name = f"{prefix}whitening"
-    # An export to ONNX asks for the very buffer, to tell it from constants of the graph.
+    # An export to ONNX asks for the buffer itself, to distinguish it from constants of the graph.
     if gaussians.is_fitted and state[name] is not gaussians.whitening:
         state[name] = _triangle(state[name])
 

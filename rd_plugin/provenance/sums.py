@@ -60,7 +60,7 @@ def read_sums(path: str | Path, checkpoint: Mapping[str, Any]) -> Mapping[str, A
 
     Args:
         path: The checkpoint.
-        checkpoint: Its content; in early versions it held the sums itself.
+        checkpoint: Its content; on a remote file system it holds the sums itself.
 
     Raises:
         OSError: If the file of the sums cannot be read.

@@ -529,7 +529,7 @@ class Distillation(ExportedModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()
 
-    def finish_loss(self, name: str, scales: Sequence[Tensor], batch: ImageBatch) -> Tensor:
+    def total_loss(self, name: str, scales: Sequence[Tensor], batch: ImageBatch) -> Tensor:
         """Add up the losses of the scales, log the sum, and stop the run if it is not finite.
 
         Args:

@@ -137,10 +137,10 @@ class ExpertReverseDistillation(Distillation):
             inside = self.model.features_within_roi
             expert = inside(frozen), inside(self._expert[0](twins))
             scales = self.teacher_loss.scales(self.model.teach(images, twins), expert, masks)
-            self._teacher_step(self.finish_loss("teacher_loss", scales, batch))
+            self._teacher_step(self.total_loss("teacher_loss", scales, batch))
             teacher, *students = self.model.distill_twins(images, twins)
             targets = [teacher, expert[0]]
-        loss = self.finish_loss("student_loss", self.student_loss.scales(targets, students), batch)
+        loss = self.total_loss("student_loss", self.student_loss.scales(targets, students), batch)
         if not self.automatic_optimization:
             self._student_step(loss)
         return {"loss": loss, "images": images, "twins": twins, "masks": masks}

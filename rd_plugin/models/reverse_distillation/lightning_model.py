@@ -139,4 +139,4 @@ class ReverseDistillation(Distillation):
         teacher, student = self.distill_batch(batch)
         # A teacher may give more than what is reconstructed: tokens of the image as a whole.
         scales = self.loss.scales(teacher[: len(student)], student, self.global_step, self.steps)
-        return self.finish_loss("train_loss", scales, batch)
+        return self.total_loss("train_loss", scales, batch)

@@ -102,6 +102,6 @@ class RevisitedReverseDistillation(Distillation):
         projection = self.projection_loss.scales(*pairs)
         # Scales that are not projected have no such loss.
         projection = [images.new_zeros(())] * (len(teacher) - len(projection)) + projection
-        loss = self.finish_loss("distillation_loss", distillation, batch)
-        loss = loss + _PROJECTION * self.finish_loss("projection_loss", projection, batch)
+        loss = self.total_loss("distillation_loss", distillation, batch)
+        loss = loss + _PROJECTION * self.total_loss("projection_loss", projection, batch)
         return {"loss": loss, "images": images, "twins": twins, "masks": masks}

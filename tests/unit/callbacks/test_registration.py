@@ -63,7 +63,7 @@ def test_it_is_fitted_once(tmp_path: Path) -> None:
     assert torch.equal(model.model.alignment.templates, templates)
 
 
-def test_parts_that_do_not_lie_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_that_cannot_be_registered_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         # Each of a few would correlate with their mean, which it is a part of.
         _fit(torch.rand(30, 3, 32, 32), tmp_path)
