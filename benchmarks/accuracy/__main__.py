@@ -27,9 +27,10 @@ from benchmarks.common import command
 from benchmarks.common.grid import Cell
 from benchmarks.common.records import RESULTS
 from benchmarks.common.training import TEACHER
+from rd_plugin.comparison import methods
 from rd_plugin.models.distillation import Distillation
 
-from . import methods, report, transformers
+from . import report, transformers
 from .cells import build_cell
 from .joined import Joined
 from .perturbations import CORNERS, PERTURBATIONS

@@ -2,7 +2,6 @@
 """One cell of a grid: a model with its arguments, trained and evaluated on one category with one seed."""
 
 import math
-import statistics
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -23,10 +22,10 @@ from torchvision.tv_tensors import Mask
 from benchmarks.common.grid import Cell, Machine, Row
 from benchmarks.common.training import fit
 from rd_plugin import FusedReverseDistillation
+from rd_plugin.comparison import image_milliseconds, methods
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 
-from . import methods
 from .joined import Joined
 from .measures import PixelMetrics, measure
 from .perturbations import PERTURBATIONS, BrightnessNormalized, Turned, describe, take
@@ -38,8 +37,6 @@ __all__ = ["COSTS", "build_cell", "evaluate", "model_name"]
 # What a training and an image cost, by the clock and of one core, as records name it.
 COSTS = ("train_seconds", "train_cpu_seconds", "image_cpu_ms")
 _EVAL_BATCH = 16
-# Of one image: the first calls, which set things up, and those whose median is taken.
-_WARM_UP, _CALLS = 3, 15
 
 
 def model_name(settings: dict[str, Any]) -> str:
@@ -150,18 +147,6 @@ def _evaluate_perturbed(model: AnomalibModule, datamodule: AnomalibDataModule, d
             yield {**row, "perturbation": name}
 
 
-@torch.inference_mode()
-def _image_milliseconds(model: AnomalibModule, datamodule: AnomalibDataModule) -> float:
-    """Return the median of a core's milliseconds that one image takes, from its pixels in memory to its score."""
-    image = next(iter(datamodule.test_dataloader())).image[:1]
-    spent = []
-    for _ in range(_WARM_UP + _CALLS):
-        start = time.process_time()
-        model.model(model.pre_processor.transform(image))
-        spent.append(1000 * (time.process_time() - start))
-    return round(statistics.median(spent[_WARM_UP:]), 2)
-
-
 def _prepare(settings: dict[str, Any], datamodule: AnomalibDataModule) -> None:
     """Set the data up as the trainer does, who then leaves it as it is, with the training images that are asked for."""
     datamodule.prepare_data()
@@ -232,7 +217,7 @@ def _compute(settings: dict[str, Any], build_data: BuildData, machine: Machine) 
     rows = evaluate(model, datamodule, machine.device, settings["scales"], by_region=not settings["printed"])
     if machine.device == "cpu":
         # Unlike the clock, they hardly depend on what else the machine is doing.
-        cost |= {"train_cpu_seconds": train_cpu_seconds, "image_cpu_ms": _image_milliseconds(model, datamodule)}
+        cost |= {"train_cpu_seconds": train_cpu_seconds, "image_cpu_ms": image_milliseconds(model, datamodule)}
     if settings["perturbed"]:
         rows += _evaluate_perturbed(model, datamodule, machine.device, settings["seed"])
     return [{"perturbation": "", **row, **_counts(row["labels"]), **cost} for row in rows]

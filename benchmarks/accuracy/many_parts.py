@@ -31,9 +31,9 @@ from benchmarks.common.grid import Cell, Machine, Row
 from benchmarks.common.tables import Figure, table, varied
 from benchmarks.common.training import TEACHER, fit
 from rd_plugin import MVTec, OneClass
+from rd_plugin.comparison import methods
 from rd_plugin.models.distillation import Distillation
 
-from . import methods
 from .cells import evaluate, model_name
 from .suites import BuildData, study_data
 

@@ -4,9 +4,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from rd_plugin.comparison import methods
 from rd_plugin.components import is_plain_vit, patch_size
-
-from . import methods
 
 __all__ = ["BACKBONES", "runs"]
 

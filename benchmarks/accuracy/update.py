@@ -28,10 +28,9 @@ from benchmarks.common.grid import Cell, Machine, Row
 from benchmarks.common.tables import Figure, table, varied
 from benchmarks.common.training import TEACHER
 from rd_plugin import SolarCells
+from rd_plugin.comparison import methods
 from rd_plugin.feedback import update_model
 from rd_plugin.inspection import Inspector
-
-from . import methods
 
 _NEW, _OTHERS, _GAIN = 30, 200, 0.85
 KINDS = ("poly cells", f"mono cells at {_GAIN} of their brightness")

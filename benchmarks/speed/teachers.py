@@ -10,7 +10,7 @@ from anomalib.models.image.dinomaly.components import StableAdamW
 from anomalib.models.image.dinomaly.lightning_model import TRAINING_CONFIG
 from torch import nn, optim
 
-from benchmarks.accuracy import methods
+from rd_plugin.comparison import methods
 from rd_plugin.models.distillation.feature_cache import FeatureCache
 
 from .deployed import give_range

@@ -107,6 +107,10 @@ SUBCOMMANDS = {
         "Draw a picture of each image with its score, using anomalib's engine.",
         f"rd-plugin predict --data new_parts --ckpt_path {_CHECKPOINT}",
     ),
+    "compare": Subcommand(
+        "Train several models on your own images, and show accuracy against cost on a page.",
+        "rd-plugin compare --data.root my_parts --models FusedReverseDistillation anomalib.Patchcore",
+    ),
     "convert": Subcommand(
         "Convert a checkpoint of another reverse-distillation program to one of rd_plugin.",
         "rd-plugin convert rd4ad AUTHORS.pth --backbone wide_resnet50_2.tv_in1k --output OURS.ckpt",

@@ -11,7 +11,7 @@ from .help_text import describe, describe_subcommand, new_parser
 __all__ = ["WITHOUT_ANOMALIB", "run_subcommand"]
 
 #: Their names; each has a module in this folder. Of these, ``inspect``, ``products`` and ``serve`` also run without it.
-WITHOUT_ANOMALIB = ("convert", "inspect", "products", "report", "roi", "serve", "threshold", "update")
+WITHOUT_ANOMALIB = ("compare", "convert", "inspect", "products", "report", "roi", "serve", "threshold", "update")
 _OF_INPUT = (ArgumentError, ImportError, OSError, ValueError)
 
 

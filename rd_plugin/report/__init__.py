@@ -7,6 +7,7 @@
 products.
 """
 
+from .figures import draw_costs
 from .inspected import illustrate, report_results
 from .overview import Outcome, overview_table, read_outcomes, write_outcomes, write_overview
 from .page import ReportContent, write_report
@@ -17,6 +18,7 @@ __all__ = [
     "Outcome",
     "ReportContent",
     "Thumbnail",
+    "draw_costs",
     "illustrate",
     "make_thumbnail",
     "overview_table",

@@ -5,7 +5,7 @@ They are drawn once, as SVG; elements that depend on the threshold have an ``id`
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Drawing", "draw_curves", "draw_histogram"]
+__all__ = ["Drawing", "draw_costs", "draw_curves", "draw_histogram"]
 
 GOOD, DEFECT, UNKNOWN = "#1f6fb4", "#d95f02", "#4b5563"
 _INK = "#111827"
@@ -131,6 +131,30 @@ def draw_curves(scores: Sequence[float], defective: Sequence[bool]) -> dict[str,
         "roc": _curve("roc", false, true, ("false-alarm rate", "detection rate"), auroc),
         "precision": _curve("precision", recall, precision, ("detection rate (recall)", "precision"), average),
     }
+
+
+def draw_costs(models: Mapping[str, tuple[float, float, float, float]]) -> Drawing:
+    """Draw the accuracy of models against what an image costs.
+
+    Args:
+        models: By name: milliseconds an image; AUROC, and the lower and upper bound of its interval.
+    """
+    with mpl.rc_context(_STYLE):
+        canvas = Figure(figsize=(6.4, 3.6))
+        axis = canvas.subplots()
+        canvas.subplots_adjust(left=0.11, right=0.97, top=0.95, bottom=0.14)
+        for name, (cost, value, low, high) in models.items():
+            colour = DEFECT if name.startswith("anomalib.") else GOOD
+            axis.plot([cost, cost], [low, high], color=colour, linewidth=1.2, alpha=0.6)
+            axis.plot([cost], [value], "o", color=colour, markersize=7)
+            # Names are text, and not matplotlib's formulas.
+            axis.annotate(
+                name.replace("$", r"\$"), (cost, value), (7, 5), textcoords="offset points", fontsize=8, color=_INK
+            )
+        axis.set_xscale("log")
+        axis.margins(x=0.35, y=0.12)
+        axis.set(xlabel="milliseconds an image (one core)", ylabel="image AUROC, with its 95 % interval")
+        return _drawing(canvas, [axis])
 
 
 def _curve(name: str, x: "Tensor", y: "Tensor", labels: tuple[str, str], figure: float) -> Drawing:

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.accuracy import methods
 from benchmarks.common.records import write
 from benchmarks.speed import timing, transformers
 from benchmarks.speed.teachers import SIDES, inference, training_step
+from rd_plugin.comparison import methods
 
 
 def test_turns_are_timed_by_the_clock_that_is_given() -> None:

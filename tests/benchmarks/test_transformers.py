@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.accuracy import __main__ as accuracy
-from benchmarks.accuracy import methods, report, transformers
+from benchmarks.accuracy import report, transformers
 from benchmarks.accuracy.cells import evaluate
 from benchmarks.accuracy.joined import Joined
 from benchmarks.accuracy.suites import categories
 from benchmarks.common.grid import Cell
 from benchmarks.common.records import read, write
+from rd_plugin.comparison import methods
 
 VIT = "vit_small_patch14_reg4_dinov2"
 PEERS = ["anomalib.Dinomaly", "anomalib.InpFormer", "anomalib.AnomalyDINO", "anomalib.Patchcore"]

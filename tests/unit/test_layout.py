@@ -40,6 +40,7 @@ ROOMS = (
     "thresholds",
     "feedback",
     "products",
+    "comparison",
     "delivery",
     "serving",
     "commands",

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rd_plugin.report.figures import draw_curves, draw_histogram
+from rd_plugin.report.figures import draw_costs, draw_curves, draw_histogram
 
 
 def test_histogram_has_a_panel_for_what_is_known() -> None:
@@ -43,3 +43,10 @@ def test_drawings_of_a_page_share_no_id() -> None:
     for drawing in svgs:
         assert not re.search(r' id="\w+_\d+"', drawing.svg)
         assert "width=" not in drawing.svg.partition(">")[0]
+
+
+def test_costs_name_each_model_as_it_is_called() -> None:
+    drawing = draw_costs({"A$x$B": (5.0, 0.9, 0.8, 0.95), "anomalib.Padim": (9.0, 1.0, 1.0, 1.0)})
+    assert drawing.svg.count("A$x$B</text>") == 1
+    assert drawing.svg.count("anomalib.Padim</text>") == 1
+    assert "milliseconds an image" in drawing.svg

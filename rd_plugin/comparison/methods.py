@@ -10,15 +10,12 @@ import timm
 from anomalib import models as anomalib_models
 from anomalib.models.components import AnomalibModule, MemoryBankMixin, TimmFeatureExtractor
 from anomalib.pre_processing import PreProcessor
-from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
+from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, Transform
 
-import rd_plugin
-from rd_plugin import ReverseDistillation
 from rd_plugin.components import build_teacher, is_plain_vit
 from rd_plugin.components.weights import find_weights, load_matched
+from rd_plugin.models import METHODS, ReverseDistillation
 from rd_plugin.models.distillation import Distillation
-
-from .perturbations import BrightnessNormalized
 
 __all__ = ["build", "find", "length", "normalizes_brightness"]
 
@@ -33,8 +30,8 @@ def find(name: str) -> type[AnomalibModule]:
     Raises:
         ValueError: If there is none of that name.
     """
-    module = anomalib_models if name.startswith(_PEER) else rd_plugin
-    kind = getattr(module, name.removeprefix(_PEER), None)
+    own = {method.__name__: method for method in METHODS}
+    kind = getattr(anomalib_models, name.removeprefix(_PEER), None) if name.startswith(_PEER) else own.get(name)
     if not (isinstance(kind, type) and issubclass(kind, AnomalibModule)):
         msg = f"model {name!r} is unknown: give a model of rd_plugin, or anomalib.NAME for one of anomalib."
         raise ValueError(msg)  # noqa: TRY004  # the name is wrong
@@ -67,7 +64,7 @@ def build(
     backbone: str,
     pre_trained: str,
     image_size: int,
-    brightness: BrightnessNormalized | None = None,
+    last: Transform | None = None,
     crop: int | None = None,
 ) -> AnomalibModule:
     """Build a model.
@@ -81,7 +78,7 @@ def build(
         backbone: timm's name of the teacher.
         pre_trained: ``"true"``, ``"false"``, a package or a file, as in :class:`rd_plugin.ReverseDistillation`.
         image_size: Side that images are resized to, in pixels.
-        brightness: Last step of the pre-processor, if any.
+        last: Last step of the pre-processor, if any.
         crop: Side of the middle that is cut out then, in pixels, if any.
 
     Raises:
@@ -92,7 +89,7 @@ def build(
         Resize((image_size, image_size), antialias=True),
         *([CenterCrop((crop, crop))] if crop else []),
         _NORMALIZE,
-        *([] if brightness is None else [brightness]),
+        *([] if last is None else [last]),
     ]
     weights: bool | str = {"true": True, "false": False}.get(pre_trained, pre_trained)
     arguments = {
@@ -129,7 +126,7 @@ def _stages(backbone: str, accepted: Mapping[str, inspect.Parameter]) -> dict[st
     if is_plain_vit(backbone):
         blocks = build_teacher(backbone, pre_trained=False).layers
         return {"layers": [blocks[len(blocks) // 2 - 1], blocks[-1]]} if "layers" in accepted else {}
-    info = timm.create_model(backbone.partition(".")[0], features_only=True).feature_info
+    info: Any = timm.create_model(backbone.partition(".")[0], features_only=True).feature_info
     names = dict(zip(info.reduction(), info.module_name(), strict=True))
     named = {f"layer{index}": names.get(2 ** (index + 1)) for index in range(1, 5)}
     found: dict[str, Any] = {}
@@ -145,7 +142,9 @@ def _load(extractor: TimmFeatureExtractor, backbone: str, pre_trained: bool | st
     """Give a feature extractor the teacher's weights."""
     net = extractor.feature_extractor
     if is_plain_vit(backbone) and pre_trained is not False:
-        file = {} if pre_trained is True else {"pretrained_cfg_overlay": {"file": str(find_weights(pre_trained))}}
+        file: dict[str, Any] = (
+            {} if pre_trained is True else {"pretrained_cfg_overlay": {"file": str(find_weights(pre_trained))}}
+        )
         loaded = timm.create_model(backbone, pretrained=True, dynamic_img_size=True, **file)
         net.load_state_dict(loaded.state_dict())
     elif pre_trained is True:
