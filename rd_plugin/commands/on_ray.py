@@ -14,7 +14,7 @@ from jsonargparse import Namespace
 
 from rd_plugin.inspection import Inspector, Source, find_images, is_video, recorded_parts
 from rd_plugin.inspection.ray_engine import inspect_on_ray, ray_cluster
-from rd_plugin.results import ResultFile, done_paths, in_order, prepare_folder, results_of, text_of
+from rd_plugin.results import ResultFile, done_paths, in_order, prepare_folder, remove_strays, results_of, text_of
 
 __all__ = ["run"]
 
@@ -51,8 +51,8 @@ def run(arguments: Namespace, model: Path, settings: Mapping[str, Any]) -> int:
         msg = "fail_on_drift: the model's record has no sample of its training images; leave the option out."
         raise ValueError(msg)
     place = arguments.parquet
-    prepare_folder(place, arguments.resume, arguments.overwrite)
-    done = done_paths(place, {inspector.inferencer.record_id}) if arguments.resume else set[str]()
+    kept = prepare_folder(place, arguments.resume, arguments.overwrite)
+    done = done_paths(place, {inspector.inferencer.record_id}, kept) if arguments.resume else set[str]()
     with ExitStack() as stack:
         files = []
         for kind in ("csv", "jsonl"):
@@ -62,7 +62,8 @@ def run(arguments: Namespace, model: Path, settings: Mapping[str, Any]) -> int:
                 stack.callback(files[-1].close)
         with ray_cluster():
             left = _left(enumerate(find_images(arguments.paths, sys.stdin)), done)
-            inspect_on_ray(model, settings, left, place, arguments.actors, arguments.progress)
+            name = inspect_on_ray(model, settings, left, place, arguments.actors, arguments.progress)
+        remove_strays(place, kept, name)
         return _sum_up(arguments, inspector, files, len(done))
 
 

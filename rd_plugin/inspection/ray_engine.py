@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from rd_plugin.results import to_table
 from rd_plugin.storage import file_system
@@ -118,7 +119,7 @@ def inspect_on_ray(
     place: str,
     actors: int | None = None,
     progress: bool | None = None,
-) -> None:
+) -> str:
     """Inspect images on the cluster that Ray is connected to, and write their results as Parquet files.
 
     Args:
@@ -129,6 +130,9 @@ def inspect_on_ray(
         actors: How many actors; by default one for each machine, or for each GPU.
         progress: Whether Ray shows its progress; by default on a terminal.
 
+    Returns:
+        What the names of this run's files begin with.
+
     Raises:
         ImportError: If a package is missing.
         OSError: If results cannot be written.
@@ -137,6 +141,15 @@ def inspect_on_ray(
     import pyarrow as pa
     import ray
     from pyarrow.fs import FSSpecHandler, PyFileSystem
+    from ray.data.datasource import FilenameProvider
+
+    run = uuid4().hex
+
+    class Names(FilenameProvider):
+        """Names of the files: a repeated task writes the same one again."""
+
+        def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
+            return f"{run}-{write_uuid}-{task_index:06}-{{i}}.parquet"
 
     # It warns that no core is free, which is meant, and of each data set that it has no progress bar.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -166,9 +179,11 @@ def inspect_on_ray(
             path,
             filesystem=PyFileSystem(FSSpecHandler(storage)),
             try_create_dir=False,
+            filename_provider=Names(),
             min_rows_per_file=_ROWS,
             ray_remote_args={"num_cpus": 0},
         )
+    return run
 
 
 def _block(pa: Any, some: Sequence[tuple[int, Source]]) -> "pa.Table":

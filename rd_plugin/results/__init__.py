@@ -7,7 +7,7 @@ found, and ``scale`` makes normalized scores linear.
 """
 
 from .operating_points import RATES, OperatingPoint, Share, operating_points
-from .parquet import ParquetFolder, done_paths, in_order, prepare_folder, results_of, text_of, to_table
+from .parquet import ParquetFolder, done_paths, in_order, prepare_folder, remove_strays, results_of, text_of, to_table
 from .regions import RegionRules, counting_level, find_regions
 from .result import AS_A_WHOLE, COLUMNS, NOT_REGISTERED, InspectionResult, Picture, Region
 from .result_file import ReadResults, ResultFile, is_standard_output, is_stream, read_results
@@ -36,6 +36,7 @@ __all__ = [
     "operating_points",
     "prepare_folder",
     "read_results",
+    "remove_strays",
     "results_of",
     "straighten",
     "text_of",

@@ -27,6 +27,7 @@ __all__ = [
     "done_paths",
     "in_order",
     "prepare_folder",
+    "remove_strays",
     "results_of",
     "text_of",
     "to_table",
@@ -111,13 +112,16 @@ def results_of(table: "pa.Table") -> Iterator[InspectionResult]:
         yield InspectionResult.of(row)
 
 
-def prepare_folder(place: str, resumed: bool = False, replaced: bool = False) -> None:
+def prepare_folder(place: str, resumed: bool = False, replaced: bool = False) -> list[str]:
     """Make a folder ready for results.
 
     Args:
         place: Path or address of the folder.
         resumed: Whether it may hold results, which are kept; a file that a killed program left incomplete is removed.
         replaced: Whether it may hold results, which are removed.
+
+    Returns:
+        The files that are kept.
 
     Raises:
         ImportError: If pyarrow or a package for the address is missing.
@@ -139,15 +143,32 @@ def prepare_folder(place: str, resumed: bool = False, replaced: bool = False) ->
         )
         raise FileExistsError(msg)
     make_folder(place)
+    kept = []
     for file in there:
         if not replaced:
             try:
                 with files.open(file) as opened:
                     pq.read_metadata(opened)
+                kept.append(file)
                 continue
             except pa.ArrowInvalid:
                 pass
         files.rm_file(file)
+    return kept
+
+
+def remove_strays(place: str, kept: Collection[str], run: str) -> None:
+    """Remove files that came from neither an earlier run nor this one: a killed run may have gone on for some seconds.
+
+    Args:
+        place: Path or address of the folder.
+        kept: The files of earlier runs, which :func:`prepare_folder` has returned.
+        run: What the names of this run's files begin with.
+    """
+    files, _ = file_system(place)
+    for file in set(_files(place)) - set(kept):
+        if not file.rpartition("/")[2].startswith(run):
+            files.rm_file(file)
 
 
 def _files(place: str) -> list[str]:
@@ -160,27 +181,29 @@ def _files(place: str) -> list[str]:
     return sorted(name for name in names if name.endswith(_ENDING) and not name.rpartition("/")[2].startswith("."))
 
 
-def _dataset(place: str) -> Any:
-    """The folder as a data set of pyarrow's."""
+def _dataset(place: str, chosen: Sequence[str] | None = None) -> Any:
+    """The folder, or the chosen files of it, as a data set of pyarrow's."""
     import pyarrow.dataset as ds
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
     files, _ = file_system(place)
-    return ds.dataset(_files(place), schema(), "parquet", PyFileSystem(FSSpecHandler(files)))
+    found = _files(place) if chosen is None else list(chosen)
+    return ds.dataset(found, schema(), "parquet", PyFileSystem(FSSpecHandler(files)))
 
 
-def done_paths(place: str, models: Collection[str]) -> set[str]:
+def done_paths(place: str, models: Collection[str], kept: Sequence[str] | None = None) -> set[str]:
     """Return the paths of the images that have a result.
 
     Args:
         place: Path or address of the folder.
         models: Names of the models whose results can be continued.
+        kept: The files that count; all by default.
 
     Raises:
         ValueError: If the results are of another model.
     """
     paths = set[str]()
-    for batch in _dataset(place).to_batches(columns=["path", "model"]):
+    for batch in _dataset(place, kept).to_batches(columns=["path", "model"]):
         if others := set(batch.column("model").unique().to_pylist()) - set(models):
             ours = " or ".join(map(repr, sorted(models)))
             msg = f"parquet {place!r} was made with model {sorted(others)[0]!r}, but this model is {ours}."

@@ -85,6 +85,18 @@ def test_what_a_killed_run_leaves_is_removed_or_kept(tmp_path: Path) -> None:
         parquet.prepare_folder(str(tmp_path / "notes.txt"))
 
 
+def test_files_that_a_killed_run_writes_late_are_removed(tmp_path: Path) -> None:
+    place = str(tmp_path)
+    _write(tmp_path, RESULTS[:1])
+    kept = parquet.prepare_folder(place, resumed=True)
+    _write(tmp_path, RESULTS[1:2], begin=1)
+    assert parquet.done_paths(place, {"m"}, kept) == {"größe.png"}
+    late = [path for path in tmp_path.iterdir() if str(path) not in kept]
+    (tmp_path / "run-1.parquet").write_bytes(late[0].read_bytes())
+    parquet.remove_strays(place, kept, "run-")
+    assert sorted(map(str, tmp_path.iterdir())) == sorted([*kept, str(tmp_path / "run-1.parquet")])
+
+
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     _write(tmp_path, [InspectionResult("b\udcfc.png", "normal", 0.5)])
     assert _read(tmp_path)[0].path == "b\\udcfc.png"
