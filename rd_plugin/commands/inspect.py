@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Event, current_thread, main_thread
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
@@ -30,6 +30,7 @@ from rd_plugin.inspection import (
     Text,
     common_folder,
     earlier_results,
+    earlier_rows,
     fetched,
     find_images,
     is_video,
@@ -38,9 +39,21 @@ from rd_plugin.inspection import (
     watch,
 )
 from rd_plugin.products import MixedInspector, Store
-from rd_plugin.results import RegionRules, ResultFile, is_standard_output, is_stream
+from rd_plugin.results import (
+    ParquetFolder,
+    RegionRules,
+    ResultFile,
+    is_standard_output,
+    is_stream,
+    prepare_folder,
+)
+from rd_plugin.storage import is_address, local_file
 
+from . import on_ray
 from .delivery import add_delivery_arguments, deliverers
+
+if TYPE_CHECKING:
+    from rd_plugin.report import Selection
 
 __all__ = ["add_arguments", "run"]
 
@@ -72,8 +85,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATH",
         type=str,
         nargs="+",
-        help="files, folders (without masks), patterns ('parts/**/*.png'), videos, addresses of streams (rtsp://...); "
-        "- reads a list from standard input",
+        help="files, folders (without masks), patterns ('parts/**/*.png'), addresses of them (s3://bucket/parts), "
+        "videos, streams (rtsp://...); - reads a list from standard input",
     )
     add("--product", metavar="NAME", type=str | None, help="inspect with the model of this product of the folder MODEL")
     add(
@@ -87,8 +100,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=str | None,
         help="of a checkpoint for several parts, the one that the images show; by default the folders in a path say it",
     )
-    add("--csv", metavar="FILE", type=Path, help="new file: a line for each image, as CSV; - is standard output")
-    add("--jsonl", metavar="FILE", type=Path, help="new file: the same as JSON, one object a line; - likewise")
+    add("--csv", metavar="FILE", type=_place, help="new file: a line for each image, as CSV; - is standard output")
+    add("--jsonl", metavar="FILE", type=_place, help="new file: the same as JSON, one object a line; - likewise")
+    add("--parquet", metavar="FOLDER", type=str | None, help="new folder: the same as Parquet files with typed columns")
+    add(
+        "--engine",
+        type=Literal["local", "ray"],
+        default="local",
+        help="ray: on all machines of the Ray cluster in RAY_ADDRESS, or in processes of this one; needs --parquet",
+    )
+    add("--actors", metavar="N", type=PositiveInt | None, help="with --engine ray: processes that hold the model")
     add("--every", metavar="N", type=PositiveInt, default=1, help="of a video or stream, inspect every n-th frame")
     add("--resume", action="store_true", help="continue the files of an earlier run; no image is inspected twice")
     add("--overwrite", action="store_true", help="replace files, report and pictures that exist already")
@@ -108,7 +129,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="with --watch: a file that cannot be decoded is tried again until it has not changed for so long",
     )
     add_delivery_arguments(parser)
-    add("--report", metavar="FILE", type=Path, help="at the end, one HTML page: results, pictures, model, drift")
+    add("--report", metavar="FILE", type=_place, help="at the end, one HTML page: results, pictures, model, drift")
     add("--fail_on_anomalous", action="store_true", help="add 4 to the status if an image is anomalous")
     add(
         "--fail_on_drift",
@@ -138,6 +159,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--progress", type=bool | None, help="whether to show a progress bar; by default on a terminal")
 
 
+def _place(text: str) -> Path | str:
+    """A local path, or an address as it is."""
+    return text if is_address(text) else Path(text)
+
+
 def run(arguments: Namespace) -> int:
     """Inspect images, and write each result as soon as it is known.
 
@@ -155,34 +181,47 @@ def run(arguments: Namespace) -> int:
     if arguments.watch and (others := [path for path in arguments.paths if not Path(path).is_dir()]):
         msg = f"watch needs existing folders; {others[0]!r} is not a folder."
         raise ValueError(msg)
-    _check_outputs(arguments)
-    _check_report(arguments.report)
-    arguments.model = fetched(arguments.model)
+    with ExitStack() as stack:
+        # What belongs at an address is written here, and copied there at the end.
+        for name in ("csv", "jsonl", "report"):
+            if isinstance(address := arguments[name], str):
+                again = {"resumed": arguments.resume and name != "report", "replaced": arguments.overwrite}
+                arguments[name] = stack.enter_context(local_file(address, name, **again))
+        _check_outputs(arguments)
+        _check_report(arguments.report)
+        arguments.model = fetched(arguments.model)
+        if arguments.engine == "ray":
+            return on_ray.run(arguments, _model(arguments), _settings(arguments))
+        return _run(arguments)
+
+
+def _run(arguments: Namespace) -> int:
+    """Inspect images on this machine."""
     inspector, earlier = _inspector(arguments)
     pictures = _pictures(arguments)
     verdicts = {result.verdict for result in earlier.results}
-    reported = list(earlier.results)
+    selection = None if arguments.report is None else _selection(earlier)
     with ExitStack() as stack, _stopped_by_signals() as (stop, signals):
         sources, total = _sources(arguments, earlier, stop)
         sinks = []
-        for sink in _sinks(arguments, total):
+        for sink in _sinks(arguments, total, len(earlier.results)):
             stack.callback(sink.close)
             sinks.append(sink)
         for result in inspector.inspect(sources, each=[pictures.write] if pictures else [], stop=stop):
             for sink in sinks:
                 sink.write(result)
             verdicts.add(result.verdict)
-            if arguments.report is not None:
-                reported.append(result)
+            if selection is not None:
+                selection.add(result)
         inspectors = {"": inspector} if isinstance(inspector, Inspector) else inspector.inspectors
         drifted, summary = _drift(inspectors, earlier)
         if signals and not arguments.watch:
             return 128 + signals[0]
-        if arguments.report is not None:
+        if selection is not None:
             from rd_plugin.report import report_results
 
             record = dict(inspectors[""].inferencer.record) if "" in inspectors else None
-            report_results(reported, arguments.report, record=record or None, drift=summary)
+            report_results(selection, arguments.report, record=record or None, drift=summary)
             logger.info("Report: %s", arguments.report)
     status = _ERROR if "error" in verdicts else 0
     status |= _ANOMALOUS if "anomalous" in verdicts and arguments.fail_on_anomalous else 0
@@ -203,6 +242,12 @@ def _check_outputs(arguments: Namespace) -> None:
     if arguments.resume and (arguments.overwrite or any(map(is_stream, files))):
         msg = "resume continues csv and jsonl: they must be files, and --overwrite must be left out."
         raise ValueError(msg)
+    if arguments.actors is not None and arguments.engine != "ray":
+        msg = f"actors is for --engine ray, got engine {arguments.engine!r}."
+        raise ValueError(msg)
+    if arguments.resume and arguments.parquet is not None and files and arguments.engine != "ray":
+        msg = "resume continues either parquet, or csv and jsonl; leave one of them out."
+        raise ValueError(msg)
     if arguments.overwrite or arguments.resume:
         return
     there = {"report": arguments.report} if arguments.report is not None and arguments.report.is_file() else {}
@@ -221,6 +266,31 @@ def _rules(arguments: Namespace) -> RegionRules | None:
     return RegionRules(**given) if given else None
 
 
+def _model(arguments: Namespace) -> Path:
+    """The file of the one model that inspects all images."""
+    store = Store(arguments.model)
+    return store.model(store.get(arguments.product)) if arguments.product else arguments.model
+
+
+def _settings(arguments: Namespace) -> dict[str, Any]:
+    """Arguments of an inspector."""
+    return {
+        "max_pixels": arguments.max_pixels,
+        "multi_frame": arguments.multi_frame,
+        "threads": arguments.threads,
+        "workers": arguments.workers,
+        "mode": "latency" if arguments.watch else "throughput",
+        "window": _WINDOW if arguments.watch else None,
+        "precision": arguments.precision,
+        "threshold": arguments.threshold,
+        "rules": _rules(arguments),
+        "part_id": arguments.part_id,
+        "device": arguments.device,
+        "product": arguments.product or "",
+        "part": arguments.part,
+    }
+
+
 def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlier]:
     """What inspects the images, and the results of an earlier run."""
     store, name = Store(arguments.model), arguments.product
@@ -230,22 +300,7 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
     earlier = Earlier([])
 
     def load(model: Path | Inferencer, product: str = "") -> Inspector:
-        inspector = Inspector(
-            model,
-            max_pixels=arguments.max_pixels,
-            multi_frame=arguments.multi_frame,
-            threads=arguments.threads,
-            workers=arguments.workers,
-            mode="latency" if arguments.watch else "throughput",
-            window=_WINDOW if arguments.watch else None,
-            precision=arguments.precision,
-            threshold=arguments.threshold,
-            rules=_rules(arguments),
-            part_id=arguments.part_id,
-            device=arguments.device,
-            product=product,
-            part=arguments.part,
-        )
+        inspector = Inspector(model, **{**_settings(arguments), "product": product})
         _check_drift(inspector, arguments.fail_on_drift)
         return inspector
 
@@ -274,12 +329,20 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
                 lambda product: go_on(load(store.model(store.get(product)), product), product),
             )
         if arguments.resume:
-            earlier = earlier_results(arguments.csv, arguments.jsonl, *models)
+            earlier = _earlier(arguments, *models)
         return mixed, earlier
-    inspector = load(store.model(store.get(name)), name) if name else load(arguments.model)
+    inspector = load(_model(arguments), name or "")
     if arguments.resume:
-        earlier = earlier_results(arguments.csv, arguments.jsonl, inspector.inferencer.record_id)
+        earlier = _earlier(arguments, inspector.inferencer.record_id)
     return go_on(inspector, name or ""), earlier
+
+
+def _earlier(arguments: Namespace, *models: str) -> Earlier:
+    """The results of an earlier run."""
+    if arguments.parquet is None:
+        return earlier_results(arguments.csv, arguments.jsonl, *models)
+    prepare_folder(arguments.parquet, resumed=True)
+    return earlier_rows(arguments.parquet, *models)
 
 
 def _check_drift(inspector: Inspector, asked: bool) -> None:
@@ -311,6 +374,13 @@ def _drift(inspectors: Mapping[str, Inspector], earlier: Earlier) -> tuple[bool,
     if before:
         summaries.append("Drift was detected among the images of the earlier run.")
     return alarmed, " ".join(summaries)
+
+
+def _selection(earlier: Earlier) -> "Selection":
+    """What a report shows, beginning with the results of an earlier run."""
+    from rd_plugin.report import Selection
+
+    return Selection(earlier.results)
 
 
 def _check_report(path: Path | None) -> None:
@@ -351,12 +421,15 @@ def _sources(arguments: Namespace, earlier: Earlier, stop: Event) -> tuple[Itera
     return known, len(known)
 
 
-def _sinks(arguments: Namespace, total: int | None) -> Iterator[Sink]:
+def _sinks(arguments: Namespace, total: int | None, begin: int) -> Iterator[Sink]:
     """The sinks of the results. Files come first, so that every result that is shown has been written."""
     files = {"csv": arguments.csv, "jsonl": arguments.jsonl}
     given: dict[Any, Path] = {kind: path for kind, path in files.items() if path is not None}
     for kind, path in given.items():
         yield ResultFile(path, kind, arguments.resume, arguments.overwrite)
+    if arguments.parquet is not None:
+        prepare_folder(arguments.parquet, arguments.resume, arguments.overwrite)
+        yield ParquetFolder(arguments.parquet, begin)
     yield from deliverers(arguments)
     yield Text(verdicts=not any(map(is_standard_output, given.values())))
     yield Progress(total, arguments.progress)

@@ -7,15 +7,16 @@
 from MLflow. Images come from
 ``sources``, among them the ``frames`` of videos, or, as they appear in a folder, from ``watch``. ``sinks`` show the
 results (``rd_plugin.results``), ``drawing`` draws them, and ``resume`` reads those of an earlier run.
+``remote`` finds images in object storage, and ``ray_engine`` inspects on all machines of a cluster.
 """
 
 from .drawing import PictureFolder, draw
 from .frames import is_video
 from .inferencer import Inferencer, Precision, Prediction
 from .inspector import Inspector, MultiFrame
-from .loading import load_inferencer, recorded_parts
+from .loading import load_inferencer, model_files, recorded_parts
 from .registry import fetched
-from .resume import Earlier, earlier_results
+from .resume import Earlier, earlier_results, earlier_rows
 from .sinks import Progress, Sink, Text
 from .source import Source
 from .sources import common_folder, find_images
@@ -37,10 +38,12 @@ __all__ = [
     "common_folder",
     "draw",
     "earlier_results",
+    "earlier_rows",
     "fetched",
     "find_images",
     "is_video",
     "load_inferencer",
+    "model_files",
     "recorded_parts",
     "watch",
 ]

@@ -9,6 +9,8 @@ from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from rd_plugin.storage import is_address
+
 from .source import Source
 
 __all__ = ["find_frames", "is_stream", "is_video", "newest"]
@@ -21,13 +23,13 @@ _GLANCE = 0.2
 
 
 def is_stream(path: str) -> bool:
-    """Whether a path is an address, such as ``"rtsp://camera/1"``."""
-    return "://" in path
+    """Whether a path is the address of a stream, such as ``"rtsp://camera/1"``."""
+    return "://" in path and not is_address(path)
 
 
 def is_video(path: str) -> bool:
-    """Whether a path is an address, or a file whose name ends like that of a video."""
-    return is_stream(path) or Path(path).suffix.lower() in _SUFFIXES
+    """Whether a path is the address of a stream, or a file whose name ends like that of a video."""
+    return is_stream(path) or (Path(path).suffix.lower() in _SUFFIXES and not is_address(path))
 
 
 def find_frames(path: str, every: int = 1, stop: Event | None = None) -> Iterator[Source]:

@@ -13,7 +13,10 @@ from .inferencer import Inferencer, Precision, check_judges
 from .onnx_inferencer import ONNXInferencer
 from .openvino_inferencer import OpenVINOInferencer
 
-__all__ = ["load_inferencer", "recorded_parts"]
+__all__ = ["load_inferencer", "model_files", "recorded_parts"]
+
+# What belongs to a model besides its own file: OpenVINO's and ONNX's weights, the record, and the sums for updates.
+_BESIDE = ("{stem}.bin", "{name}.data", "{stem}.json", "{name}.sums")
 
 
 def load_inferencer(
@@ -78,6 +81,16 @@ def load_inferencer(
     check_judges(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
     inferencer.threshold = float(export.get("threshold", inferencer.threshold))
     return inferencer
+
+
+def model_files(path: Path) -> list[Path]:
+    """Return the files of a model: its own, and those that belong to it.
+
+    Args:
+        path: A model.
+    """
+    beside = (path.with_name(form.format(stem=path.stem, name=path.name)) for form in _BESIDE)
+    return [path, *(file for file in beside if file.is_file())]
 
 
 def recorded_parts(path: Path) -> tuple[str, ...]:

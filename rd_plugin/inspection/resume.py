@@ -4,12 +4,12 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from rd_plugin.results import COLUMNS, InspectionResult, read_results
+from rd_plugin.results import COLUMNS, InspectionResult, done_paths, in_order, read_results, results_of
 from rd_plugin.storage import printable
 
 from .source import Source
 
-__all__ = ["Earlier", "earlier_results"]
+__all__ = ["Earlier", "earlier_results", "earlier_rows"]
 
 
 class Earlier:
@@ -74,6 +74,22 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, *models: str
                 file.truncate(end)
     # JSON holds paths exactly.
     return Earlier(list(found.values())[-1][0][:count])
+
+
+def earlier_rows(place: str, *models: str) -> Earlier:
+    """Read the results of an earlier run from a folder of Parquet files.
+
+    Args:
+        place: Path or address of the folder.
+        *models: Names of the models of this run.
+
+    Raises:
+        ImportError: If a package is missing.
+        OSError: If a file cannot be read.
+        ValueError: If the results are of another model.
+    """
+    done_paths(place, models)
+    return Earlier([result for table in in_order(place) for result in results_of(table)])
 
 
 def _read(path: Path, kind: str) -> tuple[list[InspectionResult], list[int]]:

@@ -9,17 +9,15 @@ from pathlib import Path
 from threading import Event
 
 from rd_plugin.data.image_files import find_image_files
-from rd_plugin.storage import printable
+from rd_plugin.storage import is_address, printable
 
 from .frames import find_frames, is_video
+from .remote import MASKS, find_remote
 from .source import Source
 
 __all__ = ["common_folder", "files_in", "find_images", "is_mask"]
 
 logger = logging.getLogger(__name__)
-
-# Folders of masks, with the folders that stand beside them in such a data set: a PartsFolder's, and MVTec AD's.
-_MASKS = {"mask": ("good", "defect"), "ground_truth": ("test", "train")}
 
 
 def is_mask(path: str | Path, folder: str | Path) -> bool:
@@ -28,7 +26,7 @@ def is_mask(path: str | Path, folder: str | Path) -> bool:
     return any(
         Path(folder, *parts[:depth], beside).is_dir()
         for depth, name in enumerate(parts)
-        for beside in _MASKS.get(name, ())
+        for beside in MASKS.get(name, ())
     )
 
 
@@ -40,8 +38,8 @@ def find_images(
     Args:
         paths: Files, taken whatever their names end in; folders, searched at any depth as by
             :func:`~rd_plugin.data.image_files.find_image_files`, without the masks of a data set; patterns such as
-            ``"parts/*.png"``, with ``**`` for any depth; videos and addresses of streams; and ``"-"`` for what is
-            listed.
+            ``"parts/*.png"``, with ``**`` for any depth; addresses of all these, such as ``"s3://bucket/parts"``;
+            videos and addresses of streams; and ``"-"`` for what is listed.
         listed: Lines with a path each, such as standard input.
         every: Of a video or stream, only every n-th frame is taken.
         stop: When it is set, streams end.
@@ -66,6 +64,9 @@ def _listed(lines: Iterable[str]) -> Iterator[Source]:
 
 def _places(given: str) -> Iterator[Source]:
     """What one path leads to."""
+    if is_address(given):
+        yield from find_remote(given)
+        return
     places = [given]
     # A file may be called "a[1].png".
     if not Path(given).exists() and glob.has_magic(given):

@@ -17,7 +17,7 @@ from secrets import token_hex
 from unicodedata import normalize
 
 from rd_plugin.data.part_names import part_of
-from rd_plugin.inspection import load_inferencer
+from rd_plugin.inspection import load_inferencer, model_files
 from rd_plugin.storage import atomic_file
 
 __all__ = ["Product", "Store", "checked_name"]
@@ -26,8 +26,6 @@ _ENTRY = "product.json"
 _MAX_LENGTH = 60
 # Neither a separator of paths, nor a dot or a minus in front.
 _NAME = re.compile(rf"\w[\w.-]{{0,{_MAX_LENGTH - 1}}}")
-# What belongs to a model besides its own file: OpenVINO's and ONNX's weights, the record, and the sums for updates.
-_BESIDE = ("{stem}.bin", "{name}.data", "{stem}.json", "{name}.sums")
 
 
 @dataclass(frozen=True)
@@ -95,11 +93,10 @@ class Store:
             raise FileNotFoundError(msg)
         place = self.folder / name
         place.mkdir(parents=True, exist_ok=True)
-        beside = (model.with_name(form.format(stem=model.stem, name=model.name)) for form in _BESIDE)
         partial = place / f".{token_hex(4)}.partial"
         try:
             partial.mkdir()
-            for file in (model, *(file for file in beside if file.is_file())):
+            for file in model_files(model):
                 shutil.copyfile(file, partial / file.name)
             # A model that `inspect` refuses is refused here, where its name is typed.
             record_id = load_inferencer(partial / model.name).record_id

@@ -70,7 +70,13 @@ class Drawing:
         return {name: round(getattr(self, name), 3) for name in ("left", "right", "top", "bottom")}
 
 
-def draw_histogram(scores: Sequence[float], defective: Sequence[bool | None], low: float, high: float) -> Drawing:
+def draw_histogram(
+    scores: Sequence[float],
+    defective: Sequence[bool | None],
+    low: float,
+    high: float,
+    counts: Sequence[int] | None = None,
+) -> Drawing:
     """Draw the histogram of scores, with good images and defects stacked if the truth is known.
 
     Args:
@@ -78,6 +84,7 @@ def draw_histogram(scores: Sequence[float], defective: Sequence[bool | None], lo
         defective: For each, whether its image has a defect; ``None`` if that is unknown.
         low: Lower end of the axis.
         high: Upper end of the axis.
+        counts: How many images have each score, if the truth is unknown; one by default.
     """
     kinds = {None: ("images", UNKNOWN), False: ("good images", GOOD), True: ("defects", DEFECT)}
     values = np.asarray(scores)
@@ -89,7 +96,8 @@ def draw_histogram(scores: Sequence[float], defective: Sequence[bool | None], lo
         for axis, kind in zip(axes, shown, strict=True):
             name, colour = kinds[kind]
             chosen = np.asarray([entry is kind for entry in defective], dtype=bool)
-            axis.hist(values[chosen], bins=_BINS, range=(low, high), color=colour)
+            shares = {"x": values[chosen]} if counts is None else {"x": values, "weights": counts}
+            axis.hist(**shares, bins=_BINS, range=(low, high), color=colour)
             axis.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             axis.set_xlim(low, high)
             axis.set_title(name, loc="left", color=colour, fontsize=9, fontweight="bold", pad=3)

@@ -4,6 +4,7 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from tqdm import tqdm
 from rd_plugin.components import Region
 from rd_plugin.data.check import Problem
 from rd_plugin.results import InspectionResult
+from rd_plugin.storage import is_address, read_address
 
 from .page import ReportContent, write_report
+from .selection import Selection
 from .thumbnails import Thumbnail, make_thumbnail
 
 __all__ = ["illustrate", "report_results"]
 
 
 def report_results(
-    results: Sequence[InspectionResult],
+    results: Sequence[InspectionResult] | Selection,
     output: str | Path,
     normal: str | None = None,
     folder: str | Path = ".",
@@ -31,10 +34,11 @@ def report_results(
     """Make a report of inspected images.
 
     Args:
-        results: Their results; for an image with several results, the last one is used.
+        results: Their results; for an image with several results, the last one is used. Of more than 10,000 images
+            whose truth is unknown, the worst and a sample are shown, and all are counted; see :class:`Selection`.
         output: The HTML file.
         normal: Name of folders whose images are normal; all others then count as defects. ``None`` if the truth is
-            unknown.
+            unknown, as that of a selection.
         folder: Folder that relative paths refer to.
         record: Record of the model, as plain data; ``None`` if it is unknown.
         drift: Description of drift; by default from the results.
@@ -45,22 +49,30 @@ def report_results(
     Raises:
         OSError: If the page cannot be written.
     """
-    shown = list({result.path: result for result in results}.values())
-    if normal is not None:
-        shown = [replace(result, defective=normal not in Path(result.path).parts[:-1]) for result in shown]
-    # The normalized threshold of inspection, if a file has none.
-    threshold = next((result.threshold for result in reversed(results) if result.threshold is not None), 0.5)
+    if isinstance(results, Selection):
+        selection = results
+    else:
+        drift = drift or _describe_drift(list({result.path: result for result in results}.values()))
+        selection = Selection(results)
+    shown, errors = selection.shown, selection.errors
+    if normal is not None and not isinstance(results, Selection):
+        shown = [
+            replace(result, defective=normal not in Path(result.path).parts[:-1])
+            for result in {result.path: result for result in results}.values()
+        ]
     content = ReportContent(
         title=Path(output).stem,
         results=shown,
         thumbnails=illustrate(shown, folder, Region.of_record(record or {})),
-        threshold=threshold,
-        findings=[Problem(result.path, result.reason) for result in shown if result.verdict == "error"],
+        threshold=selection.threshold,
+        findings=[Problem(result.path, result.reason) for result in errors],
         record=record,
-        drift=drift or _describe_drift(shown),
+        drift=drift,
+        verdicts={} if normal is not None else selection.verdicts,
+        scores={} if normal is not None else selection.scores,
     )
     write_report(output, content)
-    return len(shown)
+    return sum(content.verdicts.values()) or len(shown)
 
 
 def _describe_drift(results: Sequence[InspectionResult]) -> str:
@@ -93,7 +105,8 @@ def illustrate(
 
     def shrink(result: InspectionResult) -> Thumbnail | None:
         try:
-            with Image.open(Path(folder) / result.path) as file:
+            remote = is_address(result.path)
+            with Image.open(BytesIO(read_address(result.path)) if remote else Path(folder) / result.path) as file:
                 return make_thumbnail(file, expected=len(results), region=region)
         except (OSError, ValueError, Image.DecompressionBombError):
             return None

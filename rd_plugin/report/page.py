@@ -18,6 +18,7 @@ from rd_plugin.results import RATES, InspectionResult, OperatingPoint, operating
 from rd_plugin.storage import atomic_file, printable
 
 from .figures import Drawing, draw_curves, draw_histogram
+from .selection import rank
 from .thumbnails import Thumbnail, fitting
 
 __all__ = ["ReportContent", "write_report"]
@@ -44,6 +45,8 @@ class ReportContent:
         record: Record of the model, as plain data; ``None`` if it is unknown.
         metrics: Metrics of the run by name, such as ``{"image_AUROC": 0.94}``.
         drift: Whether the images differ from the training images, in words; empty to leave it out.
+        verdicts: Number of images by verdict, if ``results`` are only some of them; empty if they are all.
+        scores: Number of images by score, likewise.
     """
 
     title: str
@@ -54,6 +57,8 @@ class ReportContent:
     record: Mapping[str, Any] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     drift: str = ""
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    scores: Mapping[float, int] = field(default_factory=dict)
 
 
 def write_report(path: str | Path, content: ReportContent) -> None:
@@ -66,7 +71,7 @@ def write_report(path: str | Path, content: ReportContent) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    results = sorted(content.results, key=_rank)
+    results = sorted(content.results, key=rank)
     found = [content.thumbnails.get(result.path) for result in results]
     thumbnails = fitting(found)
     environment = Environment(
@@ -88,17 +93,12 @@ def write_report(path: str | Path, content: ReportContent) -> None:
         findings=list(content.findings or ())[:_LISTED],
         record=_summary(content.record or {}),
         whole_record=json.dumps(content.record, indent=2),
-        **_drawn(results, found, content.threshold),
+        **_drawn(results, found, content),
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial, partial.open("wb") as file:
         page.dump(file, encoding="utf-8")
-
-
-def _rank(result: InspectionResult) -> tuple[bool, float, str]:
-    """Sorting key: first scores that are NaN, then the highest scores, and errors last."""
-    return result.verdict == "error", -math.inf if result.score is None else -result.score, result.path
 
 
 def _source(environment: Environment, name: str) -> str:
@@ -115,14 +115,18 @@ def _texts(thumbnails: Sequence[Thumbnail | None]) -> Iterator[tuple[int, str, s
 
 
 def _drawn(
-    results: Sequence[InspectionResult], thumbnails: Sequence[Thumbnail | None], threshold: float | None
+    results: Sequence[InspectionResult], thumbnails: Sequence[Thumbnail | None], content: ReportContent
 ) -> dict[str, Any]:
     """Rows, counts and drawings, and the numbers that the page computes with."""
     scored = [(result.score, result.defective) for result in results if result.score is not None]
     scores = [score for score, _ in scored]
     known = [(score, defective) for score, defective in scored if defective is not None]
-    low, high = _range([*scores, *([] if threshold is None else [threshold])])
-    histogram = draw_histogram(scores, [defective for _, defective in scored], low, high)
+    threshold = content.threshold
+    low, high = _range([*scores, *content.scores, *([] if threshold is None else [threshold])])
+    if content.scores:
+        histogram = draw_histogram(list(content.scores), [None], low, high, list(content.scores.values()))
+    else:
+        histogram = draw_histogram(scores, [defective for _, defective in scored], low, high)
     curves: dict[str, Drawing] = {}
     products = sorted({result.product for result in results if result.product})
     # Scores of several parts are normalized by thresholds of their own: a curve of all would be no curve of any model.

@@ -2,11 +2,12 @@
 """Results of inspected images, from files, memory or a test run.
 
 ``result`` holds the result of one image, ``regions`` finds what a mask marks and which regions count, ``result_file``
-writes and reads files of results, ``operating_points`` counts false alarms and defects found, and ``scale`` makes
-normalized scores linear.
+writes and reads files of results, ``parquet`` folders of them, ``operating_points`` counts false alarms and defects
+found, and ``scale`` makes normalized scores linear.
 """
 
 from .operating_points import RATES, OperatingPoint, Share, operating_points
+from .parquet import ParquetFolder, done_paths, in_order, prepare_folder, remove_strays, results_of, text_of, to_table
 from .regions import RegionRules, counting_level, find_regions
 from .result import AS_A_WHOLE, COLUMNS, NOT_REGISTERED, InspectionResult, Picture, Region
 from .result_file import ReadResults, ResultFile, is_standard_output, is_stream, read_results
@@ -19,6 +20,7 @@ __all__ = [
     "RATES",
     "InspectionResult",
     "OperatingPoint",
+    "ParquetFolder",
     "Picture",
     "ReadResults",
     "Region",
@@ -26,10 +28,17 @@ __all__ = [
     "ResultFile",
     "Share",
     "counting_level",
+    "done_paths",
     "find_regions",
+    "in_order",
     "is_standard_output",
     "is_stream",
     "operating_points",
+    "prepare_folder",
     "read_results",
+    "remove_strays",
+    "results_of",
     "straighten",
+    "text_of",
+    "to_table",
 ]

@@ -140,15 +140,16 @@ class InspectionResult:
 
     def csv(self) -> str:
         """Return the result as CSV: boxes as JSON, nothing for ``None``, control characters escaped."""
-        values = self._plain()
+        values = self.plain()
         values["boxes"] = json.dumps(values["boxes"])
         return csv_line(printable(value) if isinstance(value, str) else value for value in values.values())
 
     def json(self) -> str:
         """Return the result as JSON, in ASCII with escapes, which keep the path exactly."""
-        return json.dumps(self._plain())
+        return json.dumps(self.plain())
 
-    def _plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, Any]:
+        """Return the result as plain values by column; boxes as dictionaries."""
         values = {name: getattr(self, name) for name in COLUMNS}
         return {**values, "boxes": [asdict(region) for region in self.boxes]}
 

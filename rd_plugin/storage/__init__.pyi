@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from .address import file_system, is_address, local_file, make_folder, read_address
 from .atomic import atomic_export, atomic_file, move_files
 from .folder import check_folder, state_size
 from .printable import printable
@@ -9,8 +10,13 @@ __all__ = [
     "atomic_file",
     "check_checkpoint",
     "check_folder",
+    "file_system",
+    "is_address",
+    "local_file",
+    "make_folder",
     "move_files",
     "printable",
+    "read_address",
     "read_plain",
     "short_refusal",
     "state_size",

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks.common.grid import Machine
 from benchmarks.common.records import write
-from benchmarks.speed import timing, transformers
+from benchmarks.speed import archive, timing, transformers
 from benchmarks.speed.teachers import SIDES, inference, training_step
 from rd_plugin.comparison import methods
 
@@ -61,3 +62,27 @@ def test_each_comparison_is_a_cell(tmp_path: Path) -> None:
         "teachers/OpenVINO float32",
         "teachers/OpenVINO INT8_PTQ",
     ]
+
+
+def test_an_archive_is_inspected_each_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.xml").touch()
+    options = Namespace(what=["rate", "memory"], model=tmp_path / "model.xml", side=8, images=30, many=300)
+    monkeypatch.setattr(archive.command, "machine", lambda _: Machine("cpu", 2))
+    rates, memory = archive.grid(options)
+    inspected = []
+
+    def measure(model: Path, parts: Path, way: str, threads: int, rows: Path) -> dict[str, float]:
+        del model, threads
+        inspected.append((way, len(list(parts.iterdir()))))
+        assert not rows.exists()
+        return {"rate": float(len(inspected)), "first": 1.0, "whole": 2.0, "memory": 500.0}
+
+    monkeypatch.setattr(archive, "_measure", measure)
+    rows = [{**cell.settings, **row, "commit": "abc"} for cell in (rates, memory) for row in cell.compute()]
+    ways = list(archive._WAYS)
+    assert inspected == [(way, 30) for way in ways] * 3 + [(way, count) for count in (30, 300) for way in ways[:2]]
+    shown = archive.show(pd.DataFrame(rows))
+    assert "| one process | 30 | 4.0 | 1.0 | 2.0 | 500 |" in shown
+    assert "| Ray, 1 actor | 300 | 500 |" in shown
+    with pytest.raises(ValueError, match="there is no model None"):
+        archive.grid(Namespace(model=None))

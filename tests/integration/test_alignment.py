@@ -73,7 +73,7 @@ def _check(result: InspectionResult, place: str) -> None:
     expected = (-6, 9) if place == "moved" else (0, 0)
     assert (result.shift_x, result.shift_y) == pytest.approx(expected, abs=0.5)
     assert (NOT_REGISTERED in result.text()) == (place == "turned")
-    assert InspectionResult.of(result._plain()) == result
+    assert InspectionResult.of(result.plain()) == result
 
 
 def test_a_moved_part_is_judged_as_one_in_its_place(trained: tuple[Distillation, Path], images: Tensor) -> None:

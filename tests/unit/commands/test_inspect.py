@@ -16,12 +16,14 @@ from threading import Thread
 from time import sleep
 from types import MappingProxyType
 
+import fsspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from rd_plugin.drift import Reference, image_statistics
 from rd_plugin.inspection import Inferencer, Prediction, inspector
+from rd_plugin.results import in_order, results_of
 
 from ...waiting import send_signal, wait_until
 from .conftest import Tool
@@ -432,3 +434,72 @@ def test_outputs_that_contradict_each_other(tool: Tool, arguments: tuple[str, ..
     status, _, errors = tool("inspect", "model.xml", "a.png", *arguments)
     assert status == 2
     assert expected in errors
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    """Fsspec's file system in memory, in place of object storage."""
+    files = fsspec.filesystem("memory")
+    yield files
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+def test_images_and_results_at_addresses(tool: Tool, draw: Callable, memory: fsspec.AbstractFileSystem) -> None:
+    for name, level in (("good", 51), ("bad", 204)):
+        draw("image.png", level)
+        memory.pipe_file(f"/bucket/parts/{name}.png", Path("image.png").read_bytes())
+    memory.pipe_file("/bucket/parts/text.png", b"no image")
+    out = {kind: f"memory://bucket/out/results.{kind}" for kind in ("csv", "jsonl", "html")}
+    files = ("--csv", out["csv"], "--jsonl", out["jsonl"], "--report", out["html"])
+    status, output, errors = tool("inspect", "model.xml", "memory://bucket/parts", *files)
+    shown = ("bad.png: anomalous, score 0.800", "good.png: normal, score 0.200")
+    assert (status, output.splitlines()) == (1, [f"memory:///bucket/parts/{line}" for line in shown])
+    assert "text.png: the file is not an image that can be read." in errors
+    assert memory.cat_file("/bucket/out/results.csv").count(b"\n") == 4
+    # A thumbnail of each image, as base64 of WebP.
+    assert memory.cat_file("/bucket/out/results.html").count(b">UklGR") == 2
+    refused = tool("inspect", "model.xml", "memory://bucket/parts", *files[:2])
+    assert (refused.status, "exists already" in refused.errors) == (2, True)
+    draw("image.png", 102)
+    memory.pipe_file("/bucket/parts/new.png", Path("image.png").read_bytes())
+    status, output, _ = tool("inspect", "model.xml", "memory://bucket/parts", *files[:4], "--resume")
+    assert output == "memory:///bucket/parts/new.png: normal, score 0.400\n"
+    assert memory.cat_file("/bucket/out/results.jsonl").count(b"\n") == 4
+
+
+def test_parquet_is_resumed(tool: Tool, draw: Callable) -> None:
+    pytest.importorskip("pyarrow")
+    for index in range(4):
+        draw(f"parts/{index}.png", 40 * index)
+    whole = ("inspect", "model.xml", "parts", "--parquet", "out")
+    assert tool(*whole).status == 1
+    assert tool(*whole).errors.rstrip().endswith("continue it with --resume.")
+    draw("parts/00.png", 204)
+    status, output, _ = tool(*whole, "--resume", "--fail_on_anomalous")
+    assert (status, output) == (5, "parts/00.png: anomalous, score 0.800\n")
+    rows = [result for table in in_order("out") for result in results_of(table)]
+    assert [row.path for row in rows] == [*(f"parts/{index}.png" for index in range(4)), "parts/00.png"]
+    assert tool(*whole, "--resume").output == ""
+    assert len(list(Path("out").glob("*.parquet"))) == 2
+    both = tool(*whole, "--csv", "a.csv", "--resume")
+    assert (both.status, "either parquet, or csv and jsonl" in both.errors) == (2, True)
+    assert tool(*whole, "--overwrite").status == 1
+    assert len(list(Path("out").glob("*.parquet"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("parts", "--engine", "ray"), "engine ray needs parquet"),
+        (("parts", "--engine", "ray", "--parquet", "out", "--watch"), "engine ray does not take watch"),
+        (("a.mp4", "--engine", "ray", "--parquet", "out"), "engine ray inspects image files, got 'a.mp4'"),
+        (("parts", "--actors", "2"), "actors is for --engine ray"),
+    ],
+)
+def test_what_ray_does_not_do_is_refused(arguments: tuple[str, ...], message: str, tool: Tool, draw: Callable) -> None:
+    draw("parts/1.png", 51)
+    status, _, errors = tool("inspect", "model.xml", *arguments)
+    assert status == 2
+    assert message in errors
+    assert not Path("out").exists()
