@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from .atomic import atomic_export, atomic_file, move_files
 from .folder import check_folder, state_size
+from .local_copy import is_remote, local_copy
 from .printable import printable
 from .safe_reading import check_checkpoint, read_plain, short_refusal, why_refused
 
@@ -9,6 +10,8 @@ __all__ = [
     "atomic_file",
     "check_checkpoint",
     "check_folder",
+    "is_remote",
+    "local_copy",
     "move_files",
     "printable",
     "read_plain",
