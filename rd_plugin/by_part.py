@@ -8,6 +8,7 @@ import torch
 from anomalib.data import Batch, ImageBatch
 from anomalib.post_processing import PostProcessor
 from lightning.pytorch import LightningModule, Trainer
+from pandas import Series
 from torch import nn
 
 from rd_plugin.data.batches import some_of
@@ -90,19 +91,23 @@ class PostProcessorByPart(PostProcessor):
         """Make a post-processor for each part of the data module.
 
         Raises:
-            ValueError: If a part has fewer images than there are processes, some of which would wait for others.
+            ValueError: If there are fewer images than processes, of a part, too: some would wait for others.
         """
         del pl_module
         datamodule = getattr(trainer, "datamodule", None)
         if datamodule is None:
             return
         self.set_parts(getattr(datamodule, "parts", ()))
-        for split in ("val", "test") if self.parts and trainer.world_size > 1 else ():
-            counts = getattr(datamodule, f"{split}_data").samples["part"].value_counts()
+        for split in ("val", "test") if trainer.world_size > 1 else ():
+            samples = getattr(getattr(datamodule, f"{split}_data", None), "samples", None)
+            if samples is None or not len(samples):
+                continue
+            counts = samples["part"].value_counts() if self.parts else Series({"it": len(samples)})
             if counts.min() < trainer.world_size:
+                each = " of each part" if self.parts else ""
                 msg = (
-                    f"trainer.devices: {trainer.world_size} processes need as many images of each part in the {split} "
-                    f"set; {counts.idxmin()} has {counts.min()}."
+                    f"trainer.devices: {trainer.world_size} processes need as many images{each} in the {split} set; "
+                    f"{counts.idxmin()} has {counts.min()}."
                 )
                 raise ValueError(msg)
 

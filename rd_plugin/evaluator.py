@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any, cast
 
 import torch
+import torch.distributed
 from anomalib import metrics
 from anomalib.data import Batch, ImageBatch
 from anomalib.metrics import AUROC, Evaluator, F1Score
@@ -17,7 +18,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from rd_plugin.by_part import parts_in_use
-from rd_plugin.data.batches import some_of
+from rd_plugin.data.batches import some_of, without_repeats
 from rd_plugin.data.part_names import group_by_part
 from rd_plugin.data.region_pixels import pixels_inside, region_of
 
@@ -119,7 +120,7 @@ class DistillationEvaluator(Evaluator):
     def _begin(self, measured: nn.ModuleList, trainer: Trainer, pl_module: LightningModule) -> None:
         self._seen, self._hidden = {}, 0
         self._of_parts = {part: type(self)().to(pl_module.device) for part in parts_in_use(trainer, pl_module)}
-        if trainer.num_devices == 1:
+        if trainer.world_size == 1:
             for each in self._of_parts.values():
                 each.metrics_to_cpu([*each.val_metrics, *each.test_metrics])
         # Lightning resets those that are logged, not those that were left out.
@@ -127,27 +128,43 @@ class DistillationEvaluator(Evaluator):
             cast("Metric", metric).reset()
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **kwargs: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int = 0,
+        dataloader_idx: int = 0,
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
-        del trainer, outputs, args, kwargs
-        self._measure("val_metrics", pl_module, batch)
+        del outputs
+        own = without_repeats(trainer, cast("ImageBatch", batch), batch_idx, dataloader_idx)
+        self._measure("val_metrics", pl_module, own)
 
     def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *args: Any, **kwargs: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int = 0,
+        dataloader_idx: int = 0,
     ) -> None:
         """Feed the metrics, and note which classes the ground truth holds."""
-        del trainer, outputs, args, kwargs
-        self._measure("test_metrics", pl_module, batch)
+        del outputs
+        own = without_repeats(trainer, cast("ImageBatch", batch), batch_idx, dataloader_idx)
+        self._measure("test_metrics", pl_module, own)
 
-    def _measure(self, kind: str, module: LightningModule, batch: Batch) -> None:
-        images = cast("ImageBatch", batch)
+    def _measure(self, kind: str, module: LightningModule, batch: ImageBatch | None) -> None:
+        """Feed the metrics, those of each part with its images."""
+        if batch is None:
+            return
         if self._of_parts:
-            for part, indices in group_by_part(images.image_path or (), list(self._of_parts)).items():
-                self._of_parts[part]._measure(kind, module, some_of(images, indices))  # noqa: SLF001
+            for part, indices in group_by_part(batch.image_path or (), list(self._of_parts)).items():
+                self._of_parts[part]._measure(kind, module, some_of(batch, indices))  # noqa: SLF001
             return
         region = region_of(module)
-        within = pixels_inside(images, region)
+        within = pixels_inside(batch, region)
         for metric in getattr(self, kind):
             if region is not None and isinstance(metric, AUPRO) and batch.gt_mask is not None:
                 metric.update(batch, region.inside(batch.gt_mask.shape[-2:])[0])
@@ -172,8 +189,29 @@ class DistillationEvaluator(Evaluator):
             )
         self._reported = self._hidden
 
+    def _share_seen(self, trainer: Trainer) -> None:
+        """Note what the other processes have seen, so that all log the same metrics."""
+        if trainer.world_size == 1:
+            return
+        everyone = {"": self, **self._of_parts}
+        found: list[Any] = [None] * trainer.world_size
+        own = {part: (each._seen, each._hidden) for part, each in everyone.items()}  # noqa: SLF001
+        torch.distributed.all_gather_object(found, own)
+        for part, each in everyone.items():
+            seen: dict[str, set[bool]] = {}
+            for process in found:
+                for field, values in process[part][0].items():
+                    seen.setdefault(field, set()).update(values)
+            each._seen, each._hidden = seen, sum(process[part][1] for process in found)  # noqa: SLF001
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compute on the CPU, unless there are several processes, on one machine or on several."""
+        if trainer.world_size == 1:
+            super().setup(trainer, pl_module, stage)
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data."""
+        self._share_seen(trainer)
         if self._of_parts:
             self._log_parts(pl_module, "val_metrics")
             return
@@ -187,6 +225,7 @@ class DistillationEvaluator(Evaluator):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the metrics that are defined on this data, and say which are not."""
+        self._share_seen(trainer)
         if self._of_parts:
             if undefined := self._log_parts(pl_module, "test_metrics"):
                 listed = ", ".join(f"{what} of {', '.join(parts)}" for what, parts in undefined.items())

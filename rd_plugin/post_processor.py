@@ -20,12 +20,13 @@ from torchmetrics import CatMetric
 
 from rd_plugin.by_part import PostProcessorByPart
 from rd_plugin.components.scale import bend
+from rd_plugin.data.batches import without_repeats
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
 from rd_plugin.data.region_pixels import pixels_inside, region_of
 from rd_plugin.export.constants import Constants
 from rd_plugin.results import RegionRules, counting_level, find_regions
-from rd_plugin.storage import printable
+from rd_plugin.storage import local_copy, printable
 
 __all__ = ["DistillationPostProcessor", "ThresholdType", "false_alarm_threshold"]
 
@@ -180,15 +181,22 @@ class DistillationPostProcessor(PostProcessorByPart):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Batch,
-        *args: Any,
-        **kwargs: Any,
+        batch: Any = None,
+        batch_idx: int = 0,
+        dataloader_idx: int = 0,
     ) -> None:
-        """Collect the finite scores of good images, in addition to what anomalib collects."""
+        """Collect the finite scores of good images, in addition to what anomalib collects; of each image once."""
+        del batch
+        own = without_repeats(trainer, cast("ImageBatch", outputs), batch_idx, dataloader_idx)
+        if own is not None:
+            self._collect(trainer, pl_module, own)
+
+    def _collect(self, trainer: Trainer, pl_module: LightningModule, outputs: ImageBatch) -> None:
         if self.parts:
-            for child, _, some in self.split(cast("ImageBatch", outputs)):
-                child.on_validation_batch_end(trainer, pl_module, some, *args, **kwargs)
+            for child, _, some in self.split(outputs):
+                cast("DistillationPostProcessor", child)._collect(trainer, pl_module, some)  # noqa: SLF001
             return
-        outputs = self._finite(cast("ImageBatch", outputs))
+        outputs = self._finite(outputs)
         if outputs.batch_size == 0:
             return
         levels = None
@@ -200,7 +208,7 @@ class DistillationPostProcessor(PostProcessorByPart):
                 levels = torch.minimum(levels, outputs.pred_score.flatten())
                 outputs = replace(outputs, pred_score=levels.view_as(outputs.pred_score))
         inside = pixels_inside(outputs, region_of(pl_module))
-        super().on_validation_batch_end(trainer, pl_module, inside, *args, **kwargs)
+        super().on_validation_batch_end(trainer, pl_module, inside)
         if not self.enable_thresholding or outputs.gt_label is None:
             return
         defect = outputs.gt_label.bool()
@@ -466,7 +474,7 @@ def _whole(batch: ImageBatch, index: int, module: LightningModule) -> tuple[np.n
     anomaly_map, mask = (cast("Tensor", plane)[index].squeeze().detach().cpu().numpy() for plane in planes)
     size = (anomaly_map.shape[0], anomaly_map.shape[1])
     if batch.image_path:
-        with Image.open(batch.image_path[index]) as image:
+        with local_copy(batch.image_path[index]) as file, Image.open(file) as image:
             size = (image.height, image.width)
     steps = crop_steps(getattr(getattr(module, "pre_processor", None), "transform", None))
     whole = on_whole_image(anomaly_map, size, steps), on_whole_image(mask, size, steps)

@@ -23,6 +23,7 @@ from rd_plugin.components import Region
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
 from rd_plugin.data.region_pixels import region_of
+from rd_plugin.storage import is_remote, local_copy
 
 __all__ = ["PredictionVisualizer"]
 
@@ -77,6 +78,9 @@ class PredictionVisualizer(ImageVisualizer):
         return pictures[0] if len(pictures) == 1 else pictures
 
     def _draw(self, item: Any) -> Image.Image | None:
+        if item.image_path and is_remote(item.image_path):
+            with local_copy(item.image_path) as file:
+                return self._draw(replace(item, image_path=str(file)))
         width, height = _size(item)
         item = _on_whole_image(item, (height, width), self._crop)
         # The time for drawing grows with the pixels, and an enlarged image shows no more detail.

@@ -15,6 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from rd_plugin.data.check import datasets
 from rd_plugin.data.crop_steps import crop_steps
+from rd_plugin.storage import local_copy
 
 __all__ = ["Demands"]
 
@@ -162,7 +163,7 @@ def _check_region(model: Any, datamodule: AnomalibDataModule) -> None:
     for dataset in datasets(datamodule).values():
         for path in cast("AnomalibDataset", dataset).samples["image_path"]:
             # Files that cannot be read are the data check's.
-            with suppress(OSError), Image.open(path) as image:
+            with suppress(OSError), local_copy(path) as file, Image.open(file) as image:
                 mask.region.check_aspect((image.height, image.width), str(path))
 
 

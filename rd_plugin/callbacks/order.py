@@ -19,6 +19,7 @@ from .report_writer import ReportWriter
 from .results_folder import ResultsFolder
 from .run_phases import RunPhases
 from .run_summary import RunSummary
+from .running_statistics import RunningStatistics
 from .validation_schedule import ValidationSchedule
 
 __all__ = ["ordered_callbacks"]
@@ -62,6 +63,8 @@ def ordered_callbacks(
         # Adds to the record that ProvenanceWriter begins.
         ReferenceWriter(max_pixels),
         *([] if validations is None else [ValidationSchedule(validations)]),
+        # Before all that computes with the student.
+        RunningStatistics(),
         # Before all that computes with training images, which it aligns.
         *([RegistrationFitting()] if aligned else []),
         # Before a validation, whose thresholds depend on the statistics. A method's own callbacks follow.

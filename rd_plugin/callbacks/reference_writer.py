@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.distributed
 from anomalib.data import AnomalibDataModule, AnomalibDataset, ImageBatch, InferenceBatch
 from anomalib.data.utils import LabelName
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -36,8 +37,8 @@ class ReferenceWriter(Callback):
 
     Statistics are computed from files of training images, since they do not depend on the weights. Scores come from
     normal validation images, which are used neither for training nor for testing. Test images are never used. Without
-    an anomalib data module the files are unknown, and there is no reference. With several processes, only the scores of
-    the first are recorded.
+    an anomalib data module the files are unknown, and there is no reference. With several processes, the first one
+    records the scores of all.
 
     Of several parts, each has a reference of its own.
 
@@ -92,24 +93,25 @@ class ReferenceWriter(Callback):
         """Keep the scores of held-out normal images."""
         del pl_module, args, kwargs
         batch = cast("ImageBatch", outputs)
-        if not self._is_training(trainer) or batch.gt_label is None or batch.pred_score is None:
+        if not _is_training(trainer) or batch.gt_label is None or batch.pred_score is None:
             return
         scores = batch.pred_score.flatten().tolist()
         for path, defective, score in zip(batch.image_path or (), batch.gt_label.tolist(), scores, strict=False):
-            name = str(Path(path))
-            if not defective and math.isfinite(score) and name not in self._not_held_out:
-                self._scores[name] = score
+            if not defective and math.isfinite(score):
+                self._scores[str(Path(path))] = score
 
     @spared("The reference that new images are compared with")
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record their scores, normalized by the thresholds that the post-processor has just set."""
-        if self._is_training(trainer):
+        if not _is_training(trainer):
+            return
+        if trainer.world_size > 1:
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, self._scores)
+            self._scores = {name: score for part in parts for name, score in part.items()}
+        if trainer.is_global_zero and self._statistics is not None:
+            self._scores = {name: score for name, score in self._scores.items() if name not in self._not_held_out}
             self._record(cast("RecordedModule", pl_module))
-
-    def _is_training(self, trainer: Trainer) -> bool:
-        """Whether a validation is part of a training whose files are known."""
-        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-        return fitting and trainer.is_global_zero and self._statistics is not None
 
     def _record(self, model: RecordedModule) -> None:
         """Add the reference to the model's record."""
@@ -127,6 +129,11 @@ class ReferenceWriter(Callback):
         reference = references.pop("", {})
         of_parts = {part: {"reference": content} for part, content in references.items()}
         model.provenance = replace(model.provenance or Provenance(), reference=reference, parts=of_parts)
+
+
+def _is_training(trainer: Trainer) -> bool:
+    """Whether a validation is part of a training."""
+    return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
 
 def _by_part(paths: Sequence[str], names: Sequence[str]) -> dict[str, list[int]]:

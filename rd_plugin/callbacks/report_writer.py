@@ -26,6 +26,7 @@ from rd_plugin.data.region_pixels import region_of
 from rd_plugin.provenance import RecordedModule
 from rd_plugin.report import ReportContent, Thumbnail, make_thumbnail, write_report
 from rd_plugin.results import AS_A_WHOLE, InspectionResult
+from rd_plugin.storage import local_copy
 
 from .courtesy import spared
 from .data_check import DataCheck
@@ -107,7 +108,7 @@ class ReportWriter(Callback):
         mask: RegionMask | None,
     ) -> None:
         """Keep a thumbnail of an image, unless it did not come from a file."""
-        with suppress(OSError), Image.open(path) as image:
+        with suppress(OSError), local_copy(path) as file, Image.open(file) as image:
             values = None if anomaly_map is None else anomaly_map.squeeze().float().cpu().numpy()
             if values is not None:
                 values = on_whole_image(values, (image.height, image.width), steps)

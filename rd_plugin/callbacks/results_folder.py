@@ -5,9 +5,11 @@ import errno
 import logging
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
@@ -27,6 +29,8 @@ _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NEWEST = "latest"
 # What a shell gives for a program that the signal has ended.
 _TERMINATED = 128 + signal.SIGTERM
+# Of a process that has lost the others.
+_LOST = 1
 
 
 def keep_to_own_run(trainer: Trainer) -> None:
@@ -57,19 +61,32 @@ def keep_to_own_run(trainer: Trainer) -> None:
     trainer._default_root_dir = str(root)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
+def _take_first_folder(trainer: Trainer) -> None:
+    """Write into the folder of the first process; anomalib has made one for each."""
+    own, first = trainer.default_root_dir, trainer.strategy.broadcast(trainer.default_root_dir)
+    if own != first:
+        with suppress(OSError):  # another process may have had the same, or the folder has been written to
+            Path(own).rmdir()
+        # As above.
+        trainer._default_root_dir = first  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 def _run_folder(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint belongs to."""
     return checkpoint.parents[2] if checkpoint.parts[-3:-1] == ("weights", "lightning") else checkpoint.parent
 
 
-def relink_newest(run: Path) -> None:
+def relink_newest(run: Path, others: bool = False) -> None:
     """Make anomalib's absolute link to the newest run relative, so that the folder can be moved or copied.
 
     Args:
         run: The folder of a run that begins.
+        others: Whether other processes of the run may have made the link.
     """
     link = run.parent / _NEWEST
-    if not link.is_symlink() or not link.readlink().is_absolute() or link.resolve() != run.resolve():
+    if not link.is_symlink() or not link.readlink().is_absolute():
+        return
+    if link.resolve() != run.resolve() and not others:
         return
     with courtesy(f"The relative link {link}"):
         new = link.with_name(f".{_NEWEST}.partial")
@@ -91,9 +108,13 @@ class ResultsFolder(Callback):
         Raises:
             OSError: If it cannot be written to or has too little space.
         """
-        if stage != "fit" or not trainer.is_global_zero:
+        if stage != "fit":
             return
-        relink_newest(Path(trainer.default_root_dir))
+        if trainer.world_size > 1:
+            _take_first_folder(trainer)
+        if not trainer.is_global_zero:
+            return
+        relink_newest(Path(trainer.default_root_dir), others=trainer.world_size > 1)
         # Adam keeps two moments of each trained parameter, and a checkpoint is there until the next one is complete.
         moments = 2 * sum(parameter.nbytes for parameter in pl_module.parameters() if parameter.requires_grad)
         for folder in _checkpoint_folders(trainer):
@@ -117,8 +138,13 @@ class ResultsFolder(Callback):
             raise SIGTERMException
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """If a disk was full or a signal stopped the run, say what is kept, and where it can go on from."""
+        """If a disk was full or the run was stopped, say what is kept, and where it can go on from.
+
+        Raises:
+            SystemExit: If another process of the run has ended, without which this one cannot go on.
+        """
         del pl_module
+        lost = trainer.world_size > 1 and _is_lost_connection(exception)
         if isinstance(exception, OSError) and exception.errno in _FULL:
             what = f"{exception.filename or trainer.default_root_dir} could not be written."
         elif isinstance(exception, SIGTERMException | KeyboardInterrupt):
@@ -129,6 +155,11 @@ class ResultsFolder(Callback):
                 logger.error("The run was stopped.")
                 return
             what = f"The run was stopped after step {trainer.global_step}."
+        elif lost:
+            what = (
+                f"Process {trainer.global_rank} of {trainer.world_size} was stopped after step {trainer.global_step}: "
+                "another one has ended."
+            )
         else:
             return
         files = [file for folder in _checkpoint_folders(trainer) for file in folder.glob("*.ckpt")]
@@ -138,6 +169,16 @@ class ResultsFolder(Callback):
             logger.error("%s The last good checkpoint is kept, %r; go on from it with --ckpt_path.", what, str(last))
         else:
             logger.error("%s There is no checkpoint yet.", what)
+        if lost:
+            # Not the connection's error, which says less, nor Lightning's last barrier, which nobody else comes to.
+            raise SystemExit(_LOST) from exception
+
+
+def _is_lost_connection(exception: BaseException) -> bool:
+    """Whether another process can no longer be reached; Gloo has no error of its own."""
+    return isinstance(exception, torch.distributed.DistError) or (
+        isinstance(exception, RuntimeError) and "gloo" in str(exception).lower()
+    )
 
 
 def _checkpoint_folders(trainer: Trainer) -> list[Path]:

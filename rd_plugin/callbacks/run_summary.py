@@ -25,6 +25,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from rd_plugin.by_part import parts_in_use
 from rd_plugin.data.part_names import group_by_part, part_of
 from rd_plugin.results.operating_points import OperatingPoint, Share, operating_points
+from rd_plugin.storage import local_copy
 
 from .courtesy import courtesy, spared
 from .report_writer import ReportWriter
@@ -246,7 +247,8 @@ def _speed(trainer: Trainer, model: AnomalibModule) -> list[tuple[str, str]]:
     for file in files:
         chosen = {"part": part_of(file, parts)} if parts else {}
         start = perf_counter()
-        image = cast("torch.Tensor", read_image(file, as_tensor=True))
+        with local_copy(file) as copy:
+            image = cast("torch.Tensor", read_image(copy, as_tensor=True))
         with torch.inference_mode():
             score = model(image[None].to(model.device), **chosen).pred_score
         score.cpu()  # waits for a GPU

@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of your own images: good parts, and optionally defects and masks."""
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from copy import copy
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 from anomalib.data import AnomalibDataset, Folder
+from anomalib.data.dataclasses import DatasetItem
 from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
-from .image_files import FoundImages, check_links, find_image_files
+from rd_plugin.storage import is_remote, local_copy
+
+from .folder_tree import FolderTree, RemoteTree, folder_tree
+from .image_files import FoundImages, check_links
 from .labels import content_digest, is_held_out, read_labels
 from .part_names import check_names
 
@@ -53,6 +60,33 @@ class PartsFolderDataset(AnomalibDataset):
         """Name of the data."""
         return self._name
 
+    @property
+    def samples(self) -> pd.DataFrame:
+        """Table of the samples, as anomalib keeps it."""
+        return self._table
+
+    @samples.setter
+    def samples(self, samples: pd.DataFrame) -> None:
+        # anomalib would look for each file on the disk.
+        self._table = samples.sort_values(by="image_path", ignore_index=True)
+
+    def __getitem__(self, index: int) -> DatasetItem:
+        """Return an image; one at an address as a copy on the disk is read, which may be kept."""
+        sample = self.samples.iloc[index]
+        if not is_remote(sample["image_path"]):
+            return super().__getitem__(index)
+        # anomalib reads files of the disk only.
+        local = copy(self)
+        with ExitStack() as copies:
+            paths = {}
+            for name in ("image_path", "mask_path"):
+                kept = Path(sample["kept"]) if name == "image_path" and sample["kept"] else None
+                paths[name] = str(copies.enter_context(local_copy(sample[name], kept))) if sample[name] else ""
+            local.samples = self.samples.iloc[[index]].assign(**paths)
+            item = super(PartsFolderDataset, local).__getitem__(0)
+        item.image_path, item.mask_path = sample["image_path"], sample["mask_path"]
+        return item
+
 
 class PartsFolder(Folder):
     """anomalib's ``Folder`` with automatic splits and optional subfolders: good images alone are enough.
@@ -80,8 +114,12 @@ class PartsFolder(Folder):
     ``root/cap/defect``, ``root/screw/good``. One model is then trained on the good images of all parts, and each part
     is split as above and gets its own thresholds and metrics.
 
+    ``root`` may be an address that fsspec knows, such as ``s3://bucket/parts``; its package, such as ``s3fs``, must be
+    installed, and its credentials are in the environment. Images are copied to ``cache_dir`` when they are first read,
+    training images first, as many as ``cache_bytes`` allows. The others are read from the address each time.
+
     Args:
-        root: The folder.
+        root: The folder, or its address.
         name: Name of the results folder; by default that of ``root``.
         normal_dir: Folder of good images within ``root``, or several.
         abnormal_dir: Folder of defects, or several; by default ``defect`` if it exists.
@@ -99,7 +137,10 @@ class PartsFolder(Folder):
         augmentations: Augmentations of all images for which no others are given.
         seed: Seed of the split.
         labels: File of labels, such as a report saves, for images in the folder and elsewhere; relative paths begin
-            where the program is run. Only for a folder of one part.
+            where the program is run. Only for a folder of one part, on a disk.
+        cache_dir: Folder of copies of remote images, for all processes of a machine; by default one for each ``root``
+            below ``~/.cache/rd_plugin``. Files of earlier versions, or beyond ``cache_bytes``, are deleted.
+        cache_bytes: How much they may take; 0 for none.
 
     Raises:
         ValueError: If a share is not between 0 and 1 or both leave no training images; during setup, if there are too
@@ -129,12 +170,17 @@ class PartsFolder(Folder):
         augmentations: Transform | None = None,
         seed: int = 0,
         labels: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        cache_bytes: int = 10 * 10**9,
     ) -> None:
         most = _MOST if val_split_ratio == "auto" else val_split_ratio
         for argument, share in (("val_split_ratio", most), ("test_split_ratio", test_split_ratio)):
             if isinstance(share, str) or not 0 < share < 1:
                 msg = f"{argument} must be a fraction between 0 and 1, got {share!r}."
                 raise ValueError(msg)
+        if cache_bytes < 0:
+            msg = f"cache_bytes must be 0 or more, got {cache_bytes}."
+            raise ValueError(msg)
         if most + test_split_ratio >= 1:
             msg = f"val_split_ratio + test_split_ratio must be less than 1, got {most} + {test_split_ratio}."
             raise ValueError(msg)
@@ -159,32 +205,51 @@ class PartsFolder(Folder):
             seed=seed,
         )
         self.labels = labels
+        self.cache_dir, self.cache_bytes = cache_dir, cache_bytes
+        # Of one of several parts, its folder.
+        self._part: Path | None = None
         self._automatic = val_split_ratio == "auto"
         self._told = False
+
+    @cached_property
+    def _tree(self) -> FolderTree:
+        """What ``root`` holds; an address is listed once."""
+        return folder_tree(str(self.root))
+
+    @property
+    def _place(self) -> Path:
+        """The folder of the part."""
+        return self._part or self._tree.root
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts, sorted; empty if ``root`` is the folder of one part."""
-        root = Path(str(self.root))
+        tree, root = self._tree, self._tree.root
         normal = [self.normal_dir] if isinstance(self.normal_dir, str | Path) else self.normal_dir
-        if not root.is_dir() or any((root / entry).is_dir() for entry in normal):
+        if not tree.is_folder(root) or any(tree.is_folder(root / entry) for entry in normal):
             return ()
-        folders = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        if not any((folder / entry).is_dir() for folder in folders for entry in normal):
+        folders = tree.folders(root)
+        if not any(tree.is_folder(folder / entry) for folder in folders for entry in normal):
             return ()
-        return tuple(sorted(folder.name for folder in folders if _images(folder)))
+        return tuple(sorted(folder.name for folder in folders if tree.find(folder).files))
 
     def _setup(self, _stage: str | None = None) -> None:
-        root = Path(str(self.root))
-        if not root.is_dir():
-            msg = f"data.root {str(root)!r} is not a folder."
+        root, tree = str(self.root), self._tree
+        if not tree.is_folder(tree.root):
+            msg = f"data.root {root!r} is not a folder."
             raise FileNotFoundError(msg)
         parts = self.parts
         if parts and self.labels is not None:
-            msg = f"data.labels {str(self.labels)!r} is for a folder of one part; data.root {str(root)!r} has several."
+            msg = f"data.labels {str(self.labels)!r} is for a folder of one part; data.root {root!r} has several."
+            raise ValueError(msg)
+        if isinstance(tree, RemoteTree) and self.labels is not None:
+            msg = f"data.labels {str(self.labels)!r} is for a folder on a disk; data.root {root!r} is an address."
             raise ValueError(msg)
         table = self._of_parts(parts) if parts else self._samples_of_part()
-        check_links([*table["image_path"], *filter(None, table["mask_path"])])
+        if isinstance(tree, RemoteTree):
+            self._keep(tree, table)
+        else:
+            check_links([*table["image_path"], *filter(None, table["mask_path"])])
         masked = any(table["mask_path"])
         without = table.loc[
             (table["label_index"] == int(LabelName.ABNORMAL)) & (table["mask_path"] == ""), "image_path"
@@ -199,19 +264,34 @@ class PartsFolder(Folder):
             logger.info("%s", self._table_of_parts(table) if parts else self._table(table))
             self._told = True
 
+    def _keep(self, tree: RemoteTree, table: pd.DataFrame) -> None:
+        """Replace paths by addresses, and say which images are kept where: the same ones in all processes."""
+        named = hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
+        folder = Path(self.cache_dir or Path.home() / ".cache" / "rd_plugin" / named).absolute()
+        images = table.loc[(table["split"] != Split.TRAIN.value).sort_values(kind="stable").index, "image_path"]
+        fits = images.map(lambda path: tree.size(Path(path))).cumsum() <= self.cache_bytes
+        kept = images[fits].map(lambda path: str(folder / tree.version(Path(path))))
+        table["kept"] = kept.reindex(table.index, fill_value="")
+        for column in ("image_path", "mask_path"):
+            table[column] = table[column].map(lambda path: path and tree.name(Path(path)))
+        known = set(kept)
+        for file in folder.glob("*"):
+            if not file.name.startswith(".") and str(file) not in known:
+                file.unlink(missing_ok=True)
+
     def _of_parts(self, parts: Sequence[str]) -> pd.DataFrame:
         """The samples of all parts, each split by itself."""
-        root, tables, problems = Path(str(self.root)), [], []
+        root, tables, problems = str(self.root), [], []
         for name in parts:
             part = copy(self)
-            part.root = root / name
+            part.root, part._part = f"{root.rstrip('/')}/{name}", self._tree.root / name  # noqa: SLF001
             try:
                 tables.append(part._samples_of_part().assign(part=name))  # noqa: SLF001
             except (FileNotFoundError, ValueError) as error:
                 problems.append(f"{name}: {error}")
         if problems:
             msg = (
-                f"data.root {str(root)!r} has {len(parts)} parts, of which {len(problems)} cannot be used; complete "
+                f"data.root {root!r} has {len(parts)} parts, of which {len(problems)} cannot be used; complete "
                 f"them or move them elsewhere: {' '.join(problems)}"
             )
             raise ValueError(msg)
@@ -221,7 +301,8 @@ class PartsFolder(Folder):
 
     def _samples_of_part(self) -> pd.DataFrame:
         """The samples of the folder of one part, with their splits."""
-        good = [image for folder in self._folders(self.normal_dir, "normal_dir") for image in _images(folder)]
+        folders = self._folders(self.normal_dir, "normal_dir")
+        good = [image for folder in folders for image in self._tree.find(folder).files]
         share = self._validation_share(len(good))
         # A range needs two scores.
         held_out = [max(round(share * len(good)), 2), max(round(self.test_split_ratio * len(good)), 1)]
@@ -246,11 +327,11 @@ class PartsFolder(Folder):
 
     def _folders(self, given: Directory, argument: str) -> list[Path]:
         """Folders within the root, which must exist."""
-        root = Path(str(self.root))
+        tree, root = self._tree, self._place
         folders = [root / entry for entry in ([given] if isinstance(given, str | Path) else given)]
         for folder in folders:
-            if not folder.is_dir():
-                others = ", ".join(sorted(repr(path.name) for path in root.iterdir() if path.is_dir())) or "none"
+            if not tree.is_folder(folder):
+                others = ", ".join(repr(path.name) for path in tree.folders(root)) or "none"
                 msg = f"data.{argument}: there is no folder {str(folder)!r}; the folders in data.root are: {others}."
                 raise FileNotFoundError(msg)
         return folders
@@ -259,7 +340,7 @@ class PartsFolder(Folder):
         """Folders that were given, or the usual one if it exists."""
         if given is not None:
             return given
-        return [usual] if (Path(str(self.root)) / usual).is_dir() else []
+        return [usual] if self._tree.is_folder(self._place / usual) else []
 
     def _defects(self) -> pd.DataFrame:
         """The defects with their masks, all for the test."""
@@ -267,7 +348,8 @@ class PartsFolder(Folder):
         masks = self._folders(self._given_or_there(self.mask_dir, _MASK), "mask_dir")
         if len(masks) == 1 and len(folders) > 1:
             # One folder of masks may hold a subfolder for each folder of defects, or the masks of all.
-            masks = [masks[0] / folder.name if (masks[0] / folder.name).is_dir() else masks[0] for folder in folders]
+            inner = [masks[0] / folder.name for folder in folders]
+            masks = [folder if self._tree.is_folder(folder) else masks[0] for folder in inner]
         if masks and folders and len(masks) != len(folders):
             msg = (
                 f"data.mask_dir must be one folder, or one for each of abnormal_dir ({len(folders)}), got {len(masks)}."
@@ -275,12 +357,12 @@ class PartsFolder(Folder):
             raise ValueError(msg)
         rows = []
         for index, folder in enumerate(folders):
-            known = _masks(masks[index]) if masks else {}
-            for image in _images(folder):
+            known = _masks(masks[index], self._tree) if masks else {}
+            for image in self._tree.find(folder).files:
                 place = image.relative_to(folder).with_suffix("")
                 rows.append((str(image), known.get(place.as_posix(), "")))
         without = [image for image, mask in rows if not mask]
-        if without and any(_images(folder) for folder in masks):
+        if without and any(self._tree.find(folder).files for folder in masks):
             msg = (
                 f"data.mask_dir: {len(without)} of {len(rows)} defects have no mask, such as {without[0]!r}; put each "
                 "mask at the same place under the same name, or move the masks out of data.root."
@@ -345,19 +427,16 @@ class PartsFolder(Folder):
             self._given_or_there(self.mask_dir, _MASK),
         )
         folders = [folder for entry in given for folder in self._folders(entry, "")]
-        return FoundImages(left_out=sum((find_image_files(f).left_out for f in folders), Counter[str]())).left_out_text
+        left_out = sum((self._tree.find(folder).left_out for folder in folders), Counter[str]())
+        return FoundImages(left_out=left_out).left_out_text
 
     def _unused(self, table: pd.DataFrame) -> list[str]:
         """Folders in the root whose images are not used."""
-        root = Path(str(self.root))
-        used = {
-            Path(path).relative_to(root).parts[0]
-            for path in [*table["image_path"], *table["mask_path"]]
-            if path and Path(path).is_relative_to(root)
-        }
-        used.add(_MASK)
-        folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name not in used)
-        return [f"{folder.name} ({len(images)} images)" for folder in folders if (images := _images(folder))]
+        tree = self._tree
+        used = set(table["image_path"]) | set(table["mask_path"])
+        found = [(folder.name, tree.find(folder).files) for folder in tree.folders(tree.root) if folder.name != _MASK]
+        unused = [(name, len(files)) for name, files in found if used.isdisjoint(map(tree.name, files))]
+        return [f"{name} ({count} images)" for name, count in unused if count]
 
 
 def _marked(table: pd.DataFrame, labels: str | Path) -> pd.DataFrame:
@@ -382,12 +461,7 @@ def _marked(table: pd.DataFrame, labels: str | Path) -> pd.DataFrame:
     return pd.concat([table[kept], added], ignore_index=True)
 
 
-def _images(folder: Path) -> list[Path]:
-    """Images in a folder at any depth, without hidden ones, in an order that does not depend on the file system."""
-    return find_image_files(folder).files
-
-
-def _masks(folder: Path) -> dict[str, str]:
+def _masks(folder: Path, tree: FolderTree) -> dict[str, str]:
     """Masks by the relative path of their image, without extensions."""
-    places = ((path.relative_to(folder).with_suffix("").as_posix(), str(path)) for path in _images(folder))
+    places = ((path.relative_to(folder).with_suffix("").as_posix(), str(path)) for path in tree.find(folder).files)
     return {place.removesuffix("_mask"): path for place, path in places}

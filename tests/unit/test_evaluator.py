@@ -2,6 +2,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from torch.utils.data import DataLoader
 
 from rd_plugin import ReverseDistillation
-from rd_plugin.evaluator import AUPRO
+from rd_plugin.evaluator import AUPRO, DistillationEvaluator
 
 from .trainers import quiet_trainer
 
@@ -202,3 +203,17 @@ def test_images_whose_defect_is_outside_the_region_are_counted(
     told = "The defect of 4 images is wholly outside the region of interest (roi)"
     assert [told in record.message for record in caplog.records].count(True) == 1
     assert "pixel_AUROC (not both normal and anomalous masks)" in caplog.text
+
+
+def test_processes_log_the_same_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though one has seen good images alone, and no mask."""
+    evaluator, trainer = DistillationEvaluator(), SimpleNamespace(world_size=2)
+    evaluator._seen = {"gt_label": {False}}
+
+    def gather(found: list, own: dict) -> None:
+        found[:] = [own, {"": ({"gt_label": {False, True}, "gt_mask": {False, True}}, 1)}]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    evaluator._share_seen(trainer)
+    assert evaluator._seen == {"gt_label": {False, True}, "gt_mask": {False, True}}
+    assert evaluator._hidden == 1

@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from rd_plugin.storage import is_remote, local_copy
+
 __all__ = ["MAX_PIXELS", "FileFacts", "allow_pixels", "inspect_file", "read_file"]
 
 # Pillow's own bound, beyond which it takes an image for a decompression bomb: half a gibibyte in RGB.
@@ -120,7 +122,14 @@ def inspect_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> FileFacts:
         path: An image or mask.
         max_pixels: Greatest number of pixels that are decoded; see :func:`allow_pixels` for more than Pillow's bound.
     """
-    path = Path(path)
+    try:
+        with local_copy(path) as file:
+            return _inspect(file, max_pixels)
+    except OSError as error:  # of an address
+        return FileFacts(error=f"the file cannot be read ({error.strerror}).")
+
+
+def _inspect(path: Path, max_pixels: int) -> FileFacts:
     if refusal := _refusal(path):
         return FileFacts(error=refusal)
     try:
@@ -142,6 +151,12 @@ def read_file(image: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> tuple[
         The facts, without hashes and contents, and 8-bit RGB pixels of shape ``(H, W, 3)``; ``None`` if there is an
         error.
     """
+    if not isinstance(image, bytes) and is_remote(image):
+        try:
+            with local_copy(image) as copy:
+                return read_file(copy, max_pixels)
+        except OSError as error:
+            return FileFacts(error=f"the file cannot be read ({error.strerror})."), None
     path = None if isinstance(image, bytes) else Path(image)
     if refusal := _refusal(path) if path else None if image else "the file is empty.":
         return FileFacts(error=refusal), None

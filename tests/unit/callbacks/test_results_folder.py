@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch.distributed
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
@@ -19,7 +20,8 @@ from rd_plugin.callbacks.results_folder import keep_to_own_run, relink_newest
 
 def _trainer(folder: Path, resumed: Path | None = None) -> SimpleNamespace:
     callbacks = [ModelCheckpoint(dirpath=folder)]
-    return SimpleNamespace(checkpoint_callbacks=callbacks, ckpt_path=resumed, default_root_dir=folder.parent)
+    run = {"world_size": 1, "ckpt_path": resumed, "default_root_dir": folder.parent}
+    return SimpleNamespace(checkpoint_callbacks=callbacks, **run)
 
 
 def kept(checkpoint: Path) -> str:
@@ -141,3 +143,47 @@ def test_other_links_and_folders_called_latest_are_left(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
     relink_newest(tmp_path / "v1")
     assert not (tmp_path / "latest").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:41223"),
+        torch.distributed.DistBackendError("NCCL error: remote process exited"),
+    ],
+)
+def test_process_that_has_lost_another_ends_with_a_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    (tmp_path / "model.ckpt").touch()
+    trainer = _trainer(tmp_path)
+    trainer.world_size, trainer.global_rank, trainer.global_step = 4, 2, 7
+    with pytest.raises(SystemExit) as ended:
+        ResultsFolder().on_exception(trainer, LightningModule(), error)
+    assert ended.value.code == 1
+    (message,) = caplog.messages
+    assert message.startswith("Process 2 of 4 was stopped after step 7: another one has ended.")
+    assert message.endswith(kept(tmp_path / "model.ckpt"))
+
+
+def test_other_errors_of_several_processes_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = _trainer(tmp_path)
+    trainer.world_size = 4
+    ResultsFolder().on_exception(trainer, LightningModule(), RuntimeError("out of memory"))
+    assert not caplog.messages
+
+
+def test_processes_write_into_the_folder_of_the_first(tmp_path: Path) -> None:
+    first, own = tmp_path / "v0", tmp_path / "v1"
+    for run in (first, own):
+        run.mkdir()
+    (tmp_path / "latest").symlink_to(own)
+    trainers = []
+    for rank, run in enumerate((first, own)):
+        strategy = SimpleNamespace(broadcast=lambda _: str(first))
+        several = {"world_size": 2, "is_global_zero": rank == 0, "strategy": strategy, "checkpoint_callbacks": []}
+        trainers.append(SimpleNamespace(default_root_dir=str(run), _default_root_dir=str(run), **several))
+        ResultsFolder().setup(trainers[-1], LightningModule(), "fit")
+    assert [trainer._default_root_dir for trainer in trainers] == [str(first)] * 2
+    assert not own.exists()
+    assert (tmp_path / "latest").readlink() == Path("v0")

@@ -148,3 +148,13 @@ def test_another_size_is_named() -> None:
 def test_unknown_kind() -> None:
     with pytest.raises(ValueError, match="deviation must be 'cosine' or 'mahalanobis', got 'euclidean'"):
         build_deviation("euclidean", [CHANNELS])
+
+
+def test_memory_does_not_grow_with_images() -> None:
+    statistics = ResidualStatistics(CHANNELS)
+    taken = set()
+    for _ in range(5):
+        statistics.update(*features())
+        taken.add(sum(sums.nbytes for sums in (statistics._count, statistics._sum, statistics._products)))
+    positions = HEIGHT * WIDTH
+    assert taken == {4 * positions * (1 + CHANNELS + CHANNELS**2)}

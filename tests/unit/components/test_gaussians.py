@@ -224,3 +224,25 @@ def test_a_position_counts_where_its_vector_is_not_zero() -> None:
         gaussians.include_held_out()
     # The lower row is seen twice, which changes what all positions have in common.
     torch.testing.assert_close(both.mean * both.scale, alone.mean * alone.scale, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [500, pytest.param(16, marks=pytest.mark.slow)])
+def test_sums_of_a_million_images_are_exact_enough(batch: int) -> None:
+    """Added up in single precision, with a mean of three standard deviations."""
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(4, 4, generator=generator)
+    gaussians, flags = PositionGaussians(4), torch.zeros(batch, dtype=torch.bool)
+    features = 3 + torch.randn(batch * 8, 4, 1, 1, generator=generator)
+    features[:, :, 0, 0] = 3 + (features[:, :, 0, 0] - 3) @ mixing
+    for _ in range(10**6 // len(features)):
+        for part in features.split(batch):
+            gaussians.update(part, flags)
+    gaussians.compute()
+    flat = features[:, :, 0, 0].double()
+    covariance = flat.T.cov(correction=0)
+    covariance += 0.01 * covariance.diagonal().mean() * torch.eye(4)
+    new = 3 + 2 * torch.randn(50, 4, 1, 1, generator=generator)
+    off = new[:, :, 0, 0].double() - flat.mean(0)
+    expected = torch.einsum("ni,ij,nj->n", off, covariance.inverse(), off) / 4
+    # The whitening is kept in half precision.
+    torch.testing.assert_close(gaussians(new).flatten().double(), expected, rtol=0.01, atol=0.01)

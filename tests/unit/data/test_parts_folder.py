@@ -2,9 +2,10 @@
 """A folder of one's own images, whatever is in it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from anomalib import TaskType
@@ -12,6 +13,7 @@ from anomalib.data import ImageBatch
 from PIL import Image
 
 from rd_plugin import PartsFolder
+from rd_plugin.data.check import check_datamodule
 from rd_plugin.data.labels import content_digest, is_held_out
 
 Fill = Callable[[str, int], None]
@@ -302,3 +304,91 @@ class TestManyParts:
 
     def test_a_folder_of_one_part_has_none(self, parts: Path) -> None:
         assert PartsFolder(parts / "cap").parts == ()
+
+
+class TestAtAnAddress:
+    """fsspec's memory takes the place of object storage."""
+
+    @pytest.fixture
+    def address(self, root: Path, fill: Fill) -> Iterator[str]:
+        """Ten good images and two defects with masks, on the disk and at the address."""
+        for names, count in (("good/{}.png", 10), ("defect/{}.png", 2), ("mask/{}.png", 2)):
+            fill(names, count)
+        address = "memory://bucket/Prüfteile 2024"
+        files = fsspec.filesystem("memory")
+        files.put(str(root), address, recursive=True)
+        yield address
+        files.rm(address, recursive=True)
+
+    @pytest.fixture
+    def cache(self, tmp_path: Path) -> Path:
+        return tmp_path / "cache"
+
+    def test_images_and_splits_are_those_of_the_disk(self, address: str, root: Path, cache: Path) -> None:
+        near, far = PartsFolder(root), PartsFolder(address, cache_dir=cache)
+        assert near.name == far.name
+        for data in (near, far):
+            data.setup()
+        for split in ("train", "val", "test"):
+            ours, theirs = (getattr(data, f"{split}_data") for data in (near, far))
+            assert ours.task == theirs.task
+            assert len(ours) == len(theirs)
+            for here, there in zip(ours, theirs, strict=True):
+                assert there.image_path == f"{address}/{Path(here.image_path).relative_to(root).as_posix()}"
+                assert (there.image == here.image).all()
+                assert (there.gt_mask == here.gt_mask).all()
+
+    @pytest.mark.parametrize("images", [0, 1, 4, 12])
+    def test_cache_is_bounded_and_holds_training_images_first(self, address: str, cache: Path, images: int) -> None:
+        size = sum(facts["size"] for facts in fsspec.filesystem("memory").find(address, detail=True).values()) / 14
+        data = PartsFolder(address, cache_dir=cache, cache_bytes=int(size * (images + 0.5)))
+        data.setup()
+        for _ in range(2):
+            for split in (data.train_data, data.val_data, data.test_data):
+                list(split)
+            kept = list(cache.glob("*"))
+            assert len(kept) == images
+            assert sum(file.stat().st_size for file in kept) <= data.cache_bytes
+        assert sum(data.train_data.samples["kept"] != "") == min(images, len(data.train_data))
+
+    def test_kept_images_are_not_read_again(self, address: str, cache: Path) -> None:
+        data = PartsFolder(address, cache_dir=cache)
+        data.setup()
+        first = [item.image for item in data.train_data]
+        files = fsspec.filesystem("memory")
+        files.rm(f"{address}/good", recursive=True)
+        assert all((image == item.image).all() for image, item in zip(first, data.train_data, strict=True))
+
+    def test_what_is_not_of_the_data_any_more_is_deleted(self, address: str, cache: Path) -> None:
+        cache.mkdir()
+        (cache / "0123.png").touch()
+        PartsFolder(address, cache_dir=cache).setup()
+        assert not list(cache.iterdir())
+
+    def test_several_parts(self, root: Path, fill: Fill, tmp_path: Path, cache: Path) -> None:
+        for part in ("cap", "screw"):
+            fill(f"{part}/good/{{}}.png", 8)
+        address = f"memory://{tmp_path.name}/several"
+        fsspec.filesystem("memory").put(str(root), address, recursive=True)
+        data = PartsFolder(address, cache_dir=cache)
+        data.setup()
+        assert data.parts == ("cap", "screw")
+        assert set(data.val_data.samples["part"]) == {"cap", "screw"}
+        assert data.train_data[0].image_path.startswith(f"{address}/cap/good/")
+
+    def test_what_cannot_be_used_is_named(self, address: str, cache: Path) -> None:
+        with pytest.raises(FileNotFoundError, match=r"data.root 'memory://nowhere/parts' is not a folder"):
+            PartsFolder("memory://nowhere/parts", cache_dir=cache).setup()
+        with pytest.raises(FileNotFoundError, match=r"normal_dir: there is no folder .*: 'defect', 'good', 'mask'"):
+            PartsFolder(address, normal_dir="fine", cache_dir=cache).setup()
+        with pytest.raises(ValueError, match=r"labels 'labels.csv' is for a folder on a disk"):
+            PartsFolder(address, labels="labels.csv", cache_dir=cache).setup()
+        with pytest.raises(ValueError, match="cache_bytes must be 0 or more, got -1"):
+            PartsFolder(address, cache_bytes=-1)
+
+    def test_data_check_reads_it(self, address: str, cache: Path) -> None:
+        fsspec.filesystem("memory").pipe(f"{address}/good/3.png", b"damaged")
+        data = PartsFolder(address, cache_dir=cache)
+        data.setup()
+        (problem,) = [problem for problem in check_datamodule(data) if "not an image" in problem.message]
+        assert problem.subject == f"{address}/good/3.png"

@@ -2,8 +2,9 @@
 import torch
 from torch import Tensor
 
-from rd_plugin.components import held_out
+from rd_plugin.components import held_out, perturbed_places
 from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE, Evidence
+from rd_plugin.models.fused_reverse_distillation.statistics import kept_places
 
 
 def kind(evidence: Tensor, name: str) -> Tensor:
@@ -80,3 +81,25 @@ def test_perturbations_that_were_seen_are_usual() -> None:
     before, after = fitted(normal, student)(moved, student), perturbed(moved, student)
     for name in ("teacher", "region", "context", "image"):
         assert kind(after, name).mean() < kind(before, name).mean() / 2
+
+
+def _taken(evidence: Evidence) -> int:
+    """Bytes of all tensors that are kept."""
+    sums = [tensor for part in evidence.gaussians.values() for moments in part._seen for tensor in moments]
+    return sum(tensor.nbytes for tensor in (evidence._kept, *sums, *evidence.buffers()))
+
+
+@torch.no_grad()
+def test_memory_does_not_grow_with_images() -> None:
+    torch.manual_seed(0)
+    evidence, taken = Evidence([4, 8]), []
+    for batch in range(30):
+        scales = [torch.randn(8, 4, 8, 8), torch.randn(8, 8, 4, 4)]
+        places = range(8 * batch, 8 * batch + 8)
+        slots = torch.tensor([place if place < 16 else -1 for place in places])
+        evidence.update(scales, scales, held_out(places), slots, 16)
+        taken.append(_taken(evidence))
+    assert set(taken) == {taken[0]}
+    # What is kept of single images, perturbed and weighted, has a number of its own.
+    assert len(kept_places(10**6)) == 512
+    assert len(perturbed_places(10**6)) == 32
