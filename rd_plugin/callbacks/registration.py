@@ -69,7 +69,7 @@ class RegistrationFitting(Callback):
         if paths := module.unregistered:
             named = ", ".join(map(printable, paths[:_NAMED])) + (", ..." if len(paths) > _NAMED else "")
             logger.warning(
-                "Images that could not be registered, and are judged as they lie: %d (%s).", len(paths), named
+                "Images that could not be registered, and are inspected as they are: %d (%s).", len(paths), named
             )
 
     on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end

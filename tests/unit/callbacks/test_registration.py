@@ -79,7 +79,7 @@ def test_images_that_could_not_be_registered_are_named(tmp_path: Path, caplog: p
         caplog.clear()
         quiet_trainer(tmp_path).predict(model, loader)
         assert [message for message in caplog.messages if "registered" in message] == [
-            "Images that could not be registered, and are judged as they lie: 1 (6.png)."
+            "Images that could not be registered, and are inspected as they are: 1 (6.png)."
         ]
 
 
