@@ -17,7 +17,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     Args:
         parser: The subcommand's parser.
     """
-    parser.add_argument("results", metavar="RESULTS", type=Path, help="file that inspect wrote with --csv or --jsonl")
+    parser.add_argument(
+        "results",
+        metavar="RESULTS",
+        type=Path,
+        help="file of inspect --csv or --jsonl, or folder of --parquet",
+    )
     parser.add_argument("--output", metavar="FILE", type=Path, help="the page, by default RESULTS with .html")
     parser.add_argument("--images", metavar="FOLDER", type=Path, default=Path(), help="where relative paths begin")
     parser.add_argument(
@@ -41,20 +46,26 @@ def run(arguments: Namespace) -> None:
     """
     # The help does not wait for these.
     from rd_plugin.provenance import read_record, record_file
-    from rd_plugin.report import report_results
-    from rd_plugin.results import read_results
+    from rd_plugin.report import Selection, report_results
+    from rd_plugin.results import InspectionResult, in_order, read_results, results_of
 
     source: Path = arguments.results
-    if not source.is_file():
-        msg = f"results {str(source)!r} is not a file.{nearest_file(source)}"
+    if not source.exists():
+        msg = f"results {str(source)!r} is not a file or folder.{nearest_file(source)}"
         raise FileNotFoundError(msg)
     output = arguments.output or source.with_suffix(".html")
     record = None if arguments.model is None else read_record(arguments.model)
     if record == {}:
         msg = f"model {str(arguments.model)!r} has no record that can be read: {str(record_file(arguments.model))!r}."
         raise ValueError(msg)
-    results = read_results(source).results
-    if not results:
+    results: list[InspectionResult] | Selection
+    if source.is_dir():
+        rows = (result for table in in_order(str(source)) for result in results_of(table))
+        # False alarms are counted from all.
+        results = Selection(rows) if arguments.good is None else list(rows)
+    else:
+        results = read_results(source).results
+    if not (results.shown if isinstance(results, Selection) else results):
         msg = f"results {str(source)!r} holds no result of rd-plugin inspect."
         raise ValueError(msg)
     count = report_results(results, output, arguments.good, arguments.images, record)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rd_plugin.provenance import write_record
-from rd_plugin.results import InspectionResult
+from rd_plugin.results import InspectionResult, ParquetFolder
 
 from ..report.test_page import data
 from .conftest import Tool
@@ -31,11 +31,28 @@ def test_page_beside_the_results(tool: Tool) -> None:
     assert [row[3] for row in data(Path("other.html").read_text(encoding="utf-8"))["rows"]] == [None, None]
 
 
+def test_page_of_a_folder_of_parquet_files(tool: Tool) -> None:
+    pytest.importorskip("pyarrow")
+    Path("archive").mkdir()
+    assert tool("report", "archive").errors.endswith("results 'archive' holds no result of rd-plugin inspect.\n")
+    folder = ParquetFolder("archive")
+    for path, score in (("good/a.png", 0.25), ("b.png", 0.75)):
+        folder.write(InspectionResult(path, "normal", score))
+    folder.close()
+    assert tool("report", "archive").output == "archive.html written: 2 images.\n"
+    assert [row[:2] for row in data(Path("archive.html").read_text())["rows"]] == [
+        ["b.png", 0.75],
+        ["good/a.png", 0.25],
+    ]
+    assert tool("report", "archive", "--good", "good").status == 0
+    assert [row[3] for row in data(Path("archive.html").read_text())["rows"]] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["wrong.csv"], "line 2: not a result of rd-plugin inspect"),
-        (["wrnog.csv"], "is not a file. Did you mean"),
+        (["wrnog.csv"], "is not a file or folder. Did you mean"),
         (["empty.csv"], "holds no result of rd-plugin inspect"),
         (["wrong.csv", "--model", "model.xml"], "model 'model.xml' has no record that can be read: 'model.json'"),
     ],
