@@ -17,7 +17,7 @@ from anomalib.data.dataclasses import DatasetItem
 from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
-from rd_plugin.storage import is_remote, local_copy
+from rd_plugin.storage import is_address, local_copy
 
 from .folder_tree import FolderTree, RemoteTree, folder_tree
 from .image_files import FoundImages, check_links
@@ -73,7 +73,7 @@ class PartsFolderDataset(AnomalibDataset):
     def __getitem__(self, index: int) -> DatasetItem:
         """Return an image; one at an address as a copy on the disk is read, which may be kept."""
         sample = self.samples.iloc[index]
-        if not is_remote(sample["image_path"]):
+        if not is_address(sample["image_path"]):
             return super().__getitem__(index)
         # anomalib reads files of the disk only.
         local = copy(self)
