@@ -23,7 +23,7 @@ from rd_plugin.components import Region
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
 from rd_plugin.data.region_pixels import region_of
-from rd_plugin.storage import is_remote, local_copy
+from rd_plugin.storage import is_address, local_copy
 
 __all__ = ["PredictionVisualizer"]
 
@@ -78,7 +78,7 @@ class PredictionVisualizer(ImageVisualizer):
         return pictures[0] if len(pictures) == 1 else pictures
 
     def _draw(self, item: Any) -> Image.Image | None:
-        if item.image_path and is_remote(item.image_path):
+        if item.image_path and is_address(item.image_path):
             with local_copy(item.image_path) as file:
                 return self._draw(replace(item, image_path=str(file)))
         width, height = _size(item)

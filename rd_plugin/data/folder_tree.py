@@ -5,7 +5,7 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-from rd_plugin.storage import is_remote
+from rd_plugin.storage import file_system, is_address
 
 from .image_files import FoundImages, find_image_files, is_hidden, is_image
 
@@ -50,10 +50,8 @@ class RemoteTree(FolderTree):
     """
 
     def __init__(self, root: str) -> None:
-        from fsspec.core import url_to_fs
-
         try:
-            system, place = url_to_fs(root)
+            system, place = file_system(root)
             listed = system.find(place, detail=True)
         except Exception as error:  # each file system has errors of its own
             msg = f"data.root {root!r} cannot be listed: {' '.join(str(error).split()) or type(error).__name__}"
@@ -100,4 +98,4 @@ class RemoteTree(FolderTree):
 
 def folder_tree(root: str | Path) -> FolderTree:
     """Return what a folder holds, on a disk or at an address."""
-    return RemoteTree(str(root)) if is_remote(root) else FolderTree(root)
+    return RemoteTree(str(root)) if is_address(root) else FolderTree(root)

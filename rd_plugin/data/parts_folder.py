@@ -9,15 +9,15 @@ from contextlib import ExitStack
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import pandas as pd
-from anomalib.data import AnomalibDataset, Folder
+from anomalib.data import AnomalibDataset, Folder, ImageItem
 from anomalib.data.dataclasses import DatasetItem
 from anomalib.data.utils import LabelName, Split, TestSplitMode, ValSplitMode
 from torchvision.transforms.v2 import Transform
 
-from rd_plugin.storage import is_remote, local_copy
+from rd_plugin.storage import is_address, local_copy
 
 from .folder_tree import FolderTree, RemoteTree, folder_tree
 from .image_files import FoundImages, check_links
@@ -73,7 +73,7 @@ class PartsFolderDataset(AnomalibDataset):
     def __getitem__(self, index: int) -> DatasetItem:
         """Return an image; one at an address as a copy on the disk is read, which may be kept."""
         sample = self.samples.iloc[index]
-        if not is_remote(sample["image_path"]):
+        if not is_address(sample["image_path"]):
             return super().__getitem__(index)
         # anomalib reads files of the disk only.
         local = copy(self)
@@ -83,7 +83,7 @@ class PartsFolderDataset(AnomalibDataset):
                 kept = Path(sample["kept"]) if name == "image_path" and sample["kept"] else None
                 paths[name] = str(copies.enter_context(local_copy(sample[name], kept))) if sample[name] else ""
             local.samples = self.samples.iloc[[index]].assign(**paths)
-            item = super(PartsFolderDataset, local).__getitem__(0)
+            item = cast("ImageItem", super(PartsFolderDataset, local).__getitem__(0))
         item.image_path, item.mask_path = sample["image_path"], sample["mask_path"]
         return item
 

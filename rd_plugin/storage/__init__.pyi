@@ -2,7 +2,7 @@
 from .address import file_system, is_address, local_file, make_folder, read_address
 from .atomic import atomic_export, atomic_file, move_files
 from .folder import check_folder, state_size
-from .local_copy import is_remote, local_copy
+from .local_copy import local_copy
 from .printable import printable
 from .safe_reading import check_checkpoint, read_plain, short_refusal, why_refused
 
@@ -13,7 +13,6 @@ __all__ = [
     "check_folder",
     "file_system",
     "is_address",
-    "is_remote",
     "local_copy",
     "local_file",
     "make_folder",

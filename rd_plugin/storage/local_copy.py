@@ -7,19 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .address import file_system, is_address
 from .atomic import atomic_file
 
-__all__ = ["is_remote", "local_copy"]
-
-
-def is_remote(path: str | Path) -> bool:
-    """Return whether a path is an address.
-
-    Example:
-        >>> is_remote("s3://bucket/1.png"), is_remote("parts/1.png")
-        (True, False)
-    """
-    return "://" in str(path)
+__all__ = ["local_copy"]
 
 
 @contextmanager
@@ -45,7 +36,7 @@ def local_copy(path: str | Path, kept: Path | None = None) -> Iterator[Path]:
         ...     file.read_text()
         'good'
     """
-    if not is_remote(path):
+    if not is_address(path):
         yield Path(path)
     elif kept is None:
         with TemporaryDirectory(prefix="rd-plugin-") as folder:
@@ -62,11 +53,9 @@ def local_copy(path: str | Path, kept: Path | None = None) -> Iterator[Path]:
 
 
 def _copy(address: str, file: Path) -> None:
-    from fsspec.core import url_to_fs
-
     try:
         # Anew each time: a connection does not survive a fork, and fsspec keeps one for each process.
-        system, place = url_to_fs(address)
+        system, place = file_system(address)
         system.get_file(place, str(file))
     except FileNotFoundError as error:
         raise FileNotFoundError(errno.ENOENT, "there is no file at this address", address) from error

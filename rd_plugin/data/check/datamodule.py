@@ -10,7 +10,7 @@ from anomalib.data import AnomalibDataModule, AnomalibDataset, PredictDataset
 from anomalib.data.utils import LabelName
 from pandas import DataFrame, Series
 
-from rd_plugin.storage import is_remote
+from rd_plugin.storage import is_address
 
 from .files import MAX_PIXELS
 from .problem import Problem
@@ -85,7 +85,7 @@ def check_datamodule(
     tested = {Path(path) for path in tables["test"]["image_path"]} if "test" in tables else set()
     root = getattr(datamodule, "root", None)
     problems = check_datasets(datasets(datamodule, splits), memory, max_pixels)
-    if root is not None and is_remote(str(root)):
+    if root is not None and is_address(str(root)):
         return problems
     return problems + check_unread(read, tested, None if root is None else Path(root))
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from rd_plugin.storage import is_remote, local_copy
+from rd_plugin.storage import is_address, local_copy
 
 __all__ = ["MAX_PIXELS", "FileFacts", "allow_pixels", "inspect_file", "read_file"]
 
@@ -151,7 +151,7 @@ def read_file(image: str | Path | bytes, max_pixels: int = MAX_PIXELS) -> tuple[
         The facts, without hashes and contents, and 8-bit RGB pixels of shape ``(H, W, 3)``; ``None`` if there is an
         error.
     """
-    if not isinstance(image, bytes) and is_remote(image):
+    if not isinstance(image, bytes) and is_address(image):
         try:
             with local_copy(image) as copy:
                 return read_file(copy, max_pixels)

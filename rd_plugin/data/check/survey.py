@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from rd_plugin.storage import atomic_file
+from rd_plugin.storage import atomic_file, file_system, is_address
 
 from .files import MAX_PIXELS, FileFacts, inspect_file
 
@@ -22,11 +22,14 @@ logger = logging.getLogger(__name__)
 _FIELDS = fields(FileFacts)
 
 
-def _stamp(path: str) -> list[int] | None:
+def _stamp(path: str) -> list[int] | list[str] | None:
     """What changes with a file, whether or not its size and time are set back; ``None`` if it is not there."""
     try:
+        if is_address(path):
+            system, place = file_system(path)
+            return [str(system.ukey(place))]
         status = Path(path).stat()
-    except OSError:
+    except Exception:  # file systems of addresses have errors of their own
         return None
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 

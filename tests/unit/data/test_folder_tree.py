@@ -48,6 +48,11 @@ def test_files_of_an_address_have_sizes_and_versions(roots: tuple[str, str]) -> 
     assert folder_tree(roots[1]).version(file) != tree.version(file)
 
 
-def test_unknown_protocol_is_named() -> None:
-    with pytest.raises(OSError, match=r"data.root 'nothing://parts' cannot be listed: Protocol not known: nothing"):
-        folder_tree("nothing://parts")
+def test_what_cannot_be_listed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        msg = "no  credentials"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.find", fail)
+    with pytest.raises(OSError, match=r"data.root 'memory://parts' cannot be listed: no credentials"):
+        folder_tree("memory://parts")

@@ -50,6 +50,16 @@ def test_unchanged_files_are_not_read_again(files: list[str], read: list[str], t
     assert not read
 
 
+def test_unchanged_files_at_an_address_are_not_read_again(files: list[str], read: list[str], tmp_path: Path) -> None:
+    memory, addresses = tmp_path / "memory.json", [f"file://{file}" for file in files]
+    first = inspect_files(addresses, memory)
+    assert [facts.width for facts in first.values()] == [4] * 4
+    read.clear()
+    Image.fromarray(np.full((5, 5), 9, dtype=np.uint8)).save(files[1])
+    inspect_files(addresses, memory)
+    assert read == [addresses[1]]
+
+
 def test_missing_files_are_looked_for_again(files: list[str], tmp_path: Path) -> None:
     memory, late = tmp_path / "memory.json", tmp_path / "late.png"
     assert inspect_files([str(late)], memory)[str(late)].error == "the file does not exist."
