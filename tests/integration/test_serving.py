@@ -15,11 +15,10 @@ import pytest
 from ..unit.inspection.conftest import save_model
 from ..unit.serving.conftest import png
 from ..waiting import wait_until
-from .test_report import browser, playwright
-
-__all__ = ["browser"]
 
 pytestmark = pytest.mark.slow
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 TOOL = (sys.executable, "-m", "rd_plugin")
 
@@ -65,7 +64,6 @@ def test_page_shows_a_picture_that_is_chosen_or_dropped(station: tuple[Path, str
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: request.url.startswith((address, "data:")) or wrong.append(request.url))
     page.goto(address)
-    expect = playwright.expect
     expect(page.locator("#product option")).to_have_text(["gasket"])
     expect(page.locator("#token")).to_be_hidden()
     page.locator("#file").set_input_files(folder / "a.png")

@@ -21,11 +21,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rd_plugin.commands.tool import main
 from rd_plugin.drift import Reference, image_statistics
 from rd_plugin.inspection import Inferencer, Prediction, inspector
 from rd_plugin.results import in_order, results_of
 
-from ...waiting import send_signal, wait_until
+from ...processes import run_function
+from ...waiting import wait_until
 from .conftest import Tool
 
 
@@ -183,20 +185,29 @@ def test_resumed_run_inspects_what_is_left_and_answers_for_all(tool: Tool, draw:
     assert tool("inspect", "model.xml", "parts", *files, "--resume").output == ""
 
 
-def test_signal_ends_in_whole_rows_and_a_status(tool: Tool, draw: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw("1.png", 51)
-    before = signal.getsignal(signal.SIGTERM)
+def _inspect_until_signal(model: type[Brightness], number: int, rows: int, *arguments: str) -> None:
+    """Run the tool in this process, which gets a signal when so many rows are written."""
 
-    def paths() -> Iterator[str]:
+    def stop() -> None:
+        wait_until(lambda: _rows() >= rows)
+        os.kill(os.getpid(), number)
+
+    def unending() -> Iterator[str]:
         yield "1.png\n"
-        wait_until(_rows)
-        send_signal(signal.SIGTERM, before)
         sleep(60)
 
-    monkeypatch.setattr(sys, "stdin", paths())
-    status, output, errors = tool("inspect", "model.xml", "-", "--jsonl", "results.jsonl")
-    assert (status, output) == (128 + signal.SIGTERM, "1.png: normal, score 0.200\n"), errors
-    assert signal.getsignal(signal.SIGTERM) is before
+    inspector.load_inferencer = lambda *_: model()  # type: ignore[assignment]
+    sys.stdin = unending()  # type: ignore[assignment]
+    Thread(target=stop, daemon=True).start()
+    main(["inspect", "model.xml", *arguments, "--jsonl", "results.jsonl"])
+
+
+def test_signal_ends_in_whole_rows_and_a_status(draw: Callable, tmp_path: Path) -> None:
+    draw("1.png", 51)
+    done = run_function(tmp_path, _inspect_until_signal, Brightness, signal.SIGTERM, 1, "-")
+    assert done.status == 128 + signal.SIGTERM, done.output
+    assert "1.png: normal, score 0.200\n" in done.output
+    assert [json.loads(row)["path"] for row in Path("results.jsonl").read_text().splitlines()] == ["1.png"]
 
 
 def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
@@ -213,24 +224,17 @@ def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
     assert Image.open("bad/a/cam1/img.jpg").width == 6
 
 
-def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable) -> None:
+def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable, tmp_path: Path) -> None:
     draw("parts/1.png", 51)
-    before = signal.getsignal(signal.SIGINT)
-
-    def station() -> None:
+    with ThreadPoolExecutor() as pool:
+        arguments = (Brightness, signal.SIGINT, 2, "parts", "--watch", "--fail_on_anomalous")
+        station = pool.submit(run_function, tmp_path, _inspect_until_signal, *arguments)
         wait_until(_rows)
         draw("parts/deep/2.png", 204)
-        wait_until(lambda: _rows() == 2)
-        send_signal(signal.SIGINT, before)
-
-    with ThreadPoolExecutor() as pool:
-        stopped = pool.submit(station)
-        status, output, errors = tool(
-            "inspect", "model.xml", "parts", "--watch", "--jsonl", "results.jsonl", "--fail_on_anomalous"
-        )
-        stopped.result()
-    assert status == 4, errors
-    assert output == "parts/1.png: normal, score 0.200\nparts/deep/2.png: anomalous, score 0.800\n"
+        done = station.result()
+    assert done.status == 4, done.output
+    verdicts = [line for line in done.output.splitlines() if line.startswith("parts")]
+    assert verdicts == ["parts/1.png: normal, score 0.200", "parts/deep/2.png: anomalous, score 0.800"]
     status, _, errors = tool("inspect", "model.xml", "parts", "none", "--watch")
     assert status == 2
     assert errors.endswith("watch needs existing folders; 'none' is not a folder.\n")
@@ -305,20 +309,12 @@ def test_resumed_run_answers_for_drift_of_before(tool: Tool, caplog: pytest.LogC
 
 
 @pytest.mark.usefixtures("parts")
-def test_watched_folder_is_compared_by_a_window(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop_after(count: int) -> None:
-        wait_until(lambda: _rows() >= count)
-        send_signal(signal.SIGINT, before)
-
-    files = ("--jsonl", "results.jsonl", "--fail_on_drift")
-    with ThreadPoolExecutor() as pool:
-        stopped = pool.submit(stop_after, 90)
-        assert tool("inspect", "model.xml", "dark", "same", "--watch", *files).status == 8
-        stopped.result()
+def test_watched_folder_is_compared_by_a_window(tmp_path: Path) -> None:
+    arguments = (Reminded, signal.SIGINT, 90, "dark", "same", "--watch", "--fail_on_drift")
+    done = run_function(tmp_path, _inspect_until_signal, *arguments)
+    assert done.status == 8, done.output
     # After 25, 50 and 75 images, and at the end; the last 50 may hold dark ones.
-    assert "of 4 comparisons, first after 25 images" in caplog.messages[-1]
+    assert "of 4 comparisons, first after 25 images" in done.output.splitlines()[-1]
 
 
 def test_model_that_cannot_tell_is_refused_if_asked(

