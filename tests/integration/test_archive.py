@@ -186,7 +186,7 @@ def test_a_killed_driver_is_continued(model: Path, tmp_path: Path) -> None:
         time.sleep(0.02)
     cluster = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
-    driver.wait()
+    driver.wait(60)
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 1, done.stderr[-3000:]
     # Ray's own end with the driver, some after a while.

@@ -224,7 +224,8 @@ def test_all_processes_write_into_one_folder(trained: Path, name: str) -> None:
 
 def _workers(node: subprocess.Popen) -> list[int]:
     """The processes that a node has started."""
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(node.pid)], capture_output=True, text=True, check=True)
+    command = ["ps", "-o", "pid=", "--ppid", str(node.pid)]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return [int(line) for line in listed.stdout.split()]
 
 
