@@ -210,9 +210,10 @@ def _shares(actors: int | None, threads: int | None, on_gpu: bool) -> tuple[int,
     gpus = int(sum(machine.get("GPU", 0) for machine in machines))
     if actors is None:
         actors = gpus if on_gpu else sum(count // threads for count in cores) if threads else len(cores)
-    if not actors or not cores or max(cores) < (threads or 1):
+    least = 1 if threads is None else threads
+    if not actors or not cores or max(cores) < least:
         has = ", ".join(f"{count} cores" for count in cores) or "no cores"
-        needs = f"{threads or 1} cores each{' and a GPU' if on_gpu else ''}"
+        needs = f"{least} cores each{' and a GPU' if on_gpu else ''}"
         msg = f"actors need {needs}; the machines have {has}, and {gpus} GPUs."
         raise ValueError(msg)
     # As many on each machine, so that none waits for a place.

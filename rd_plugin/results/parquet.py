@@ -222,7 +222,8 @@ def in_order(place: str) -> Iterator["pa.Table"]:
     import pyarrow.dataset as ds
 
     data = _dataset(place)
-    last = max((pc.max(batch.column(0)).as_py() or 0 for batch in data.to_batches(columns=["position"])), default=-1)
+    highest = (pc.max(batch.column(0)).as_py() for batch in data.to_batches(columns=["position"]))
+    last = max((place for place in highest if place is not None), default=-1)
     where = ds.field("position")
     for start in range(0, last + 1, _AT_A_TIME):
         table = data.to_table(filter=(where >= start) & (where < start + _AT_A_TIME))
