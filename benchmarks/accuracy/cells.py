@@ -131,6 +131,8 @@ def evaluate(
             score = torch.cat(parts)[chosen]
             drawn = torch.cat(maps[name])[chosen] if name in maps else None
             figures = measure(score, drawn, truth[chosen], pixels)
+            if pixels is not None and drawn is not None:
+                images_of |= {"areas": pixels.areas().numpy(), "peak_distances": pixels.peak_distances(drawn).numpy()}
             rows.append({"part": name, "tested": category, **figures, "scores": score.numpy(), **images_of})
     return rows
 

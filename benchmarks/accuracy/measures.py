@@ -3,6 +3,7 @@
 
 import torch
 from anomalib.metrics.aupro import _AUPRO as AUPRO  # the metric without anomalib's batches
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
@@ -68,6 +69,20 @@ class PixelMetrics:
         """Return the mean of each defective image's own AUPRO, as the authors of RD4AD and RD++ compute theirs."""
         defective = self.masks.flatten(1).any(1).nonzero().flatten().tolist()
         return sum(self._overlap(self.regions[i], maps[i]) for i in defective) / len(defective)
+
+    def areas(self) -> Tensor:
+        """Return the defective part of each image, from 0 to 1, of shape ``(N,)``."""
+        return self.masks.flatten(1).float().mean(1)
+
+    def peak_distances(self, maps: Tensor) -> Tensor:
+        """Return how far each map's highest value lies from the nearest defect, in pixels; NaN where there is none."""
+        peaks = maps.flatten(1).argmax(1)
+        return torch.tensor(
+            [
+                distance_transform_edt(~mask.numpy()).flat[int(peak)] if mask.any() else torch.nan
+                for mask, peak in zip(self.masks, peaks, strict=True)
+            ]
+        )
 
     def _overlap(self, regions: Tensor, maps: Tensor) -> float:
         """Area under the per-region overlap, up to 30 % false positives."""
