@@ -3,8 +3,8 @@
 
     python -m benchmarks.accuracy.comparison [--records RECORDS]
 
-Nothing is run: it reads the records that ``benchmarks.accuracy`` has left of solar cells, magnetic tiles and classes,
-and of the ablations. It prints Markdown tables, and draws ``cost.png`` beside the records.
+Nothing is run: it reads the records that ``benchmarks.accuracy`` has left of solar cells, magnetic tiles, boards and
+classes, and of the ablations. It prints Markdown tables, and draws ``cost.png`` beside the records.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.ticker import LogLocator
@@ -26,21 +27,45 @@ from .perturbations import PERTURBATIONS, describe
 from .report import load, with_means
 from .suites import ABLATIONS
 
-__all__ = ["ablation", "classes", "costs", "evidence", "images", "kinds", "main", "perturbed", "regions", "tables"]
+__all__ = [
+    "ablation",
+    "classes",
+    "costs",
+    "evidence",
+    "images",
+    "kinds",
+    "main",
+    "perturbed",
+    "places",
+    "regions",
+    "sizes",
+    "tables",
+]
 
 _AS_THEY_ARE = describe({})
 _TURNED = describe({"turned": "black"})
 _FEW = describe({"train_images": 20})
 # Each kind of images by its title: the suite of its records, and its category; of classes the data set.
-_DATA = {"mono": ("solar", "mono"), "poly": ("solar", "poly"), "tiles": ("folder", "magnetic_tile")}
+_DATA = {
+    "mono": ("solar", "mono"),
+    "poly": ("solar", "poly"),
+    "tiles": ("folder", "magnetic_tile"),
+    "boards": ("folder", "boards"),
+}
+# Those with masks, as tables call them.
+_MASKED = {"tiles": "magnetic tiles", "boards": "circuit boards"}
+_QUARTERS = ("smallest quarter", "second", "third", "largest quarter")
 _CLASSES = {"digits": "MNIST", "CIFAR-10 subset": "cifar10_subset"}
 _CLASS_SIZE = "32 px"
-_COLUMNS = ("mono", "poly", "tiles", "mono, turned", "tiles, turned", "mono, 20 images", "tiles, 20 images", *_CLASSES)
+_COLUMNS = (*_DATA, "mono, turned", "tiles, turned", "mono, 20 images", "tiles, 20 images", *_CLASSES)
 _REGIONS = {
     "pixel AUROC": Figure("pixel_AUROC"),
     "PRO, pooled": Figure("pixel_AUPRO"),
     "PRO, image by image": Figure("pixel_AUPRO_per_image"),
 }
+# Pixels from a map's highest value to a defect.
+_NEAR = 8
+_ARRAYS = ("scores", "labels", "kinds", "areas", "peak_distances")
 _NORMALIZED = ", brightness normalized"
 
 
@@ -62,7 +87,7 @@ def _order(rows: pd.DataFrame) -> pd.DataFrame:
 def _load(records: Path, suite: str) -> pd.DataFrame:
     """The rows of a suite with all figures, those that it lacks empty."""
     frame = load(records / f"{suite}.parquet")
-    return frame.reindex(columns=list(dict.fromkeys([*frame, *METRICS, *COSTS, "scores", "kinds", "perturbation"])))
+    return frame.reindex(columns=list(dict.fromkeys([*frame, *METRICS, *COSTS, *_ARRAYS, "perturbation"])))
 
 
 def _titled(records: Path) -> pd.DataFrame:
@@ -95,11 +120,11 @@ def images(records: Path) -> str:
     return table(_order(rows), {"image AUROC": "model"}, {"": Figure("image_AUROC")}, "title", _COLUMNS)
 
 
-def regions(records: Path) -> str:
-    """Return the table of the figures by region, of the tiles."""
+def regions(records: Path, images: str = "tiles") -> str:
+    """Return the table of the figures by region, of tiles or boards."""
     rows = _titled(records)
-    rows = rows[(rows["title"] == "tiles") & (rows["images"] == _AS_THEY_ARE) & rows["pixel_AUROC"].notna()]
-    return table(_order(_told_apart(rows)), {"magnetic tiles": "model"}, _REGIONS)
+    rows = rows[(rows["title"] == images) & (rows["images"] == _AS_THEY_ARE) & rows["pixel_AUROC"].notna()]
+    return table(_order(_told_apart(rows)), {_MASKED[images]: "model"}, _REGIONS)
 
 
 def perturbed(records: Path) -> str:
@@ -117,21 +142,68 @@ def perturbed(records: Path) -> str:
     return table(rows, by, {_AS_THEY_ARE: Figure(_AS_THEY_ARE, deviation=None), **changes})
 
 
+def _one_run(records: Path, images: str, column: str) -> pd.DataFrame:
+    """Return the run of each model whose images can be told apart by a column: that of the first seed."""
+    rows = _titled(records)
+    rows = rows[(rows["title"] == images) & (rows["images"] == _AS_THEY_ARE) & (rows["draw"] == 0)]
+    rows = _told_apart(rows[rows[column].notna()]).sort_values("seed", kind="stable").drop_duplicates("model")
+    return _order(rows)
+
+
+def _found(row: pd.Series, chosen: np.ndarray) -> float:
+    """Return the AUROC of some of the defective images of a run against all good ones."""
+    of = ~row["labels"] | chosen
+    return area_under_roc(torch.from_numpy(row["scores"][of]), torch.from_numpy(row["labels"][of]))
+
+
 def kinds(records: Path) -> str:
     """Return the table of image AUROC of each kind of defect of the tiles against all good ones, of one run."""
-    rows = _titled(records)
-    rows = rows[(rows["title"] == "tiles") & (rows["images"] == _AS_THEY_ARE) & (rows["draw"] == 0)]
-    rows = _told_apart(rows[rows["kinds"].notna()]).sort_values("seed", kind="stable").drop_duplicates("model")
     found = [
-        {"model": row.model, "kind": kind, "AUROC": area_under_roc(torch.from_numpy(scores), torch.from_numpy(labels))}
-        for row in _order(rows).itertuples()
-        for truth in [row.labels.astype(bool)]
-        for kind in sorted(set(row.kinds[truth]))
-        for chosen in [~truth | (row.kinds == kind)]
-        for scores, labels in [(row.scores[chosen], truth[chosen])]
+        {"model": row["model"], "kind": kind, "AUROC": _found(row, row["kinds"] == kind)}
+        for _, row in _one_run(records, "tiles", "kinds").iterrows()
+        for kind in sorted(set(row["kinds"][row["labels"]]))
     ]
     frame = pd.DataFrame(found, columns=["model", "kind", "AUROC"])
-    return table(frame, {"magnetic tiles": "model"}, {"": Figure("AUROC")}, "kind")
+    return table(frame, {_MASKED["tiles"]: "model"}, {"": Figure("AUROC")}, "kind")
+
+
+def sizes(records: Path, images: str) -> str:
+    """Return the table of image AUROC by the area of the defects, a quarter of them in each column, of one run."""
+    found = []
+    for _, row in _one_run(records, images, "areas").iterrows():
+        limits = np.quantile(row["areas"][row["labels"]], (0.25, 0.5, 0.75))
+        of_size = np.searchsorted(limits, row["areas"])
+        for index, size in enumerate(_QUARTERS):
+            auroc = _found(row, row["labels"] & (of_size == index))
+            found.append({"model": row["model"], "size": size, "AUROC": auroc})
+    frame = pd.DataFrame(found, columns=["model", "size", "AUROC"])
+    return table(frame, {_MASKED[images]: "model"}, {"": Figure("AUROC")}, "size", _QUARTERS)
+
+
+def places(records: Path) -> str:
+    """Return the table of where maps have their highest value, on pictures composed of four parts.
+
+    A defective picture is found if its score is higher than those of 95 % of the good ones.
+    """
+    rows = _load(records, "folder")
+    rows = _order(_told_apart(rows[rows["category"] == "composed"].assign(title="")))
+    found = []
+    for _, row in rows.iterrows():
+        threshold = np.quantile(row["scores"][~row["labels"]], 0.95)
+        distances = row["peak_distances"][row["labels"] & (row["scores"] > threshold)]
+        figures = {"found": len(distances) / row["labels"].sum(), "near": (distances <= _NEAR).mean()}
+        found.append({name: row[name] for name in ("model", "image_AUROC")} | figures)
+    frame = pd.DataFrame(found, columns=["model", "image_AUROC", "found", "near"])
+    near = f"peak within {_NEAR} pixels of a defect, of those found, %"
+    return table(
+        frame,
+        {"composed boards": "model"},
+        {
+            "image AUROC": Figure("image_AUROC"),
+            "found at 5 % false alarms, %": Figure("found", digits=1, scale=100),
+            near: Figure("near", digits=1, scale=100),
+        },
+    )
 
 
 def classes(records: Path) -> str:
@@ -235,7 +307,9 @@ def draw(records: Path) -> Path | None:
 
 def tables(records: Path) -> list[str]:
     """Return all tables of the page, in its order."""
-    found = [table(records) for table in (images, regions, kinds, perturbed, costs, classes)]
+    found = [images(records), *(regions(records, name) for name in _MASKED), kinds(records)]
+    found += [*(sizes(records, name) for name in _MASKED), places(records), perturbed(records)]
+    found += [costs(records), classes(records)]
     others = (ablation(records, suite) for suite in ABLATIONS if suite != "ablation_evidence")
     return [*found, evidence(records), *others]
 

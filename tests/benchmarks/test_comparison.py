@@ -116,10 +116,33 @@ def test_kinds_of_defects_are_told_from_good_ones(tmp_path: Path) -> None:
     assert _rows(table) == [["ReverseDistillation", "0.500", "0.750"]]
 
 
+def test_small_defects_are_told_from_large_ones(tmp_path: Path) -> None:
+    """A quarter of the defects in each column; here the smallest and the largest are found."""
+    arrays = {
+        "labels": np.array([False, False, True, True, True, True]),
+        "areas": np.array([0, 0, 0.01, 0.02, 0.04, 0.4], dtype=np.float32),
+        "scores": np.array([0.1, 0.5, 0.6, 0.3, 0.0, 0.9], dtype=np.float32),
+    }
+    _record(tmp_path, "magnetic_tile", {"": {"image_AUROC": 0.7}}, arrays=arrays)
+    assert _rows(comparison.sizes(tmp_path, "tiles")) == [["ReverseDistillation", "1.000", "0.500", "0.000", "1.000"]]
+    assert _rows(comparison.sizes(tmp_path, "boards")) == []
+
+
+def test_places_are_those_of_found_defects(tmp_path: Path) -> None:
+    """Of four defective pictures one is not found, and the peak of one is elsewhere."""
+    arrays = {
+        "labels": np.array([False, True, True, True, True]),
+        "scores": np.array([0.5, 0.4, 0.6, 0.7, 0.8], dtype=np.float32),
+        "peak_distances": np.array([np.nan, 0, 8, 8.1, 2], dtype=np.float32),
+    }
+    _record(tmp_path, "composed", {"": {"image_AUROC": 0.7}}, arrays=arrays, suite="folder")
+    assert _rows(comparison.places(tmp_path)) == [["ReverseDistillation", "0.700", "75.0", "66.7"]]
+
+
 def test_costs_are_of_the_runs_that_were_timed(tmp_path: Path) -> None:
     _record(tmp_path, "mono", {"": {"image_AUROC": 0.9}}, image_cpu_ms=9.4, train_cpu_seconds=60.0)
     _record(tmp_path, "poly", {"": {"image_AUROC": 0.9}})
-    assert _rows(comparison.costs(tmp_path)) == [["ReverseDistillation", "9", "60", "", "", "", ""]]
+    assert _rows(comparison.costs(tmp_path)) == [["ReverseDistillation", "9", "60", *[""] * 6]]
 
 
 def test_what_evidence_adds(tmp_path: Path) -> None:
