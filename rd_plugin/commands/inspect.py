@@ -148,7 +148,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     add("--threads", type=PositiveInt | None, help="number of threads of the model; all cores by default")
-    add("--precision", type=Precision, default="float32", help="bfloat16: faster on some processors, less exact (.xml)")
+    add("--precision", type=Precision, default="float32", help="less exact (.xml): bfloat16, float16 (NPU)")
     add(
         "--device",
         type=str,

@@ -37,7 +37,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--body_seconds", type=PositiveFloat, default=30.0, help="time that a request has to arrive")
     add("--threads", type=PositiveInt | None, help="number of threads of a model; all cores by default")
     add("--part_id", metavar="REGEX", type=str | None, help="finds the part's name in an image's, such as 'SN[0-9]+'")
-    add("--precision", type=Precision, default="float32", help="bfloat16: faster on some processors, less exact (.xml)")
+    add("--precision", type=Precision, default="float32", help="less exact (.xml): bfloat16, float16 (NPU)")
+    add("--device", type=str, default="cpu", help="GPU, NPU or AUTO (.xml), or cuda; compared with the CPU once")
     add_delivery_arguments(parser)
 
 
@@ -76,6 +77,7 @@ def run(arguments: Namespace) -> None:
             precision=arguments.precision,
             window=_WINDOW,
             part_id=arguments.part_id,
+            device=arguments.device,
             product=product,
         )
 

@@ -15,7 +15,7 @@ from rd_plugin.drift import Reference
 
 __all__ = ["Inferencer", "Precision", "Prediction"]
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ class Inspector:
         threads: Number of threads of the model; all cores by default.
         workers: Number of threads that read images; one for each core by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image (OpenVINO).
-        precision: ``"float32"``, as in the engine, or ``"bfloat16"``: a quarter faster if the processor supports it,
-            but less exact (OpenVINO).
+        precision: ``"float32"``, as in the engine, or less exact (OpenVINO): ``"bfloat16"`` is a quarter faster on
+            processors that support it, ``"float16"`` is for GPU and NPU.
         window: Number of last images that are compared with the training images; ``None`` for all.
         threshold: Images with a higher score are anomalous, and pixels with a higher value are marked; ``None`` for the
             model's own threshold.

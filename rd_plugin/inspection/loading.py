@@ -32,7 +32,8 @@ def load_inferencer(
         path: An OpenVINO model (``.xml``), ONNX model (``.onnx``), torch export (``.pt``) or checkpoint (``.ckpt``).
         threads: Number of threads of the model; all cores by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image (OpenVINO).
-        precision: Type of its computations; ``"bfloat16"`` is for OpenVINO models, faster and less exact.
+        precision: Type of its computations; ``"bfloat16"`` and ``"float16"`` are for OpenVINO models, faster and less
+            exact.
         device: ``"cpu"``; for OpenVINO models another of its devices, such as ``"GPU"``, ``"NPU"`` or ``"AUTO"``; for
             others ``"cuda"``.
 
@@ -46,7 +47,7 @@ def load_inferencer(
         msg = f"model {str(path)!r} is not a file."
         raise FileNotFoundError(msg)
     if precision not in get_args(Precision) or (precision != "float32" and path.suffix != ".xml"):
-        accepted = "'float32', or 'bfloat16' for an OpenVINO model (.xml)"
+        accepted = "'float32', or 'bfloat16' or 'float16' for an OpenVINO model (.xml)"
         msg = f"precision must be {accepted}; got {precision!r} for {path.name}."
         raise ValueError(msg)
     if path.suffix == ".ckpt":
