@@ -201,7 +201,7 @@ def quantize_with_control(
         The quantized model.
 
     Raises:
-        ValueError: If ``max_drop`` is out of range or the validation set lacks good or defective images.
+        ValueError: If ``max_drop`` is out of range or the validation set lacks normal or defective images.
     """
     import nncf
     import openvino as ov
@@ -215,7 +215,7 @@ def quantize_with_control(
     if images is None or labels != {False, True}:
         msg = (
             "INT8_ACQ measures accuracy on validation images, but the data has no "
-            f"{'good' if True in labels else 'defective'} ones for validation: set val_split_mode, or use INT8_PTQ."
+            f"{'normal' if True in labels else 'defective'} ones for validation: set val_split_mode, or use INT8_PTQ."
         )
         raise ValueError(msg)
     metric = AUROC(fields=["pred_score", "gt_label"]) if metric is None else metric

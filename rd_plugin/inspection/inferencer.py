@@ -90,7 +90,7 @@ class Inferencer(ABC):
         return
 
 
-def check_judges(path: Path, outputs: Collection[str], threshold: float | None = 0.5) -> None:
+def check_outputs(path: Path, outputs: Collection[str], threshold: float | None = 0.5) -> None:
     """Check that a model gives verdicts.
 
     Args:

@@ -225,7 +225,11 @@ class Inspector:
 
     def judge(self, image: np.ndarray, path: str = "") -> InspectionResult:
         """Inspect an image in memory: alias of :meth:`predict`, its name in version 0.2."""
-        warnings.warn("Inspector.judge is now called Inspector.predict.", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            "Inspector.judge is now Inspector.predict; the old name works until version 0.4.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return self.predict(image, path)
 
     def inspect_file(self, source: Source) -> tuple[InspectionResult, np.ndarray | None]:

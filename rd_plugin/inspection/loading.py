@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from rd_plugin.drift import Reference
 from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, read_record, record_file
 
-from .inferencer import Inferencer, Precision, check_judges
+from .inferencer import Inferencer, Precision, check_outputs
 from .onnx_inferencer import ONNXInferencer
 from .openvino_inferencer import OpenVINOInferencer
 
@@ -78,7 +78,7 @@ def load_inferencer(
             inferencer.reference = Reference(inferencer.reference.statistics)
     # Records of the first versions do not say it.
     export = record.get("export", {})
-    check_judges(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
+    check_outputs(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
     inferencer.threshold = float(export.get("threshold", inferencer.threshold))
     return inferencer
 

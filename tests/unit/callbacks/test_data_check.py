@@ -95,7 +95,7 @@ def test_folder_and_file_to_predict_are_looked_at(deep: Path, root: Path, single
 
 
 @pytest.mark.parametrize("spoil", ["deep", "huge", "text"])
-def test_bad_files_are_left_out_of_a_prediction_and_all_others_judged(
+def test_bad_files_are_left_out_of_a_prediction_and_all_others_inspected(
     root: Path, deep: Path, spoil: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = 10_000

@@ -33,7 +33,7 @@ def lines(root: Path, **arguments: object) -> list[str]:
 def test_good_data(mvtec_root: Path) -> None:
     # The test set has four good images only, and thresholds are set on it by default.
     message = (
-        "val: there are 4 good images to set thresholds on: too few for a false-alarm rate of 5 %, which takes 19; "
+        "val: there are 4 normal images to set thresholds on: too few for a false-alarm rate of 5 %, which takes 19; "
         "4 allow for 20 %."
     )
     assert lines(mvtec_root) == [message]
@@ -63,7 +63,7 @@ def test_no_good_test_images(root: Path) -> None:
     data = build(root)
     samples = data.test_data.samples
     data.test_data.samples = samples[samples["label_index"] == LabelName.ABNORMAL]
-    assert Problem("test", "there is no good image, so AUROC is undefined.", "note") in check_datamodule(data)
+    assert Problem("test", "there is no normal image, so AUROC is undefined.", "note") in check_datamodule(data)
 
 
 def test_image_in_training_and_test_set(root: Path) -> None:
