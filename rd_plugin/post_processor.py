@@ -37,8 +37,8 @@ ThresholdType = Literal["auto", "f1", "false_alarms"]
 _CONFIDENCE = 0.95
 # Number of new normal images for which the interval of a false-alarm rate is stated.
 _NEW_IMAGES = 100
-# Normalized scores run from 0 to 1 with the threshold at 0.5. With normal images alone, the range above the threshold is
-# this many times the distance of the lowest score below it.
+# Normalized scores run from 0 to 1 with the threshold at 0.5. With normal images alone, the range above the threshold
+# is this many times the distance of the lowest score below it.
 _ROOM = 4.0
 _RULES = ("min_area", "min_peak", "pixel_size")
 # In place of a range of 0.
@@ -48,11 +48,12 @@ _NO_RANGE = 1e-30
 def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, tuple[float, float]]:
     """Compute a threshold for a false-alarm rate from the scores of normal images.
 
-    Of ``n`` normal images, ``m`` are above the threshold, which is the highest score of the others. The probability that
-    a new normal image is above it follows Beta(m + 1, n - m) for every distribution of the scores (order statistics, as
-    in split conformal prediction). ``m`` is the greatest number for which the mean of that distribution, (m + 1) / (n +
-    1), is at most ``rate``. With too few images there is no such number, and the threshold is the highest score. The
-    number of images above it among 100 new normal images follows the beta-binomial distribution with the same parameters.
+    Of ``n`` normal images, ``m`` are above the threshold, which is the highest score of the others. The probability
+    that a new normal image is above it follows Beta(m + 1, n - m) for every distribution of the scores (order
+    statistics, as in split conformal prediction). ``m`` is the greatest number for which the mean of that distribution,
+    (m + 1) / (n + 1), is at most ``rate``. With too few images there is no such number, and the threshold is the
+    highest score. The number of images above it among 100 new normal images follows the beta-binomial distribution
+    with the same parameters.
 
     Args:
         scores: Scores of normal images that were not used for training, of shape ``(N,)``.
@@ -317,8 +318,8 @@ class DistillationPostProcessor(PostProcessorByPart):
         if expected > self.false_alarm_rate * (1 + 1e-9):
             needed = math.ceil(1 / self.false_alarm_rate - 1e-9) - 1
             logger.warning(
-                "%s%d normal validation images are too few for a false-alarm rate of %g, which needs %d: thresholds are "
-                "the highest scores, and the expected rate is %.3g.",
+                "%s%d normal validation images are too few for a false-alarm rate of %g, which needs %d: thresholds "
+                "are the highest scores, and the expected rate is %.3g.",
                 self._of_part,
                 count,
                 self.false_alarm_rate,

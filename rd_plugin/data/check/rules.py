@@ -138,7 +138,7 @@ def check_split(name: str, samples: "DataFrame", facts: Mapping[str, FileFacts])
     if name == "val" and 0 < good < needed:
         default = "" if defects else ", the default"
         message = (
-            f"there are {good} good images{where} to set thresholds on: too few for a false-alarm rate of "
+            f"there are {good} normal images{where} to set thresholds on: too few for a false-alarm rate of "
             f"{100 * rate:g} %{default}, which takes {needed}; {good} allow for {100 / (good + 1):.2g} %."
         )
         problems.append(Problem(name, message, "note"))
