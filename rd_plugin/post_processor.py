@@ -160,11 +160,7 @@ class DistillationPostProcessor(PostProcessorByPart):
         return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate", "clip_scores", *_RULES)
 
     def load_checkpoint_config(self, config: dict[str, Any]) -> None:
-        """Restore the arguments that a checkpoint holds; scores of one of version 0.2 stay cut off at 1.
-
-        Args:
-            config: What :meth:`checkpoint_config` returned.
-        """
+        """Restore the arguments that a checkpoint holds; scores of one of version 0.2 stay cut off at 1."""
         super().load_checkpoint_config({"clip_scores": True, **config})
 
     @property

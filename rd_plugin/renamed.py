@@ -27,10 +27,7 @@ _NAMES: dict[str, dict[str, tuple[str, str]]] = {
         "ReportWriter": (_CALLBACKS, "ReportWriter"),
         "report_verdicts": ("report", "report_results"),
     },
-    "storage": {
-        name: (_CALLBACKS, name)
-        for name in ("AtomicCheckpointIO", "AtomicCheckpoints", "AtomicPictures", "ResultsFolder")
-    },
+    "storage": {name: (_CALLBACKS, name) for name in ("AtomicCheckpointIO", "AtomicCheckpoints", "ResultsFolder")},
     "synthetic": {
         "in_other_conditions": ("synthetic", "perturb"),
         "in_other_light": ("synthetic", "change_brightness"),

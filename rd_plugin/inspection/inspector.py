@@ -186,9 +186,6 @@ class Inspector:
     def inspect_one(self, source: Source) -> InspectionResult:
         """Inspect an image file in the calling thread; may be called from several threads.
 
-        Args:
-            source: The file.
-
         Returns:
             The result, with its picture and drift.
         """
@@ -234,9 +231,6 @@ class Inspector:
 
     def inspect_file(self, source: Source) -> tuple[InspectionResult, np.ndarray | None]:
         """Inspect an image file without comparing it with the training images; an error does not stop the run.
-
-        Args:
-            source: The file.
 
         Returns:
             The result, with its picture, and the image's statistics for :meth:`compare`.

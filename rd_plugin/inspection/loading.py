@@ -84,21 +84,13 @@ def load_inferencer(
 
 
 def model_files(path: Path) -> list[Path]:
-    """Return the files of a model: its own, and those that belong to it.
-
-    Args:
-        path: A model.
-    """
+    """Return the files of a model: its own, and those that belong to it."""
     beside = (path.with_name(form.format(stem=path.stem, name=path.name)) for form in _BESIDE)
     return [path, *(file for file in beside if file.is_file())]
 
 
 def recorded_parts(path: Path) -> tuple[str, ...]:
-    """Return the names of the parts that a checkpoint is for; empty for one part, and for all other files.
-
-    Args:
-        path: A model.
-    """
+    """Return the names of the parts that a checkpoint is for; empty for one part, and for all other files."""
     if path.suffix != ".ckpt" or not path.is_file():
         return ()
     try:

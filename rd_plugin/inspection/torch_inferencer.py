@@ -131,9 +131,6 @@ class CheckpointInferencer(_TorchInferencer):
     def of_part(self, part: str | None) -> Inferencer:
         """Return the model for one of its parts, which shares networks and thread with the others.
 
-        Args:
-            part: Its name.
-
         Raises:
             ValueError: If there is no such part, or it has no threshold.
         """

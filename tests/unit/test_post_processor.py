@@ -41,7 +41,7 @@ def test_expected_rate_and_interval_hold_for_new_images(rate: float) -> None:
 
 
 def test_no_scores() -> None:
-    with pytest.raises(ValueError, match="scores must hold at least one score of a good image"):
+    with pytest.raises(ValueError, match="scores must hold at least one score of a normal image"):
         false_alarm_threshold(torch.empty(0), 0.05)
 
 

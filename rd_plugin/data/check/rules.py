@@ -29,10 +29,6 @@ _DEFAULT_RATE = 0.01
 def check_image(path: str, facts: FileFacts) -> list[Problem]:
     """Check that an image can be read with all its information.
 
-    Args:
-        path: The image file.
-        facts: What it holds.
-
     Returns:
         An error for a file that is missing, empty, damaged or deeper than 8 bits a channel; notes on what the file
         holds and no reader uses, or others may use in another way; nothing otherwise.
