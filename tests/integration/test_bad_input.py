@@ -22,13 +22,6 @@ from .conftest import SIZE, Method, one_method
 BACKBONE = "tf_efficientnet_lite0"
 
 
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    """A copy of the data that a test may spoil."""
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
-
-
 def _engine(folder: Path, epochs: int) -> Engine:
     return Engine(default_root_dir=folder, accelerator="cpu", enable_progress_bar=False, max_epochs=epochs)
 

@@ -2,7 +2,6 @@
 """What a trainer is given is looked at in every stage, whatever it comes in."""
 
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,12 +27,6 @@ class Means(LightningModule):
         pass
 
     validation_step = test_step
-
-
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
 
 
 @pytest.fixture

@@ -4,17 +4,10 @@
 import shutil
 from pathlib import Path
 
-import pytest
 import yaml
 from PIL import Image
 
 from .conftest import Tool
-
-
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
 
 
 def arguments(root: Path) -> list[str]:

@@ -14,12 +14,6 @@ from rd_plugin.data.check import FileFacts, Problem, check_datamodule, datasets,
 from rd_plugin.data.check.rules import check_split
 
 
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
-
-
 def build(root: Path, **arguments: object) -> MVTec:
     data = MVTec(root, "tile", **arguments)
     data.setup()
