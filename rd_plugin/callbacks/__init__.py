@@ -2,7 +2,6 @@
 """Lightning callbacks: everything that happens besides the training steps. ``order`` lists those of every model."""
 
 from .atomic_checkpoints import AtomicCheckpointIO, AtomicCheckpoints
-from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .demands import Demands
 from .finite_weights import FiniteWeights
@@ -22,7 +21,6 @@ from .validation_schedule import ValidationSchedule
 __all__ = [
     "AtomicCheckpointIO",
     "AtomicCheckpoints",
-    "AtomicPictures",
     "DataCheck",
     "Demands",
     "FiniteWeights",

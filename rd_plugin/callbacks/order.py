@@ -6,7 +6,6 @@ from lightning.pytorch import Callback
 from rd_plugin.data.check import OnBadData
 
 from .atomic_checkpoints import AtomicCheckpoints
-from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .demands import Demands
 from .finite_weights import FiniteWeights
@@ -49,8 +48,6 @@ def ordered_callbacks(
         RunPhases(),
         # ProvenanceWriter wraps the checkpoint plugin, so it must find the final one.
         AtomicCheckpoints(),
-        # Moves the pictures that the visualizer has drawn before it.
-        AtomicPictures(),
         # Needs the labels of the post-processor, and comes before the summary, which names the report.
         *([ReportWriter()] if report else []),
         RunSummary(),

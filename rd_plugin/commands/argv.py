@@ -27,9 +27,6 @@ def typed(command_line: Any = None) -> list[str]:
 def options(words: Sequence[str]) -> Iterator[tuple[str, str | None, int]]:
     """Find options.
 
-    Args:
-        words: Words of a command line.
-
     Yields:
         Name, value and index of each option; the value is the text after ``=``, or the next word.
 
@@ -44,11 +41,7 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, str | None, int]]:
 
 
 def option_names(words: Sequence[str]) -> set[str]:
-    """Return the names of all options, such as ``"--config"``.
-
-    Args:
-        words: Words of a command line.
-    """
+    """Return the names of all options, such as ``"--config"``."""
     return {name for name, _, _ in options(words)}
 
 
@@ -67,9 +60,6 @@ def arrange(words: Sequence[str]) -> list[str]:
 
     The parser accepts options of the tool only before the subcommand, and a configuration overrides options that are
     typed before it.
-
-    Args:
-        words: Words in any order.
 
     Returns:
         Options of the tool, subcommand, configurations and all others.

@@ -67,11 +67,7 @@ _NO_REFERENCE = "the model's record has no sample of its training images"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     add: Any = parser.add_argument
     add(
         "model",
@@ -166,9 +162,6 @@ def _place(text: str) -> Path | str:
 
 def run(arguments: Namespace) -> int:
     """Inspect images, and write each result as soon as it is known.
-
-    Args:
-        arguments: What was parsed.
 
     Returns:
         Exit status: 1 if an image could not be inspected, plus 4 if an image was anomalous and 8 if drift was detected,

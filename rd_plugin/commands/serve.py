@@ -22,11 +22,7 @@ _WINDOW = 50
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     add: Any = parser.add_argument
     add("store", metavar="STORE", type=Path, help="folder of products, see `rd-plugin products`")
     add("--host", type=str, default="127.0.0.1", help="address to listen on; another computer's clients need tokens")
@@ -45,9 +41,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Serve until a signal stops it.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         ImportError: If the packages of the extra ``serve`` are missing.

@@ -102,10 +102,6 @@ class DriftMonitor:
     def add(self, statistics: np.ndarray, score: float) -> bool | None:
         """Add an image, and compare if a comparison is due.
 
-        Args:
-            statistics: Its :func:`~rd_plugin.drift.image_statistics`.
-            score: Its anomaly score.
-
         Returns:
             Whether drift is currently detected; ``None`` while there are too few images.
         """

@@ -75,9 +75,6 @@ class Inferencer(ABC):
     def of_part(self, part: str | None) -> "Inferencer":
         """Return the model for one of its parts; that of an export for this part is the export itself.
 
-        Args:
-            part: Its name.
-
         Raises:
             ValueError: If there is no such part; the message lists those that are there.
         """
@@ -90,7 +87,7 @@ class Inferencer(ABC):
         return
 
 
-def check_judges(path: Path, outputs: Collection[str], threshold: float | None = 0.5) -> None:
+def check_outputs(path: Path, outputs: Collection[str], threshold: float | None = 0.5) -> None:
     """Check that a model gives verdicts.
 
     Args:

@@ -186,9 +186,6 @@ class Inspector:
     def inspect_one(self, source: Source) -> InspectionResult:
         """Inspect an image file in the calling thread; may be called from several threads.
 
-        Args:
-            source: The file.
-
         Returns:
             The result, with its picture and drift.
         """
@@ -225,14 +222,15 @@ class Inspector:
 
     def judge(self, image: np.ndarray, path: str = "") -> InspectionResult:
         """Inspect an image in memory: alias of :meth:`predict`, its name in version 0.2."""
-        warnings.warn("Inspector.judge is now called Inspector.predict.", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            "Inspector.judge is now Inspector.predict; the old name works until version 0.4.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return self.predict(image, path)
 
     def inspect_file(self, source: Source) -> tuple[InspectionResult, np.ndarray | None]:
         """Inspect an image file without comparing it with the training images; an error does not stop the run.
-
-        Args:
-            source: The file.
 
         Returns:
             The result, with its picture, and the image's statistics for :meth:`compare`.

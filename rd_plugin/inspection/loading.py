@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from rd_plugin.drift import Reference
 from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, read_record, record_file
 
-from .inferencer import Inferencer, Precision, check_judges
+from .inferencer import Inferencer, Precision, check_outputs
 from .onnx_inferencer import ONNXInferencer
 from .openvino_inferencer import OpenVINOInferencer
 
@@ -79,27 +79,19 @@ def load_inferencer(
             inferencer.reference = Reference(inferencer.reference.statistics)
     # Records of the first versions do not say it.
     export = record.get("export", {})
-    check_judges(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
+    check_outputs(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
     inferencer.threshold = float(export.get("threshold", inferencer.threshold))
     return inferencer
 
 
 def model_files(path: Path) -> list[Path]:
-    """Return the files of a model: its own, and those that belong to it.
-
-    Args:
-        path: A model.
-    """
+    """Return the files of a model: its own, and those that belong to it."""
     beside = (path.with_name(form.format(stem=path.stem, name=path.name)) for form in _BESIDE)
     return [path, *(file for file in beside if file.is_file())]
 
 
 def recorded_parts(path: Path) -> tuple[str, ...]:
-    """Return the names of the parts that a checkpoint is for; empty for one part, and for all other files.
-
-    Args:
-        path: A model.
-    """
+    """Return the names of the parts that a checkpoint is for; empty for one part, and for all other files."""
     if path.suffix != ".ckpt" or not path.is_file():
         return ()
     try:

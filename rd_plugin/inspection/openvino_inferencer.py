@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .devices import is_cpu
-from .inferencer import Inferencer, Precision, Prediction, check_judges, to_prediction
+from .inferencer import Inferencer, Precision, Prediction, check_outputs, to_prediction
 
 __all__ = ["OpenVINOInferencer"]
 
@@ -56,7 +56,7 @@ class OpenVINOInferencer(Inferencer):
             msg = f"model {str(path)!r} cannot be read by OpenVINO: {error}"
             raise ValueError(msg) from error
         given = {name for output in model.outputs for name in output.names}
-        check_judges(path, given)
+        check_outputs(path, given)
         sides = [side.get_length() for side in list(model.input(0).partial_shape)[-2:] if side.is_static]
         if len(sides) == 2:
             self.image_size = (sides[0], sides[1])

@@ -19,7 +19,7 @@ from rd_plugin.models.recorded import read_recorded
 from rd_plugin.provenance import is_untrained
 from rd_plugin.provenance.module import score_threshold
 
-from .inferencer import Inferencer, Prediction, check_judges, to_prediction
+from .inferencer import Inferencer, Prediction, check_outputs, to_prediction
 
 __all__ = ["CheckpointInferencer", "TorchExportInferencer"]
 
@@ -52,7 +52,7 @@ class _TorchInferencer(Inferencer):
             post_processor = cast("nn.Module | None", model.post_processor)
             labels = post_processor is not None and getattr(post_processor, "enable_thresholding", True)
             threshold = score_threshold(post_processor)
-            check_judges(path, ["pred_score", *(["pred_label"] if labels else [])], threshold)
+            check_outputs(path, ["pred_score", *(["pred_label"] if labels else [])], threshold)
             self.threshold = cast("float", threshold)
         # Besides images.
         self.call_with: dict[str, str] = {}
@@ -131,9 +131,6 @@ class CheckpointInferencer(_TorchInferencer):
     def of_part(self, part: str | None) -> Inferencer:
         """Return the model for one of its parts, which shares networks and thread with the others.
 
-        Args:
-            part: Its name.
-
         Raises:
             ValueError: If there is no such part, or it has no threshold.
         """
@@ -141,7 +138,7 @@ class CheckpointInferencer(_TorchInferencer):
             return super().of_part(part)
         name, chosen = chosen_part(part, self.parts), copy(self)
         threshold = score_threshold(cast("Any", self.module.post_processor).of(name))
-        check_judges(self._path, ["pred_score", "pred_label"], threshold)
+        check_outputs(self._path, ["pred_score", "pred_label"], threshold)
         record = self._recorded.of_part(name)
         chosen.parts, chosen.call_with, chosen.threshold = (), {"part": name}, cast("float", threshold)
         chosen.record, chosen.record_id = {**record.plain(), "crop": self.record["crop"]}, record.id

@@ -124,11 +124,7 @@ class Provenance:
         return (self.data or {}).get("fingerprint")
 
     def of_part(self, part: str) -> "Provenance":
-        """Return the record of the model as that of one of its parts alone.
-
-        Args:
-            part: Its name.
-        """
+        """Return the record of the model as that of one of its parts alone."""
         return replace(self, part=part, parts={}, reference=self.parts.get(part, {}).get("reference", {}))
 
     def plain(self) -> dict[str, Any]:
@@ -251,11 +247,7 @@ def record_file(path: str | Path) -> Path:
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Return the record next to a checkpoint or an export; empty without one, or if it belongs to another export.
-
-    Args:
-        path: The checkpoint or the export.
-    """
+    """Return the record next to a checkpoint or an export; empty without one, or if it belongs to another export."""
     file = record_file(path)
     try:
         record = json.loads(file.read_text())

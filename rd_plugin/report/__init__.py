@@ -7,6 +7,8 @@
 image, ``overview`` one that links the reports of several products.
 """
 
+from rd_plugin.renamed import renamed
+
 from .figures import draw_costs
 from .inspected import illustrate, report_results
 from .overview import Outcome, overview_table, read_outcomes, write_outcomes, write_overview
@@ -31,3 +33,5 @@ __all__ = [
     "write_region_page",
     "write_report",
 ]
+
+__getattr__ = renamed(__name__)

@@ -23,7 +23,7 @@ def test_turns_are_timed_by_the_clock_that_is_given() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_a_step_trains_and_an_image_is_judged(side: str) -> None:
+def test_a_step_trains_and_an_image_is_inspected(side: str) -> None:
     """Both sides do the same, in the order in which a run does it."""
     model = methods.build(SIDES[side], {"evaluator": False}, "vit_small_patch14_reg4_dinov2", "false", 28)
     before = {name: value.clone() for name, value in model.named_parameters()}

@@ -120,11 +120,7 @@ class DistillationModel(nn.Module):
                 setattr(self, name, None)
 
     def as_part(self, part: str) -> AbstractContextManager[None]:
-        """Return a context within which the network is that of one of several parts; by default it is that of all.
-
-        Args:
-            part: Its name.
-        """
+        """Return a context within which the network is that of one of several parts; by default it is that of all."""
         del part
         return nullcontext()
 
@@ -336,10 +332,6 @@ class DistillationModel(nn.Module):
     def predict_aligned(self, images: Tensor, registration: Registration | None = None) -> InferenceBatch:
         """Return predictions for images whose part is where it should be.
 
-        Args:
-            images: As :meth:`predict` takes them.
-            registration: How they lay, if they were moved.
-
         Returns:
             Anomaly maps and scores of these images.
         """
@@ -359,9 +351,6 @@ class DistillationModel(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch | AlignedBatch:
         """Return features in training and predictions in evaluation.
-
-        Args:
-            images: Normalized images, as for :meth:`predict`.
 
         Returns:
             In training mode the features of teacher and student, of tiles if there is a tiler. In evaluation mode

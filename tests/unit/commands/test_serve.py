@@ -58,7 +58,7 @@ def test_verdict_over_http_is_that_of_inspect(tool: Tool, served: dict[str, Any]
 
 def test_limits_and_tokens(tool: Tool, served: dict[str, Any]) -> None:
     Path("tokens").write_text("robot 0123456789abcdef\n")
-    options = (
+    options = [
         "--tokens",
         "tokens",
         "--host",
@@ -69,7 +69,7 @@ def test_limits_and_tokens(tool: Tool, served: dict[str, Any]) -> None:
         "100",
         "--body_seconds",
         "3",
-    )
+    ]
     assert tool("serve", "products", *options).status == 0
     assert (served["host"], served["port"], served["body_seconds"]) == ("0.0.0.0", 1234, 3.0)
     assert served["small"].status_code == 200
