@@ -8,6 +8,7 @@ from .finite_weights import FiniteWeights
 from .mlflow_writer import MlflowWriter
 from .normal_statistics import NormalStatistics, training_batches, training_features
 from .order import ordered_callbacks
+from .part_features import PartFeatures
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
 from .reference_writer import ReferenceWriter
 from .registration import RegistrationFitting
@@ -26,6 +27,7 @@ __all__ = [
     "FiniteWeights",
     "MlflowWriter",
     "NormalStatistics",
+    "PartFeatures",
     "ProvenanceWriter",
     "RecordedCheckpointIO",
     "ReferenceWriter",

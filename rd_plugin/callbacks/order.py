@@ -11,6 +11,7 @@ from .demands import Demands
 from .finite_weights import FiniteWeights
 from .mlflow_writer import MlflowWriter
 from .normal_statistics import NormalStatistics
+from .part_features import PartFeatures
 from .provenance_writer import ProvenanceWriter
 from .reference_writer import ReferenceWriter
 from .registration import RegistrationFitting
@@ -64,6 +65,8 @@ def ordered_callbacks(
         RunningStatistics(),
         # Before all that computes with training images, which it aligns.
         *([RegistrationFitting()] if aligned else []),
+        # Adds to the record, too.
+        PartFeatures(),
         # Before a validation, whose thresholds depend on the statistics. A method's own callbacks follow.
         *([NormalStatistics()] if statistics else []),
     ]

@@ -4,8 +4,8 @@
 import logging
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
 
-from rd_plugin.data.check import MAX_PIXELS
+from rd_plugin.data.check import MAX_PIXELS, read_file
 from rd_plugin.data.part_names import part_of
 from rd_plugin.inspection import (
     SETTLE,
@@ -94,7 +94,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--part",
         metavar="NAME",
         type=str | None,
-        help="of a checkpoint for several parts, the one that the images show; by default the folders in a path say it",
+        help="of a checkpoint for several parts, the one that images show; by default the folders in a path say it, "
+        "or else it is recognized",
     )
     add("--csv", metavar="FILE", type=_place, help="new file: a line for each image, as CSV; - is standard output")
     add("--jsonl", metavar="FILE", type=_place, help="new file: the same as JSON, one object a line; - likewise")
@@ -303,6 +304,14 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
             inspector.drift.go_on(sum(known))
         return inspector
 
+    def recognize(source: Source) -> Sequence[str]:
+        pixels = source.pixels
+        if pixels is None:
+            with suppress(OSError):
+                _, pixels = read_file(source.to_decode(), arguments.max_pixels)
+        # What cannot be read is of any part: its inspector says why.
+        return parts[:1] if pixels is None else shared.recognize(pixels)
+
     parts = () if arguments.part is not None else recorded_parts(arguments.model)
     if arguments.product_from or parts:
         if parts:
@@ -313,6 +322,7 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
                 lambda path: part_of(path, parts),
                 lambda part: go_on(load(shared.of_part(part), part), part),
                 "part",
+                recognize,
             )
         else:
             models = {"", *store.models()}

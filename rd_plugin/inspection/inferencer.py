@@ -82,6 +82,19 @@ class Inferencer(ABC):
         chosen_part(part, names)
         return self
 
+    def recognize(self, image: np.ndarray) -> tuple[str, ...]:
+        """Return the parts that an image may show, the nearest first: one, unless others are about as near.
+
+        Args:
+            image: 8-bit RGB pixels of shape ``(H, W, 3)``.
+
+        Returns:
+            Names of parts; empty for a model that cannot recognize them: an export, a model of one part, or one that
+            was trained by an earlier version or with a teacher that is trained.
+        """
+        del image
+        return ()
+
     def unclip(self) -> None:
         """Give scores that are not cut off at 1, if the model can; only models of version 0.2 cut them off."""
         return

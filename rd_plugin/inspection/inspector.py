@@ -20,7 +20,6 @@ from rd_plugin.data.check import MAX_PIXELS, allow_pixels, check_image, read_fil
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.drift import DriftMonitor, image_statistics
 from rd_plugin.results import AS_A_WHOLE, InspectionResult, Picture, RegionRules, find_regions
-from rd_plugin.storage import is_address, read_address
 
 from .devices import compare_with_cpu, is_cpu
 from .inferencer import Inferencer, Precision, Prediction
@@ -245,13 +244,10 @@ class Inspector:
         start = perf_counter()
         pixels: Any = source.pixels
         if pixels is None:
-            content: str | bytes = source.path if source.content is None else source.content
-            if source.content is None and is_address(source.path):
-                try:
-                    content = read_address(source.path)
-                except OSError as error:
-                    return self._error(source.path, str(error))
-            facts, pixels = read_file(content, self._max_pixels)
+            try:
+                facts, pixels = read_file(source.to_decode(), self._max_pixels)
+            except OSError as error:
+                return self._error(source.path, str(error))
             for problem in check_image(source.path, facts):
                 if problem.severity == "error":
                     return self._error(source.path, problem.message)

@@ -10,9 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rd_plugin.data.part_names import chosen_part
+from rd_plugin.data.part_recognition import Recognizer
 from rd_plugin.drift import Reference
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.recorded import read_recorded
@@ -69,11 +70,13 @@ class _TorchInferencer(Inferencer):
         """Predict an image; threads take turns, since one image keeps all cores busy."""
         return self._executor.submit(self._predict, image).result()
 
+    def _batch(self, image: np.ndarray) -> Tensor:
+        return torch.from_numpy(image.transpose(2, 0, 1).copy())[None].to(self._device).float() / 255
+
     def _predict(self, image: np.ndarray) -> Prediction:
         start = perf_counter()
-        batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].to(self._device).float() / 255
         with torch.inference_mode():
-            found = self.module(batch, **self.call_with)
+            found = self.module(self._batch(image), **self.call_with)
         tensors = {name: getattr(found, name, None) for name in _OUTPUTS}
         outputs = {name: tensor.cpu().numpy() for name, tensor in tensors.items() if tensor is not None}
         return to_prediction(outputs, 1e3 * (perf_counter() - start))
@@ -127,6 +130,20 @@ class CheckpointInferencer(_TorchInferencer):
         self.record, self.record_id = {**found.record.plain(), "crop": model.describe().crop}, found.record.id
         self.reference = Reference.of(found.record.reference)
         self._path, self._recorded = path, found.record
+        self._recognizer = Recognizer.of(found.record.parts)
+
+    def recognize(self, image: np.ndarray) -> tuple[str, ...]:
+        """Return the parts that an image may show, the nearest first; see :meth:`Inferencer.recognize`."""
+        if self._recognizer is None:
+            return super().recognize(image)
+        return self._recognizer.candidates(self._executor.submit(self._pooled, image).result())
+
+    def _pooled(self, image: np.ndarray) -> np.ndarray:
+        module = cast("Distillation", self.module)
+        with torch.inference_mode():
+            batch = self._batch(image)
+            inputs = batch if module.pre_processor is None else module.pre_processor(batch)
+            return module.model.pooled_features(inputs)[0].double().cpu().numpy()
 
     def of_part(self, part: str | None) -> Inferencer:
         """Return the model for one of its parts, which shares networks and thread with the others.

@@ -71,7 +71,8 @@ class Provenance:
         learned: What the model has fitted to normal images besides its weights; empty for most methods.
         reference: Statistics and scores of normal images, as plain data; see :class:`~rd_plugin.drift.Reference`. Empty
             if they are unknown.
-        parts: Of a model for several parts, by name: each one's own ``"reference"``. Empty for one part.
+        parts: Of a model for several parts, by name: each one's own ``"reference"``, and the
+            ``"features"`` that it is recognized by. Empty for one part.
         part: Name of the part that an export of such a model, or the model as it inspects, is for; otherwise empty.
         updates: Updates with new good images, in order: time, and numbers of images learned from and held out.
         regions: Rules about which regions count; see :class:`~rd_plugin.results.RegionRules`. Empty without a rule.

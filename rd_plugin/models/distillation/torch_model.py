@@ -253,6 +253,18 @@ class DistillationModel(nn.Module):
         kept = [feature if mask is None else torch.where(mask, feature, 0) for feature, mask in pairs]
         return [*kept, *features[scales:]]
 
+    def pooled_features(self, images: Tensor) -> Tensor:
+        """Return the means of the teacher's features over all positions, of shape ``(N, D)``.
+
+        Args:
+            images: Normalized images of shape ``(N, 3, H, W)``.
+        """
+        # As the images are: a method that normalizes brightness would take away what tells parts apart.
+        inputs = DistillationModel.network_inputs(self, images)
+        features = self.teacher(inputs)[: len(self.teacher.pyramid.distilled)]
+        means = torch.cat([feature.mean((-2, -1)) for feature in features], dim=1)
+        return means.unflatten(0, (len(images), -1)).mean(1)
+
     def reconstruct(self, features: list[Tensor]) -> list[Tensor]:
         """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""
         return self.student(self.bottleneck(features), features[: len(self.teacher.pyramid.distilled)])
