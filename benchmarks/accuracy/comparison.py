@@ -13,15 +13,15 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 from matplotlib.ticker import LogLocator
 
 from benchmarks.common.records import RESULTS
 from benchmarks.common.tables import Figure, table
+from rd_plugin.comparison import area_under_roc
 from rd_plugin.storage import atomic_file
 
 from .cells import COSTS
-from .measures import METRICS, area_under_roc
+from .measures import METRICS
 from .perturbations import PERTURBATIONS, describe
 from .report import load, with_means
 from .suites import ABLATIONS
@@ -123,7 +123,7 @@ def kinds(records: Path) -> str:
     rows = rows[(rows["title"] == "tiles") & (rows["images"] == _AS_THEY_ARE) & (rows["draw"] == 0)]
     rows = _told_apart(rows[rows["kinds"].notna()]).sort_values("seed", kind="stable").drop_duplicates("model")
     found = [
-        {"model": row.model, "kind": kind, "AUROC": area_under_roc(torch.from_numpy(scores), torch.from_numpy(labels))}
+        {"model": row.model, "kind": kind, "AUROC": float(area_under_roc(scores, labels))}
         for row in _order(rows).itertuples()
         for truth in [row.labels.astype(bool)]
         for kind in sorted(set(row.kinds[truth]))

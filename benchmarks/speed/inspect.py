@@ -191,18 +191,16 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     Raises:
         ValueError: If there is no such checkpoint.
     """
-    if options.checkpoint is None or not options.checkpoint.is_file():
-        msg = f"there is no checkpoint {options.checkpoint}."
-        raise ValueError(msg)
+    checkpoint = command.existing_file(options, "checkpoint")
     machine = command.machine(options)
     where = circumstances(machine)
     cells = []
     if "throughput" in options.what:
         for side in options.sides:
-            run = partial(throughput, options.checkpoint.resolve(), side, machine.threads)
+            run = partial(throughput, checkpoint, side, machine.threads)
             cells.append(Cell({"what": "throughput", "side": side, "images": None, **where}, f"throughput/{side}", run))
     if "memory" in options.what:
-        run = partial(memory, options.checkpoint.resolve(), options.images, machine.threads)
+        run = partial(memory, checkpoint, options.images, machine.threads)
         cells.append(
             Cell({"what": "memory", "side": None, "images": options.images, **where}, f"memory/{options.images}", run)
         )

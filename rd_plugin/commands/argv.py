@@ -9,7 +9,7 @@ from rd_plugin.configurations import configuration
 
 from .help_text import SUBCOMMANDS
 
-__all__ = ["arrange", "option_names", "option_value", "options", "typed"]
+__all__ = ["arrange", "option_names", "option_value", "options", "typed", "without"]
 
 _CONFIGURATIONS = {"-c", "--config"}
 _OF_ALL = {"-v", "--verbose", "--traceback"}
@@ -53,6 +53,24 @@ def option_value(name: str, words: Sequence[str]) -> str | None:
         words: Words of a command line.
     """
     return next((value for option, value, _ in reversed(list(options(words))) if option == name), None)
+
+
+def without(words: Sequence[str], *names: str) -> list[str]:
+    """Return words without some options and their values.
+
+    Args:
+        words: Words of a command line.
+        *names: Such as ``"--engine"``.
+
+    Example:
+        >>> without(["train", "--engine", "ray", "--threads=2", "--each"], "--engine", "--threads")
+        ['train', '--each']
+    """
+    left = list(words)
+    for name, _, place in reversed(list(options(words))):
+        if name in names:
+            del left[place : place + (1 if "=" in words[place] else 2)]
+    return left
 
 
 def arrange(words: Sequence[str]) -> list[str]:
