@@ -50,20 +50,12 @@ class PostProcessorByPart(PostProcessor):
         return (*super()._checkpoint_config_keys, *(["parts"] if self.parts else []))
 
     def load_checkpoint_config(self, config: dict[str, Any]) -> None:
-        """Restore the arguments that a checkpoint holds, and make room for the thresholds of its parts.
-
-        Args:
-            config: What :meth:`checkpoint_config` returned.
-        """
+        """Restore the arguments that a checkpoint holds, and make room for the thresholds of its parts."""
         super().load_checkpoint_config({name: value for name, value in config.items() if name != "parts"})
         self.set_parts(config.get("parts", ()))
 
     def set_parts(self, names: Sequence[str]) -> None:
-        """Make a post-processor for each part; those of the same parts stay.
-
-        Args:
-            names: Names of the parts; empty for none.
-        """
+        """Make a post-processor for each part; those of the same parts stay."""
         had, self.parts = self.parts, ()
         settings = self.checkpoint_config()
         children = list(cast("Any", self.by_part)) if had and had == tuple(names) else [type(self)() for _ in names]
@@ -113,9 +105,6 @@ class PostProcessorByPart(PostProcessor):
 
     def split(self, batch: ImageBatch) -> Iterator[tuple["PostProcessorByPart", list[int], ImageBatch]]:
         """Yield the post-processors of a batch's parts, with the indices of their images, and these.
-
-        Args:
-            batch: Images from files.
 
         Raises:
             ValueError: If no folder in an image's path is named after a part.

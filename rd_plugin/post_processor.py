@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A post-processor that sets thresholds, also from good images alone."""
+"""A post-processor that sets thresholds, also from normal images alone."""
 
 import logging
 import math
@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 ThresholdType = Literal["auto", "f1", "false_alarms"]
 
 _CONFIDENCE = 0.95
-# Number of new good images for which the interval of a false-alarm rate is stated.
+# Number of new normal images for which the interval of a false-alarm rate is stated.
 _NEW_IMAGES = 100
-# Normalized scores run from 0 to 1 with the threshold at 0.5. With good images alone, the range above the threshold is
-# this many times the distance of the lowest score below it.
+# Normalized scores run from 0 to 1 with the threshold at 0.5. With normal images alone, the range above the threshold
+# is this many times the distance of the lowest score below it.
 _ROOM = 4.0
 _RULES = ("min_area", "min_peak", "pixel_size")
 # In place of a range of 0.
@@ -46,17 +46,18 @@ _NO_RANGE = 1e-30
 
 
 def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, tuple[float, float]]:
-    """Compute a threshold for a false-alarm rate from the scores of good images.
+    """Compute a threshold for a false-alarm rate from the scores of normal images.
 
-    Of ``n`` good images, ``m`` are above the threshold, which is the highest score of the others. The probability that
-    a new good image is above it follows Beta(m + 1, n - m) for every distribution of the scores (order statistics, as
-    in split conformal prediction). ``m`` is the greatest number for which the mean of that distribution, (m + 1) / (n +
-    1), is at most ``rate``. With too few images there is no such number, and the threshold is the highest score. The
-    number of images above it among 100 new good images follows the beta-binomial distribution with the same parameters.
+    Of ``n`` normal images, ``m`` are above the threshold, which is the highest score of the others. The probability
+    that a new normal image is above it follows Beta(m + 1, n - m) for every distribution of the scores (order
+    statistics, as in split conformal prediction). ``m`` is the greatest number for which the mean of that distribution,
+    (m + 1) / (n + 1), is at most ``rate``. With too few images there is no such number, and the threshold is the
+    highest score. The number of images above it among 100 new normal images follows the beta-binomial distribution
+    with the same parameters.
 
     Args:
-        scores: Scores of good images that were not used for training, of shape ``(N,)``.
-        rate: False-alarm rate, the share of good images that are called anomalous, in (0, 1).
+        scores: Scores of normal images that were not used for training, of shape ``(N,)``.
+        rate: False-alarm rate, the share of normal images that are called anomalous, in (0, 1).
 
     Returns:
         The threshold, a scalar; the expected false-alarm rate; and the interval that holds the rate among 100 new good
@@ -72,7 +73,7 @@ def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, t
     """
     count = len(scores)
     if count == 0:
-        msg = "scores must hold at least one score of a good image, got none."
+        msg = "scores must hold at least one score of a normal image, got none."
         raise ValueError(msg)
     # A tolerance, since 0.05 * 100 may be less than 5.
     above = min(max(int(rate * (count + 1) + 1e-9) - 1, 0), count - 1)
@@ -83,11 +84,11 @@ def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, t
 
 
 class DistillationPostProcessor(PostProcessorByPart):
-    """anomalib's post-processor, which can set thresholds on good images alone.
+    """anomalib's post-processor, which can set thresholds on normal images alone.
 
     anomalib's own post-processor sets the thresholds with the best F1; without a defect in the validation set, it takes
     the highest score. Without defects, this class sets thresholds for a false-alarm rate. The pixel threshold has the
-    same rate of good images with any pixel above it.
+    same rate of normal images with any pixel above it.
 
     If the data module has several parts, each has thresholds and ranges of its own, set on its own images; see
     :class:`~rd_plugin.by_part.PostProcessorByPart`.
@@ -96,13 +97,13 @@ class DistillationPostProcessor(PostProcessorByPart):
     out of thresholds and range, with a warning.
 
     Attributes:
-        expected_false_alarms: After a validation that set thresholds on good images: their number, the expected
-            false-alarm rate, and the interval of the rate among 100 new good images; ``None`` otherwise.
+        expected_false_alarms: After a validation that set thresholds on normal images: their number, the expected
+            false-alarm rate, and the interval of the rate among 100 new normal images; ``None`` otherwise.
 
     Args:
-        threshold: ``"f1"`` (anomalib's), ``"false_alarms"`` (from the validation set's good images, even if it has
+        threshold: ``"f1"`` (anomalib's), ``"false_alarms"`` (from the validation set's normal images, even if it has
             defects) or ``"auto"``: ``"f1"`` if the validation set has defects.
-        false_alarm_rate: Share of good images that are called anomalous, in (0, 1).
+        false_alarm_rate: Share of normal images that are called anomalous, in (0, 1).
         min_area: Regions with a smaller area do not make an image anomalous; see
             :class:`~rd_plugin.results.RegionRules`. Thresholds are set accordingly.
         min_peak: Likewise, regions with a lower peak. Thresholds do not depend on it, so there are fewer false alarms.
@@ -159,11 +160,7 @@ class DistillationPostProcessor(PostProcessorByPart):
         return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate", "clip_scores", *_RULES)
 
     def load_checkpoint_config(self, config: dict[str, Any]) -> None:
-        """Restore the arguments that a checkpoint holds; scores of one of version 0.2 stay cut off at 1.
-
-        Args:
-            config: What :meth:`checkpoint_config` returned.
-        """
+        """Restore the arguments that a checkpoint holds; scores of one of version 0.2 stay cut off at 1."""
         super().load_checkpoint_config({"clip_scores": True, **config})
 
     @property
@@ -185,7 +182,7 @@ class DistillationPostProcessor(PostProcessorByPart):
         batch_idx: int = 0,
         dataloader_idx: int = 0,
     ) -> None:
-        """Collect the finite scores of good images, in addition to what anomalib collects; of each image once."""
+        """Collect the finite scores of normal images, in addition to what anomalib collects; of each image once."""
         del batch
         own = without_repeats(trainer, cast("ImageBatch", outputs), batch_idx, dataloader_idx)
         if own is not None:
@@ -286,14 +283,14 @@ class DistillationPostProcessor(PostProcessorByPart):
         return f"{self.part}: " if self.part else ""
 
     def _from_good_images(self) -> bool:
-        """Whether thresholds come from good images alone."""
+        """Whether thresholds come from normal images alone."""
         if not self.enable_thresholding or self.threshold == "f1" or not self._defects.update_called:
             return False
         defects = self._defects.compute()
         return bool((defects == 0).any()) and (self.threshold == "false_alarms" or not defects.any())
 
     def _set_thresholds(self) -> None:
-        """Set thresholds, and ranges that leave room for defects, from the good images collected."""
+        """Set thresholds, and ranges that leave room for defects, from the normal images collected."""
         for name, metric in (("image", self._good_scores), ("pixel", self._good_peaks)):
             if not metric.update_called:
                 continue
@@ -317,8 +314,8 @@ class DistillationPostProcessor(PostProcessorByPart):
         if expected > self.false_alarm_rate * (1 + 1e-9):
             needed = math.ceil(1 / self.false_alarm_rate - 1e-9) - 1
             logger.warning(
-                "%s%d good validation images are too few for a false-alarm rate of %g, which needs %d: thresholds are "
-                "the highest scores, and the expected rate is %.3g.",
+                "%s%d normal validation images are too few for a false-alarm rate of %g, which needs %d: thresholds "
+                "are the highest scores, and the expected rate is %.3g.",
                 self._of_part,
                 count,
                 self.false_alarm_rate,
@@ -327,8 +324,8 @@ class DistillationPostProcessor(PostProcessorByPart):
             )
             return
         message = (
-            "%sThresholds set on %d good validation images, for a false-alarm rate of %g: expected rate %.3g; of 100 "
-            "new good images, between %.0f and %.0f are called anomalous with a probability of 95 %%."
+            "%sThresholds set on %d normal validation images, for a false-alarm rate of %g: expected rate %.3g; of 100 "
+            "new normal images, between %.0f and %.0f are called anomalous with a probability of 95 %%."
         )
         logger.info(
             message, self._of_part, count, self.false_alarm_rate, expected, *(_NEW_IMAGES * bound for bound in interval)

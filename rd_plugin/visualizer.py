@@ -23,7 +23,7 @@ from rd_plugin.components import Region
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.data.crop_steps import crop_steps
 from rd_plugin.data.region_pixels import region_of
-from rd_plugin.storage import is_address, local_copy
+from rd_plugin.storage import atomic_file, is_address, local_copy
 
 __all__ = ["PredictionVisualizer"]
 
@@ -65,9 +65,6 @@ class PredictionVisualizer(ImageVisualizer):
         self, predictions: ImageItem | NumpyImageItem | ImageBatch | NumpyImageBatch
     ) -> Image.Image | list[Image.Image | None] | None:
         """Draw predictions.
-
-        Args:
-            predictions: One image's, or a batch.
 
         Returns:
             A picture, or ``None`` if there is nothing to draw; for a batch of more than one a list of them.
@@ -147,16 +144,12 @@ class PredictionVisualizer(ImageVisualizer):
         if picture is not None:
             path = cast("Path", self.output_dir) / (self._place(item.image_path) or name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with atomic_file(path) as partial:
                 if path.suffix.lower() == ".png":
                     # OpenCV needs half the time of Pillow's fastest compression, for files of nearly the same size.
-                    path.write_bytes(cv2.imencode(".png", np.asarray(picture)[..., ::-1])[1].tobytes())
+                    partial.write_bytes(cv2.imencode(".png", np.asarray(picture)[..., ::-1])[1].tobytes())
                 else:
-                    picture.save(path)
-            except BaseException:
-                # The run may go on, and would show half a picture.
-                path.unlink(missing_ok=True)
-                raise
+                    picture.save(partial, Image.registered_extensions()[path.suffix.lower()])
 
     def _place(self, file: str | None) -> Path | None:
         """Where the picture of a file goes, below the folder of pictures."""

@@ -2,10 +2,13 @@
 """Fixtures that unit and integration tests share, and the options of a run."""
 
 import os
+import shutil
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -87,6 +90,27 @@ def mvtec_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             _save(image, root / "tile" / "test" / defect / f"{index:03}.png")
             _save(mask, root / "tile" / "ground_truth" / defect / f"{index:03}_mask.png")
     return root
+
+
+@pytest.fixture
+def root(mvtec_root: Path, tmp_path: Path) -> Path:
+    """A copy of that data set, which a test may change."""
+    return Path(shutil.copytree(mvtec_root, tmp_path / "data"))
+
+
+@pytest.fixture
+def in_tmp_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run the test in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    """fsspec's file system in memory, in place of object storage; empty again after the test."""
+    files = fsspec.filesystem("memory")
+    yield files
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

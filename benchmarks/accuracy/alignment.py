@@ -27,8 +27,8 @@ from benchmarks.common.grid import Cell, Machine, Row
 from benchmarks.common.tables import Figure, table
 from benchmarks.common.training import TEACHER, fit
 from rd_plugin import FusedReverseDistillation
+from rd_plugin.comparison import area_under_roc
 
-from .measures import area_under_roc
 from .perturbations import Shifted, Turned, take
 from .suites import BuildData, study_data
 
@@ -51,7 +51,7 @@ def evaluate(model: FusedReverseDistillation, datamodule: Any, device: str) -> R
     truth = torch.cat(labels)
     good = [] if not registered else torch.cat(registered)[~truth].tolist()
     return {
-        "image_AUROC": area_under_roc(torch.cat(scores), truth),
+        "image_AUROC": float(area_under_roc(torch.cat(scores), truth)),
         "registered": sum(good) / len(good) if good else None,
         "count": len(truth),
         "cpu_ms": 1000 * (time.process_time() - start) / len(truth),

@@ -14,15 +14,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.ticker import LogLocator
 
 from benchmarks.common.records import RESULTS
 from benchmarks.common.tables import Figure, table
+from rd_plugin.comparison import area_under_roc
 from rd_plugin.storage import atomic_file
 
 from .cells import COSTS
-from .measures import METRICS, area_under_roc
+from .measures import METRICS
 from .perturbations import PERTURBATIONS, describe
 from .report import load, with_means
 from .suites import ABLATIONS
@@ -153,7 +153,7 @@ def _one_run(records: Path, images: str, column: str) -> pd.DataFrame:
 def _found(row: pd.Series, chosen: np.ndarray) -> float:
     """Return the AUROC of some of the defective images of a run against all good ones."""
     of = ~row["labels"] | chosen
-    return area_under_roc(torch.from_numpy(row["scores"][of]), torch.from_numpy(row["labels"][of]))
+    return float(area_under_roc(row["scores"][of], row["labels"][of]))
 
 
 def kinds(records: Path) -> str:

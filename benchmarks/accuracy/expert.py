@@ -35,10 +35,11 @@ from benchmarks.common.records import done, read
 from benchmarks.common.tables import Figure, table, varied
 from benchmarks.common.training import TEACHER, fit
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin.comparison import area_under_roc
 from rd_plugin.components import CosineDeviation, MahalanobisDeviation
 from rd_plugin.models.distillation import Distillation
 
-from .measures import PixelMetrics, area_under_roc
+from .measures import PixelMetrics
 from .suites import BuildData, study_data
 
 # Of the maps that records keep for the picture, in pixels.
@@ -111,7 +112,7 @@ def evaluate(model: Distillation, datamodule: AnomalibDataModule) -> list[Row]:
                 for i in range(0, len(labels), 16)
             ]
         )
-        row: Row = {"map": name, "image_AUROC": area_under_roc(maps.amax((1, 2, 3)), labels)}
+        row: Row = {"map": name, "image_AUROC": float(area_under_roc(maps.amax((1, 2, 3)), labels))}
         if pixels is not None:
             row |= pixels(maps[:, 0])
         if name.split(",")[0] == "sum":

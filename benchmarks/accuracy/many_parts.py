@@ -8,8 +8,8 @@
 Parts are mono- and polycrystalline solar cells, magnetic tiles, and four classes of CIFAR-10 (the other classes are
 their defects). ``all`` trains one model on the good images of all parts, for so many steps; ``each`` one on those of
 each part, for as many steps divided by the number of parts, so that both see as many images. anomalib's models are
-given as ``anomalib.Patchcore``. Nothing is chosen, and no validation set is used. Runs leave records and are not
-repeated.
+given as ``anomalib.Patchcore``. Arguments are given to all models of a call; ``linear_attention=true`` is an experiment
+with ours. Nothing is chosen, and no validation set is used. Runs leave records and are not repeated.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import pandas as pd
 from anomalib.data import AnomalibDataModule
 from anomalib.data.utils import ValSplitMode
 from lightning import seed_everything
+from torch import Tensor, nn
 
 from benchmarks.common import command
 from benchmarks.common.grid import Cell, Machine, Row
@@ -32,6 +33,7 @@ from benchmarks.common.tables import Figure, table, varied
 from benchmarks.common.training import TEACHER, fit
 from rd_plugin import MVTec, OneClass
 from rd_plugin.comparison import methods
+from rd_plugin.components.token_student import LinearAttention
 from rd_plugin.models.distillation import Distillation
 
 from .cells import evaluate, model_name
@@ -39,7 +41,32 @@ from .suites import BuildData, study_data
 
 CIFAR = "cifar10_subset"
 CLASSES = ("airplane", "automobile", "horse", "ship")
+# Experiment: linear attention in the bottleneck.
+ATTENTION, _HEADS = "linear_attention", 8
 _MODELS = ("ReverseDistillation", "FusedReverseDistillation", "anomalib.Patchcore")
+
+
+class Attending(nn.Module):
+    """A bottleneck to whose embedding is added what the linear attention of Dinomaly's student makes of it.
+
+    An experiment: a model has no such option.
+
+    Args:
+        bottleneck: The bottleneck.
+        channels: Channels of its embedding.
+    """
+
+    def __init__(self, bottleneck: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.bottleneck = bottleneck
+        self.norm = nn.LayerNorm(channels)
+        self.attention = LinearAttention(channels, _HEADS)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Return the embedding, of shape ``(N, C, H, W)``."""
+        embedding: Tensor = self.bottleneck(features)
+        attended: Tensor = self.attention(self.norm(embedding.flatten(2).mT))
+        return embedding + attended.mT.unflatten(2, embedding.shape[-2:])
 
 
 def sources(root: Path | None) -> dict[str, BuildData]:
@@ -95,13 +122,17 @@ def compute(settings: dict[str, Any], root: Path | None, machine: Machine) -> li
             val_split_mode=ValSplitMode.NONE,
         )
         seed_everything(settings["seed"], verbose=False)
+        arguments = dict(settings["arguments"])
+        attention = arguments.pop(ATTENTION, False)
         model = methods.build(
             settings["model"],
-            settings["arguments"],
+            arguments,
             TEACHER["backbone"],
             TEACHER["pre_trained"],
             settings["image_size"],
         )
+        if attention:
+            model.model.bottleneck = Attending(model.model.bottleneck, model.model.teacher.pyramid.embedding.channels)
         steps = max(settings["steps"] * len(parts) // settings["parts"], 1)
         asked = methods.length(settings["model"], {"steps": steps})
         limits = {"max_epochs": 1} if "epochs" in asked else {"max_steps": steps}
@@ -129,8 +160,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
         for model in options.models:
             for trained in options.what:
                 for parts in groups[trained]:
-                    own = arguments if issubclass(methods.find(model), Distillation) else {}
-                    settings = {"trained": trained, "of": parts, "model": model, "arguments": own, "seed": seed}
+                    settings = {"trained": trained, "of": parts, "model": model, "arguments": arguments, "seed": seed}
                     settings["parts"] = len(options.parts)
                     settings |= {name: getattr(options, name) for name in ("steps", "batch", "image_size", "images")}
                     name = f"{trained}/{model_name(settings)}/{'+'.join(parts)}/{seed}"
@@ -159,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--parts", nargs="+", default=["mono", "poly", "tiles", *CLASSES], help="(default: %(default)s)")
     add("--models", nargs="+", default=_MODELS, help="ours by name, anomalib's as anomalib.NAME")
-    add("--model-args", nargs="+", default=[], metavar="KEY=JSON", help='of ours, such as hard_mining=\\"share\\"')
+    add("--model-args", nargs="+", default=[], metavar="KEY=JSON", help='such as hard_mining=\\"share\\"')
     add("--images", type=int, help="of each kind of each part at most, for a trial (default: all)")
     options = parser.parse_args(arguments)
     return command.run(parser, options, grid, show)

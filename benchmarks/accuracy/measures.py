@@ -5,9 +5,10 @@ import torch
 from anomalib.metrics.aupro import _AUPRO as AUPRO  # the metric without anomalib's batches
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
 
-__all__ = ["METRICS", "PixelMetrics", "area_under_roc", "measure", "to_unit"]
+from rd_plugin.comparison import area_under_roc
+
+__all__ = ["METRICS", "PixelMetrics", "measure", "to_unit"]
 
 # Names in records, and what they are called in tables.
 METRICS = {
@@ -33,18 +34,6 @@ def to_unit(scores: Tensor) -> Tensor:
     return (scores - low) / (high - low) if high > low else torch.zeros_like(scores)
 
 
-def area_under_roc(scores: Tensor, labels: Tensor) -> float:
-    """Return the area under the ROC curve of scores of any shape and range; labels are boolean.
-
-    Raises:
-        ValueError: If all labels are the same.
-    """
-    if labels.all() or not labels.any():
-        msg = f"all {labels.numel()} images or pixels are {'anomalous' if labels.all() else 'normal'}."
-        raise ValueError(msg)
-    return float(binary_auroc(to_unit(scores).flatten(), labels.flatten().int()))
-
-
 class PixelMetrics:
     """Pixel AUROC and anomalib's AUPRO, with the masks' regions found once for all maps.
 
@@ -61,7 +50,7 @@ class PixelMetrics:
     def __call__(self, maps: Tensor) -> dict[str, float]:
         """Return both figures for maps of shape ``(N, H, W)``."""
         return {
-            "pixel_AUROC": area_under_roc(maps, self.masks),
+            "pixel_AUROC": float(area_under_roc(maps, self.masks)),
             "pixel_AUPRO": self._overlap(self.regions, maps),
         }
 
@@ -99,12 +88,12 @@ def measure(scores: Tensor, maps: Tensor | None, labels: Tensor, pixels: PixelMe
         labels: Whether an image is anomalous, of shape ``(N,)``, boolean.
         pixels: Pixel metrics of the same images, if they have masks.
     """
-    figures = {"image_AUROC": area_under_roc(scores, labels)}
+    figures = {"image_AUROC": float(area_under_roc(scores, labels))}
     if maps is None:
         return figures
     figures |= {
-        "map_max_AUROC": area_under_roc(maps.amax((1, 2)), labels),
-        "map_mean_AUROC": area_under_roc(maps.mean((1, 2)), labels),
+        "map_max_AUROC": float(area_under_roc(maps.amax((1, 2)), labels)),
+        "map_mean_AUROC": float(area_under_roc(maps.mean((1, 2)), labels)),
     }
     if pixels is not None:
         figures |= pixels(maps) | {"pixel_AUPRO_per_image": pixels.per_image(maps)}

@@ -12,7 +12,7 @@ import torch
 from . import grid
 from .records import RESULTS, done, read
 
-__all__ = ["add_training_options", "build_parser", "machine", "records_file", "run"]
+__all__ = ["add_training_options", "build_parser", "existing_file", "machine", "records_file", "run"]
 
 
 def build_parser(
@@ -64,6 +64,19 @@ def machine(options: argparse.Namespace) -> grid.Machine:
     """Return what is to be run on."""
     threads = options.threads or max(1, torch.get_num_threads() // getattr(options, "jobs", 1))
     return grid.Machine(options.device, threads, getattr(options, "workers", 0))
+
+
+def existing_file(options: argparse.Namespace, name: str) -> Path:
+    """Return the file that an option names.
+
+    Raises:
+        ValueError: If it is not given, or there is no such file.
+    """
+    file: Path | None = getattr(options, name)
+    if file is None or not file.is_file():
+        msg = f"there is no {name} {file}."
+        raise ValueError(msg)
+    return file.resolve()
 
 
 def records_file(options: argparse.Namespace) -> Path:

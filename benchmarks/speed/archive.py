@@ -6,21 +6,24 @@
     python -m benchmarks.speed.archive table
 
 The same export inspects the same PNG files on the same cores: in the pipeline of one process, and on a Ray cluster of
-this machine with one actor on all cores, and with two that share them. The ways take turns. The rate is that between
-the first and the last row, by the rows' own times; the memory is the highest of the process that is started, without
-Ray's others, whose number does not depend on the images.
+this machine with one actor on all cores, and with two that share them. The ways take turns; figures are medians. The
+rate is that between the first and the last row, by the rows' own times. The memory is the highest of the process that
+is started and of all that it starts, Ray's own processes too; pages that several of them share count once. A small
+export inspects many images in less time: memory does not depend on the speed. psutil must be installed.
 """
 
 import argparse
+import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pyarrow.compute as pc
 import pyarrow.dataset
 from PIL import Image
@@ -29,10 +32,12 @@ from benchmarks.common import command
 from benchmarks.common.grid import Cell, Row
 from benchmarks.common.tables import Figure, table
 from rd_plugin import SolarCells
+from rd_plugin.provenance import record_file
 
 from .timing import circumstances, each_machine
 
 _TURNS = 3
+_SECONDS = 1.0  # between two looks at the memory
 _FILES = 24  # of different content
 _WAYS: dict[str, list[str]] = {
     "one process": [],
@@ -59,23 +64,42 @@ def _measure(model: Path, parts: Path, way: str, threads: int, rows: Path) -> Ro
     """Inspect all images once."""
     shared = max(1, threads // 2) if way == "Ray, 2 actors" else threads
     program = [sys.executable, "-m", "rd_plugin", "inspect", model, parts, "--parquet", rows, "--threads", shared]
-    start = time.time()
-    with subprocess.Popen(
-        [*map(str, program), *_WAYS[way]], stdout=subprocess.DEVNULL, env={**os.environ, "RAY_ADDRESS": "local"}
-    ) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        msg = f"{way}: inspect has ended with {process.returncode}."
-        raise RuntimeError(msg)
+    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    start, memory = time.time(), 0.0
+    with tempfile.TemporaryFile() as told:
+        process = psutil.Popen([*map(str, program), *_WAYS[way]], stdout=told, stderr=told, env=environment)
+        while process.poll() is None:
+            memory = max(memory, _held(process))
+            time.sleep(_SECONDS)
+        if process.returncode:
+            told.seek(0)
+            msg = f"{way}: inspect has ended with {process.returncode}: {told.read()[-2000:].decode(errors='replace')}"
+            raise RuntimeError(msg)
+    end = time.time()
     times = pyarrow.dataset.dataset(str(rows)).to_table(columns=["time"])["time"]
     first, last = (found.as_py().timestamp() for found in (pc.min(times), pc.max(times)))
     return {
         "rate": (len(times) - 1) / (last - first),
         "first": first - start,
-        "whole": time.time() - start,
-        "memory": usage.ru_maxrss / 2**10,
+        "whole": end - start,
+        "memory": memory,
     }
+
+
+def _held(process: psutil.Process) -> float:
+    """MiB that a process and all that it has started hold now."""
+    held = 0
+    with suppress(psutil.NoSuchProcess):
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                held += each.memory_full_info().pss
+    return held / 2**20
+
+
+def _name(model: Path) -> str:
+    """Method and teacher of a model, by its record."""
+    record = json.loads(record_file(model).read_text())
+    return f"{record['method']}, {record['arguments']['backbone']}"
 
 
 def rate(model: Path, side: int, count: int, threads: int) -> list[Row]:
@@ -109,15 +133,13 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     Raises:
         ValueError: If there is no such model.
     """
-    if options.model is None or not options.model.is_file():
-        msg = f"there is no model {options.model}."
-        raise ValueError(msg)
+    model = command.existing_file(options, "model")
     machine = command.machine(options)
-    where, cells = circumstances(machine), []
+    where, cells = {"model": _name(model), "side": options.side, **circumstances(machine)}, []
     for what, work, count in (("rate", rate, options.images), ("memory", memory, options.many)):
         if what in options.what:
-            run = partial(work, options.model.resolve(), options.side, count, machine.threads)
-            cells.append(Cell({"what": what, "side": options.side, "images": count, **where}, f"{what}/{count}", run))
+            run = partial(work, model, options.side, count, machine.threads)
+            cells.append(Cell({"what": what, "images": count, **where}, f"{what}/{count}", run))
     return cells
 
 
@@ -129,12 +151,13 @@ def show(rows: pd.DataFrame) -> str:
         "seconds in all": Figure("whole", 1),
         "MiB": Figure("memory", 0),
     }
-    names = {"way": "way", "images": "images"}
+    names = {"model": "model", "way": "way", "images": "images"}
     texts = [each_machine(rows[rows["what"] == "rate"], lambda found: table(found, names, figures))]
     many = rows[rows["what"] == "memory"]
     if len(many):
-        many = many.astype({"inspected": int})
-        texts.append(table(many, {"way": "way", "images": "inspected"}, {"MiB": figures["MiB"]}))
+        many = many.astype({"inspected": int}).assign(inspected=many["inspected"].map("{:,.0f} images".format))
+        columns = {"model": "model", "way": "way"}
+        texts.append(each_machine(many, lambda found: table(found, columns, {"MiB": figures["MiB"]}, "inspected")))
     return "\n\n".join(texts)
 
 

@@ -78,10 +78,7 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     Raises:
         ValueError: If there is no such checkpoint.
     """
-    checkpoint = options.checkpoint.resolve()
-    if not checkpoint.is_file():
-        msg = f"there is no checkpoint {checkpoint}."
-        raise ValueError(msg)
+    checkpoint = command.existing_file(options, "checkpoint")
     contents = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     settings = {"checkpoint": contents, "data": options.data, **circumstances(command.machine(options))}
     return [Cell(settings, checkpoint.stem, partial(compute, checkpoint, options.data))]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many images a second ``rd-plugin inspect`` judges, beside OpenVINO's own benchmark; where the time goes; memory.
+"""How many images ``rd-plugin inspect`` inspects a second, beside OpenVINO's benchmark; where the time goes; memory.
 
     python -m benchmarks.speed.inspect throughput --checkpoint CHECKPOINT [--sides 300 512 1024]
     python -m benchmarks.speed.inspect memory --checkpoint CHECKPOINT [--images 10000]
@@ -42,7 +42,7 @@ from .deployed import compile_for_latency, export
 from .timing import circumstances, each_machine, take_turns
 
 _TURNS = 5
-_IMAGES = 24  # files of each size, judged again and again
+_IMAGES = 24  # files of each size, inspected again and again
 _SECONDS = 8.0  # a turn of each
 _BAD = 100  # one file of so many
 _SAMPLES = 10  # of memory
@@ -166,7 +166,7 @@ def _resident() -> float:
 
 
 def memory(checkpoint: Path, count: int, threads: int) -> list[Measured]:
-    """Judge that many files, one in a hundred of which cannot be read, and look at the memory on the way."""
+    """Inspect that many files, one in a hundred of which cannot be read, and look at the memory on the way."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         good = _files(folder, 300, _BAD - 1)
@@ -191,18 +191,16 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     Raises:
         ValueError: If there is no such checkpoint.
     """
-    if options.checkpoint is None or not options.checkpoint.is_file():
-        msg = f"there is no checkpoint {options.checkpoint}."
-        raise ValueError(msg)
+    checkpoint = command.existing_file(options, "checkpoint")
     machine = command.machine(options)
     where = circumstances(machine)
     cells = []
     if "throughput" in options.what:
         for side in options.sides:
-            run = partial(throughput, options.checkpoint.resolve(), side, machine.threads)
+            run = partial(throughput, checkpoint, side, machine.threads)
             cells.append(Cell({"what": "throughput", "side": side, "images": None, **where}, f"throughput/{side}", run))
     if "memory" in options.what:
-        run = partial(memory, options.checkpoint.resolve(), options.images, machine.threads)
+        run = partial(memory, checkpoint, options.images, machine.threads)
         cells.append(
             Cell({"what": "memory", "side": None, "images": options.images, **where}, f"memory/{options.images}", run)
         )

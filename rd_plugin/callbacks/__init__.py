@@ -2,13 +2,13 @@
 """Lightning callbacks: everything that happens besides the training steps. ``order`` lists those of every model."""
 
 from .atomic_checkpoints import AtomicCheckpointIO, AtomicCheckpoints
-from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .demands import Demands
 from .finite_weights import FiniteWeights
 from .mlflow_writer import MlflowWriter
 from .normal_statistics import NormalStatistics, training_batches, training_features
 from .order import ordered_callbacks
+from .part_features import PartFeatures
 from .provenance_writer import ProvenanceWriter, RecordedCheckpointIO
 from .reference_writer import ReferenceWriter
 from .registration import RegistrationFitting
@@ -22,12 +22,12 @@ from .validation_schedule import ValidationSchedule
 __all__ = [
     "AtomicCheckpointIO",
     "AtomicCheckpoints",
-    "AtomicPictures",
     "DataCheck",
     "Demands",
     "FiniteWeights",
     "MlflowWriter",
     "NormalStatistics",
+    "PartFeatures",
     "ProvenanceWriter",
     "RecordedCheckpointIO",
     "ReferenceWriter",

@@ -19,22 +19,13 @@ _PACKED = "rd_plugin_packed"
 
 
 def pack_states(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint in which states of callbacks that are not plain data are bytes.
-
-    Args:
-        checkpoint: What Lightning saves.
-    """
+    """Return a checkpoint in which states of callbacks that are not plain data are bytes."""
     states = {name: _packed(state) for name, state in checkpoint.get("callbacks", {}).items()}
     return {**checkpoint, "callbacks": states} if states else checkpoint
 
 
 def unpack_states(checkpoint: dict[str, Any], trusted: bool) -> None:
-    """Restore the states that are bytes, or leave them out and say so.
-
-    Args:
-        checkpoint: What was read; it is changed.
-        trusted: Whether code may be run from it.
-    """
+    """Restore the states that are bytes, or leave them out and say so."""
     states = checkpoint.get("callbacks", {})
     for name, state in list(states.items()):
         if not isinstance(state, dict) or _PACKED not in state:

@@ -42,9 +42,6 @@ def spared(what: str) -> Callable[[Hook], Hook]:
 
     After a failure the callback's other decorated hooks do nothing until its attribute ``failed`` is ``False`` again,
     so that one error causes one warning, and nothing is made from incomplete data.
-
-    Args:
-        what: As in :func:`courtesy`.
     """
 
     def decorate(hook: Hook) -> Hook:

@@ -181,7 +181,7 @@ def _check_monitors(trainer: Trainer, module: LightningModule) -> None:
         if reason := _why_not_logged(str(monitor), trainer, module):
             msg = (
                 f"trainer.callbacks: {type(callback).__name__} monitors {monitor!r}, which {reason}. Monitor the loss, "
-                "or image_AUROC with a validation set that has good images and defects."
+                "or image_AUROC with a validation set that has normal images and defects."
             )
             raise ValueError(msg)
 
@@ -203,7 +203,7 @@ def _why_not_logged(monitor: str, trainer: Trainer, module: Any) -> str | None:
     if validation is None:
         return "is measured on a validation set, and there is none"
     if set(validation.samples["label_index"]) != {0, 1}:
-        return "is not defined on the validation set, whose images are all good or all defects"
+        return "is not defined on the validation set, whose images are all normal or all defects"
     return None
 
 

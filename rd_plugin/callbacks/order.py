@@ -6,12 +6,12 @@ from lightning.pytorch import Callback
 from rd_plugin.data.check import OnBadData
 
 from .atomic_checkpoints import AtomicCheckpoints
-from .atomic_pictures import AtomicPictures
 from .data_check import DataCheck
 from .demands import Demands
 from .finite_weights import FiniteWeights
 from .mlflow_writer import MlflowWriter
 from .normal_statistics import NormalStatistics
+from .part_features import PartFeatures
 from .provenance_writer import ProvenanceWriter
 from .reference_writer import ReferenceWriter
 from .registration import RegistrationFitting
@@ -49,8 +49,6 @@ def ordered_callbacks(
         RunPhases(),
         # ProvenanceWriter wraps the checkpoint plugin, so it must find the final one.
         AtomicCheckpoints(),
-        # Moves the pictures that the visualizer has drawn before it.
-        AtomicPictures(),
         # Needs the labels of the post-processor, and comes before the summary, which names the report.
         *([ReportWriter()] if report else []),
         RunSummary(),
@@ -67,6 +65,8 @@ def ordered_callbacks(
         RunningStatistics(),
         # Before all that computes with training images, which it aligns.
         *([RegistrationFitting()] if aligned else []),
+        # Adds to the record, too.
+        PartFeatures(),
         # Before a validation, whose thresholds depend on the statistics. A method's own callbacks follow.
         *([NormalStatistics()] if statistics else []),
     ]

@@ -127,8 +127,9 @@ class ReferenceWriter(Callback):
                 scores = post_processor(InferenceBatch(pred_score=scores.to(model.device))).pred_score
             references[part] = Reference(statistics, sample(scores.double().cpu().numpy())).plain()
         reference = references.pop("", {})
-        of_parts = {part: {"reference": content} for part, content in references.items()}
-        model.provenance = replace(model.provenance or Provenance(), reference=reference, parts=of_parts)
+        known = model.provenance or Provenance()
+        of_parts = {part: {**known.parts.get(part, {}), "reference": own} for part, own in references.items()}
+        model.provenance = replace(known, reference=reference, parts=of_parts)
 
 
 def _is_training(trainer: Trainer) -> bool:

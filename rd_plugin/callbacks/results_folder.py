@@ -38,9 +38,6 @@ def keep_to_own_run(trainer: Trainer) -> None:
 
     anomalib writes them into the newest run, over its results and its configuration. A folder that was given explicitly
     is used. If the checkpoint's folder cannot be written to, or there is no run yet, a new one is made.
-
-    Args:
-        trainer: The trainer, before it writes anything.
     """
     # Lightning knows the checkpoint when it loads it; its command line has written its configuration by then.
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from rd_plugin.configurations import configuration
 
 from .help_text import SUBCOMMANDS
 
-__all__ = ["arrange", "option_names", "option_value", "options", "typed"]
+__all__ = ["arrange", "option_names", "option_value", "options", "typed", "without"]
 
 _CONFIGURATIONS = {"-c", "--config"}
 _OF_ALL = {"-v", "--verbose", "--traceback"}
@@ -27,9 +27,6 @@ def typed(command_line: Any = None) -> list[str]:
 def options(words: Sequence[str]) -> Iterator[tuple[str, str | None, int]]:
     """Find options.
 
-    Args:
-        words: Words of a command line.
-
     Yields:
         Name, value and index of each option; the value is the text after ``=``, or the next word.
 
@@ -44,11 +41,7 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, str | None, int]]:
 
 
 def option_names(words: Sequence[str]) -> set[str]:
-    """Return the names of all options, such as ``"--config"``.
-
-    Args:
-        words: Words of a command line.
-    """
+    """Return the names of all options, such as ``"--config"``."""
     return {name for name, _, _ in options(words)}
 
 
@@ -62,14 +55,29 @@ def option_value(name: str, words: Sequence[str]) -> str | None:
     return next((value for option, value, _ in reversed(list(options(words))) if option == name), None)
 
 
+def without(words: Sequence[str], *names: str) -> list[str]:
+    """Return words without some options and their values.
+
+    Args:
+        words: Words of a command line.
+        *names: Such as ``"--engine"``.
+
+    Example:
+        >>> without(["train", "--engine", "ray", "--threads=2", "--each"], "--engine", "--threads")
+        ['train', '--each']
+    """
+    left = list(words)
+    for name, _, place in reversed(list(options(words))):
+        if name in names:
+            del left[place : place + (1 if "=" in words[place] else 2)]
+    return left
+
+
 def arrange(words: Sequence[str]) -> list[str]:
     """Put words into the order that the parser needs, and replace names of configurations by paths.
 
     The parser accepts options of the tool only before the subcommand, and a configuration overrides options that are
     typed before it.
-
-    Args:
-        words: Words in any order.
 
     Returns:
         Options of the tool, subcommand, configurations and all others.

@@ -15,11 +15,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     parser.add_argument("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     parser.add_subclass_arguments(AnomalibDataModule, "data", required=True)
 

@@ -80,10 +80,6 @@ def _give_way(arguments: Any, given: set[str]) -> None:
     """Let a configuration's image size give way to a pre-processor, which resizes by itself.
 
     The package's own configurations set the size.
-
-    Args:
-        arguments: Those of the model.
-        given: Names of the options that were typed.
     """
     size, pre_processor = arguments.get("image_size"), arguments.get("pre_processor", True)
     if size is not None and pre_processor is not True and "--model.image_size" not in given:
@@ -93,9 +89,6 @@ def _give_way(arguments: Any, given: set[str]) -> None:
 
 def _check_tiler(arguments: Any) -> None:
     """Check arguments for which anomalib's tiler would show an unclear error.
-
-    Args:
-        arguments: Those of a subcommand, as parsed.
 
     Raises:
         ValueError: If the tiler has no stride.

@@ -21,11 +21,7 @@ _PROGRAMS = {
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the programs and their arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the programs and their arguments."""
     subcommands = parser.add_subcommands(dest="program", metavar="PROGRAM", title="programs")
     programs: dict[str, ArgumentParser] = {}
     for name, help_text in _PROGRAMS.items():
@@ -72,9 +68,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Convert a checkpoint.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         OSError: If a file cannot be read or written.

@@ -14,11 +14,7 @@ __all__ = ["add_delivery_arguments", "deliverers"]
 
 
 def add_delivery_arguments(parser: ArgumentParser) -> None:
-    """Add the options.
-
-    Args:
-        parser: The parser of a subcommand.
-    """
+    """Add the options."""
     add: Any = parser.add_argument
     add("--mqtt", metavar="HOST/TOPIC", type=str | None, help="send each result to this topic of an MQTT broker")
     add("--webhook", metavar="URL", type=str | None, help="send each result to a web server")
@@ -28,9 +24,6 @@ def add_delivery_arguments(parser: ArgumentParser) -> None:
 
 def deliverers(arguments: Namespace) -> Iterator[Deliverer]:
     """Yield what sends the results.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         ImportError: If a package is missing.

@@ -31,11 +31,6 @@ class WrongInput(Exception):  # noqa: N818  # not an error of the program
 def error_message(error: Exception, words: Sequence[str], parsers: Mapping[str, ArgumentParser]) -> str:
     """Return one line about wrong input.
 
-    Args:
-        error: The error that it caused.
-        words: What was typed.
-        parsers: The subcommands' parsers by name.
-
     Returns:
         The message: the error's own text, without what jsonargparse has put around it.
     """

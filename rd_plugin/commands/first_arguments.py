@@ -87,6 +87,8 @@ _EACH = Group(
     (
         Argument("--each", "", "train a model for each folder in data.root that has good/, and make a page of all"),
         Argument("--resume", "", "with --each: leave out folders that the same command has trained"),
+        Argument("--engine", "NAME", "with --each: local, one after the other, or ray, side by side (default: local)"),
+        Argument("--threads", "N", "with --engine ray: cores of each training (default: 1)"),
     ),
 )
 _EVALUATION = Group("run", (_CHECKPOINT, _ACCELERATOR, _RESULTS))

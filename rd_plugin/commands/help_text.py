@@ -140,22 +140,11 @@ class _ShortHelp(_FullHelp):
     """
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], *args: Any, **kwargs: Any) -> None:
-        """Add the usage line.
-
-        Args:
-            usage: The line, if it is given.
-            actions: The parser's arguments.
-            *args: Those of argparse's method.
-            **kwargs: Those of argparse's method.
-        """
+        """Add the usage line."""
         super().add_usage(usage, [action for action in actions if not _is_long(action)], *args, **kwargs)
 
     def add_argument(self, action: argparse.Action) -> None:
-        """Add an argument, unless it belongs to the trainer or the converter.
-
-        Args:
-            action: The argument.
-        """
+        """Add an argument, unless it belongs to the trainer or the converter."""
         if hasattr(action, "extra_help"):
             action.extra_help = lambda: ""
         if not _is_long(action):
@@ -190,11 +179,7 @@ class _HelpAll(argparse.Action):
 
 
 def new_parser(**kwargs: Any) -> ArgumentParser:
-    """Return a parser for the tool or for a subcommand, which raises its errors.
-
-    Args:
-        **kwargs: Those of jsonargparse's parser.
-    """
+    """Return a parser for the tool or for a subcommand, which raises its errors."""
     parser = _Parser(exit_on_error=False, **kwargs)
     parser.add_argument("--help_all", action=_HelpAll, help="Show all arguments, also those of Lightning's trainer.")
     parser.add_argument(
@@ -207,11 +192,7 @@ def new_parser(**kwargs: Any) -> ArgumentParser:
 
 
 def describe(parser: ArgumentParser) -> None:
-    """Give the parser of all subcommands its own arguments and its description.
-
-    Args:
-        parser: The parser, with its subcommands.
-    """
+    """Give the parser of all subcommands its own arguments and its description."""
     parser.add_argument("-v", "--verbose", action="store_true", help="Show the messages of other libraries, too.")
     parser.add_argument("--traceback", action="store_true", help="Show where an error came from.")
     parser.description = (
@@ -222,12 +203,7 @@ def describe(parser: ArgumentParser) -> None:
 
 
 def describe_subcommand(name: str, parser: ArgumentParser) -> None:
-    """Give the parser of a subcommand its description and example.
-
-    Args:
-        name: Name of the subcommand.
-        parser: Its parser.
-    """
+    """Give the parser of a subcommand its description and example."""
     parser.formatter_class = _ShortHelp
     parser.description = SUBCOMMANDS[name].summary
     parser.epilog = f"example:\n  {SUBCOMMANDS[name].example}\n\n{_EXIT_STATUSES}"
@@ -245,9 +221,6 @@ def print_help() -> None:
 
 def print_subcommand_help(name: str) -> bool:
     """Print the help of a subcommand if that is possible at once.
-
-    Args:
-        name: Name of the subcommand.
 
     Returns:
         Whether it was printed; otherwise its parser must be built.

@@ -4,8 +4,8 @@
 import logging
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeFloat, PositiveInt
 
-from rd_plugin.data.check import MAX_PIXELS
+from rd_plugin.data.check import MAX_PIXELS, read_file
 from rd_plugin.data.part_names import part_of
 from rd_plugin.inspection import (
     SETTLE,
@@ -67,11 +67,7 @@ _NO_REFERENCE = "the model's record has no sample of its training images"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     add: Any = parser.add_argument
     add(
         "model",
@@ -98,7 +94,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--part",
         metavar="NAME",
         type=str | None,
-        help="of a checkpoint for several parts, the one that the images show; by default the folders in a path say it",
+        help="of a checkpoint for several parts, the one that images show; by default the folders in a path say it, "
+        "or else it is recognized",
     )
     add("--csv", metavar="FILE", type=_place, help="new file: a line for each image, as CSV; - is standard output")
     add("--jsonl", metavar="FILE", type=_place, help="new file: the same as JSON, one object a line; - likewise")
@@ -148,7 +145,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
     add("--threads", type=PositiveInt | None, help="number of threads of the model; all cores by default")
-    add("--precision", type=Precision, default="float32", help="bfloat16: faster on some processors, less exact (.xml)")
+    add("--precision", type=Precision, default="float32", help="less exact (.xml): bfloat16, float16 (NPU)")
     add(
         "--device",
         type=str,
@@ -166,9 +163,6 @@ def _place(text: str) -> Path | str:
 
 def run(arguments: Namespace) -> int:
     """Inspect images, and write each result as soon as it is known.
-
-    Args:
-        arguments: What was parsed.
 
     Returns:
         Exit status: 1 if an image could not be inspected, plus 4 if an image was anomalous and 8 if drift was detected,
@@ -310,6 +304,14 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
             inspector.drift.go_on(sum(known))
         return inspector
 
+    def recognize(source: Source) -> Sequence[str]:
+        pixels = source.pixels
+        if pixels is None:
+            with suppress(OSError):
+                _, pixels = read_file(source.to_decode(), arguments.max_pixels)
+        # What cannot be read is of any part: its inspector says why.
+        return parts[:1] if pixels is None else shared.recognize(pixels)
+
     parts = () if arguments.part is not None else recorded_parts(arguments.model)
     if arguments.product_from or parts:
         if parts:
@@ -320,6 +322,7 @@ def _inspector(arguments: Namespace) -> tuple[Inspector | MixedInspector, Earlie
                 lambda path: part_of(path, parts),
                 lambda part: go_on(load(shared.of_part(part), part), part),
                 "part",
+                recognize,
             )
         else:
             models = {"", *store.models()}

@@ -13,11 +13,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     add: Any = parser.add_argument
     add("action", type=Literal["add", "list", "remove"], help="what to do")
     add("store", metavar="STORE", type=Path, help="folder of products")
@@ -28,9 +24,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Add, list or remove.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         OSError: If a model or a product does not exist, or a product exists already, or files cannot be written.

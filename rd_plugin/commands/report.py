@@ -12,11 +12,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     parser.add_argument(
         "results",
         metavar="RESULTS",
@@ -36,9 +32,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Make a page.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         OSError: If a file does not exist, or the page cannot be written.

@@ -12,20 +12,13 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     parser.add_argument("image", metavar="IMAGE", type=Path, help="an image of a good part, as the model will get it")
     parser.add_argument("--output", metavar="FILE", type=Path, default=Path("roi.html"), help="the page")
 
 
 def run(arguments: Namespace) -> None:
     """Make a page.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         OSError: If the image does not exist or cannot be read, or the page cannot be written.

@@ -8,7 +8,6 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from rd_plugin.data.check import MAX_PIXELS
 from rd_plugin.inspection import Inspector, Precision
 from rd_plugin.products import Store
 
@@ -16,16 +15,14 @@ from .delivery import add_delivery_arguments, deliverers
 
 __all__ = ["add_arguments", "run"]
 
+# 3 GB while two images of this size are inspected and two are read, which clients may send at any time.
+_MAX_PIXELS = 8192 * 8192
 # How many of the last images are compared with the training images.
 _WINDOW = 50
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     add: Any = parser.add_argument
     add("store", metavar="STORE", type=Path, help="folder of products, see `rd-plugin products`")
     add("--host", type=str, default="127.0.0.1", help="address to listen on; another computer's clients need tokens")
@@ -33,19 +30,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--tokens", metavar="FILE", type=Path | None, help="a line for each client: its name and its token")
     add("--queue", type=PositiveInt, default=64, help="greatest number of images that wait for a model")
     add("--max_bytes", type=PositiveInt, default=32 * 2**20, help="greatest size of a request")
-    add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
+    add("--max_pixels", type=PositiveInt, default=_MAX_PIXELS, help="greatest number in an image")
     add("--body_seconds", type=PositiveFloat, default=30.0, help="time that a request has to arrive")
     add("--threads", type=PositiveInt | None, help="number of threads of a model; all cores by default")
     add("--part_id", metavar="REGEX", type=str | None, help="finds the part's name in an image's, such as 'SN[0-9]+'")
-    add("--precision", type=Precision, default="float32", help="bfloat16: faster on some processors, less exact (.xml)")
+    add("--precision", type=Precision, default="float32", help="less exact (.xml): bfloat16, float16 (NPU)")
+    add("--device", type=str, default="cpu", help="GPU, NPU or AUTO (.xml), or cuda; compared with the CPU once")
     add_delivery_arguments(parser)
 
 
 def run(arguments: Namespace) -> None:
     """Serve until a signal stops it.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         ImportError: If the packages of the extra ``serve`` are missing.
@@ -76,6 +71,7 @@ def run(arguments: Namespace) -> None:
             precision=arguments.precision,
             window=_WINDOW,
             part_id=arguments.part_id,
+            device=arguments.device,
             product=product,
         )
 

@@ -18,10 +18,6 @@ __all__ = ["known_names", "nearest", "nearest_file"]
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a question with the name that was probably meant, or an empty text if none is similar.
 
-    Args:
-        name: The wrong name.
-        known: The valid names.
-
     Example:
         >>> nearest("trian", ["train", "test"])
         " Did you mean 'train'?"
@@ -31,11 +27,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_file(path: Path) -> str:
-    """Return a question with the file or folder that was probably meant, or an empty text if none is similar.
-
-    Args:
-        path: The wrong path.
-    """
+    """Return a question with the file or folder that was probably meant, or an empty text if none is similar."""
     found = get_close_matches(path.name, [other.name for other in path.parent.glob("*")], n=1, cutoff=0.7)
     return f" Did you mean {str(path.parent / found[0])!r}?" if found else ""
 

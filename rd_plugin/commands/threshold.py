@@ -24,11 +24,7 @@ _TABLE = "  {:<14}  {:>9}  {:<38}  {}\n"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     add: Any = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="checkpoint (.ckpt), or export for OpenVINO, ONNX or torch")
     add("--good", metavar="FOLDER", type=Path, help="new good images; the threshold is that of a false-alarm rate")
@@ -55,9 +51,6 @@ def add_output_arguments(parser: ArgumentParser, ending: str) -> None:
 
 def run(arguments: Namespace) -> None:
     """Choose a threshold, print what to expect of it, and write the model.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         OSError: If a file does not exist, exists already, or cannot be written.

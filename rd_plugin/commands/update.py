@@ -20,11 +20,7 @@ _TABLE = "  {:<44}  {:<18}  {}\n"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments.
-
-    Args:
-        parser: The subcommand's parser.
-    """
+    """Add the arguments."""
     add: Any = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="checkpoint (.ckpt)")
     add("--labels", metavar="FILE", type=Path, help="labels.csv of a report: images marked good or defect")
@@ -53,9 +49,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Update a model, and print what that changed.
-
-    Args:
-        arguments: What was parsed.
 
     Raises:
         OSError: If a file does not exist, exists already, or cannot be written.

@@ -4,12 +4,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rd_plugin.report import draw_costs
+from rd_plugin.report import draw_costs, page_part, page_template
 from rd_plugin.results import Share
-from rd_plugin.storage import atomic_file, printable
+from rd_plugin.storage import atomic_file
 
 from .recommendation import Recommendation
 from .trial import Trial
@@ -47,14 +46,9 @@ def write_comparison(
     Raises:
         OSError: If the file cannot be written.
     """
-    loader = PackageLoader("rd_plugin.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["printable"] = printable
     costs = {trial.model: trial.milliseconds for trial in trials}
-    text = environment.get_template("comparison.html.jinja").render(
-        style=Markup(loader.get_source(environment, "report.css")[0]),
+    text = page_template("comparison.html.jinja").render(
+        style=page_part("report.css"),
         picture=Markup(draw_costs({name: (costs[name], *auroc) for name, auroc in found.auroc.items()}).svg),
         found=found,
         head=_HEAD,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
+from .auroc import area_under_roc
 from .trial import Trial
 
 __all__ = ["Recommendation", "compare"]
@@ -14,6 +14,8 @@ __all__ = ["Recommendation", "compare"]
 _RESAMPLINGS = 1000
 # Share of resamplings in which one model must lead another to be called better.
 _SURE = 0.95
+# Good images and defects: resamplings of fewer differ too little to say how sure a lead is.
+_ENOUGH = 20
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Recommendation:
         best: The model with the highest AUROC.
         equal: Models that cannot be told apart from it, without it.
         chosen: The fastest of these and the best.
-        lead: Share of resamplings in which the best leads the next best; 1 if there is no other.
+        lead: Share of resamplings in which the best leads the model that comes closest; 1 if there is no other.
+        tested: Number of good images and of defects in the tests of all parts.
     """
 
     auroc: dict[str, tuple[float, float, float]]
@@ -33,12 +36,19 @@ class Recommendation:
     equal: tuple[str, ...]
     chosen: str
     lead: float
+    tested: tuple[int, int]
 
     def __str__(self) -> str:
         """The recommendation in words."""
         basis = f"of {_RESAMPLINGS} resamplings of the test images"
         if len(self.auroc) == 1:
             return f"{self.chosen} is the only model; there is nothing to compare it with."
+        if min(self.tested) < _ENOUGH:
+            good, defects = self.tested
+            return (
+                f"Take {self.best}, which has the highest AUROC. This is not sure: {good} good images and {defects} "
+                f"defects are too few to tell models apart; {_ENOUGH} of each are the least."
+            )
         if not self.equal:
             return (
                 f"Take {self.chosen}. It is the most accurate: it leads each other model in at least "
@@ -48,7 +58,7 @@ class Recommendation:
         why = "the most accurate and the fastest" if self.chosen == self.best else "the fastest"
         return (
             f"Take {self.chosen}, {why} of those that these images cannot tell apart: {others}. This is not sure: "
-            f"{self.best} has the highest AUROC, but leads the next in only {100 * self.lead:.0f} % {basis}. More "
+            f"{self.best} has the highest AUROC, but leads one of them in only {100 * self.lead:.0f} % {basis}. More "
             "test images would tell."
         )
 
@@ -71,7 +81,7 @@ def compare(trials: Sequence[Trial]) -> Recommendation:
     if not trials or len(known) != len(trials) or len(known) != len(models) * len(parts):
         msg = "trials must be one of each model on each part."
         raise ValueError(msg)
-    rng = np.random.default_rng(0)
+    rng, tested = np.random.default_rng(0), np.zeros(2, int)
     value, drawn = np.zeros(len(models)), np.zeros((_RESAMPLINGS, len(models)))
     for part in parts:
         truths = [known[model, part].defective for model in models]
@@ -79,11 +89,12 @@ def compare(trials: Sequence[Trial]) -> Recommendation:
             msg = f"models were tried on different images of {part!r}."
             raise ValueError(msg)
         scores = np.stack([known[model, part].scores for model in models])
-        good, bad = scores[:, ~truths[0]], scores[:, truths[0]]
-        value += _auroc(good, bad) / len(parts)
+        value += area_under_roc(scores, truths[0]) / len(parts)
+        groups = [np.flatnonzero(truths[0] == defective) for defective in (False, True)]
+        tested += [len(group) for group in groups]
         for row in drawn:
-            some = [group[:, rng.integers(group.shape[1], size=group.shape[1])] for group in (good, bad)]
-            row += _auroc(*some) / len(parts)
+            some = np.concatenate([rng.choice(group, len(group)) for group in groups])
+            row += area_under_roc(scores[:, some], truths[0][some]) / len(parts)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     order = np.argsort(-value, kind="stable")
     best = int(order[0])
@@ -91,18 +102,13 @@ def compare(trials: Sequence[Trial]) -> Recommendation:
     leads = (drawn[:, [best]] > drawn).mean(0) + (drawn[:, [best]] == drawn).mean(0) / 2
     equal = [int(index) for index in order[1:] if leads[index] < _SURE]
     speed = {model: max(known[model, part].milliseconds for part in parts) for model in models}
-    chosen = min((models[index] for index in (best, *equal)), key=speed.__getitem__)
+    few = min(tested) < _ENOUGH
+    chosen = models[best] if few else min((models[index] for index in (best, *equal)), key=speed.__getitem__)
     return Recommendation(
         {models[i]: (float(value[i]), float(low[i]), float(high[i])) for i in order},
         models[best],
         tuple(models[index] for index in equal),
         chosen,
-        float(leads[order[1]]) if len(order) > 1 else 1.0,
+        float(leads[order[1:]].min(initial=1)),
+        (int(tested[0]), int(tested[1])),
     )
-
-
-def _auroc(good: np.ndarray, bad: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of each model, from scores of shapes ``(M, G)`` and ``(M, B)``: Mann and Whitney's U."""
-    ranks = rankdata(np.concatenate([good, bad], axis=1), axis=1)[:, good.shape[1] :]
-    count = bad.shape[1]
-    return (ranks.sum(1) - count * (count + 1) / 2) / (count * good.shape[1])

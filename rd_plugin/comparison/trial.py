@@ -2,7 +2,6 @@
 """One model, trained and measured on the images of one part."""
 
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from anomalib.data import AnomalibDataModule
-from anomalib.engine import Engine
 from anomalib.models.components import AnomalibModule
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -20,6 +18,8 @@ from rd_plugin.models.distillation import Distillation
 from rd_plugin.post_processor import false_alarm_threshold
 from rd_plugin.results import Share
 from rd_plugin.storage import state_size
+
+from .training import fit
 
 __all__ = ["RATE", "Trial", "image_milliseconds", "run_trial"]
 
@@ -98,20 +98,9 @@ def run_trial(
     # anomalib's models would be validated after each epoch; their threshold is set below, as that of ours.
     limits: dict[str, Any] = {} if isinstance(model, Distillation) else {"limit_val_batches": 0}
     limits |= {"max_steps": steps, "max_epochs": -1} if steps else {"max_epochs": 1}
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(
-            default_root_dir=folder,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            accelerator=accelerator,
-            devices=1,
-            **limits,
-        )
-        engine.fit(model, datamodule=datamodule)
-    seconds = time.monotonic() - start
-    model.to(engine.trainer.strategy.root_device)
+    seconds = fit(model, datamodule, accelerator=accelerator, devices=1, **limits)
+    # Lightning has moved it back.
+    model.to(model.trainer.strategy.root_device)
     good, _, _ = _scores(model, datamodule.val_dataloader())
     scores, defective, paths = _scores(model, datamodule.test_dataloader())
     if defective.all() or not defective.any():

@@ -63,9 +63,6 @@ class NoisyBottleneck(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Embed the teacher's features.
 
-        Args:
-            features: What a :class:`~rd_plugin.components.ViTTeacher` returns.
-
         Returns:
             Tokens of shape ``(N, P + H W, C)``, where P is the number of class and register tokens.
         """

@@ -46,9 +46,6 @@ class Tiles:
     def check(self, size: Sequence[int]) -> None:
         """Check that images are no smaller than a tile.
 
-        Args:
-            size: Their height and width.
-
         Raises:
             ValueError: If they are smaller.
         """

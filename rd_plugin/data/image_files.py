@@ -57,9 +57,6 @@ def find_image_files(folder: str | Path) -> FoundImages:
     Links to folders are followed, and each folder is searched once, under its own name rather than a link's. Hidden
     files and folders are left out. A broken link is listed, so that its reader can name it.
 
-    Args:
-        folder: The folder.
-
     Returns:
         The files, by paths that begin with ``folder``, in an order that does not depend on the file system.
 
@@ -99,9 +96,6 @@ def find_image_files(folder: str | Path) -> FoundImages:
 
 def check_links(files: Iterable[str | Path]) -> None:
     """Check that no file is a broken link, which anomalib would report without its name.
-
-    Args:
-        files: The files.
 
     Raises:
         FileNotFoundError: If one is; with its name.

@@ -84,9 +84,6 @@ def content_digest(path: str | Path) -> str:
 def is_held_out(digest: str) -> bool:
     """Return whether a new good image is held out of updates and later trainings: one in three, by its content.
 
-    Args:
-        digest: What :func:`content_digest` returned.
-
     Example:
         >>> [digest for digest in ("00000003", "00000004", "00000005") if is_held_out(digest)]
         ['00000003']

@@ -11,10 +11,6 @@ __all__ = ["check_names", "chosen_part", "group_by_part", "part_of"]
 def part_of(path: str | Path, names: Collection[str]) -> str | None:
     """Return the part whose name a folder in a path has, the innermost if there are several.
 
-    Args:
-        path: An image file.
-        names: Names of the parts.
-
     Example:
         >>> part_of("line 2/cap/good/1.png", ["cap", "screw"])
         'cap'
@@ -48,10 +44,6 @@ def chosen_part(part: str | None, names: Collection[str]) -> str:
 def group_by_part(paths: Iterable[str | Path], names: Sequence[str]) -> dict[str, list[int]]:
     """Return the indices of the images of each part that is there.
 
-    Args:
-        paths: Image files.
-        names: Names of the parts.
-
     Returns:
         Indices by part, in the order of ``names``.
 
@@ -70,10 +62,6 @@ def group_by_part(paths: Iterable[str | Path], names: Sequence[str]) -> dict[str
 
 def check_names(paths: Iterable[str | Path], parts: Iterable[str]) -> None:
     """Check that paths say which part an image shows.
-
-    Args:
-        paths: Image files.
-        parts: The part of each.
 
     Raises:
         ValueError: If :func:`part_of` would find another one.

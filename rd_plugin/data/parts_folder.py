@@ -138,9 +138,10 @@ class PartsFolder(Folder):
         seed: Seed of the split.
         labels: File of labels, such as a report saves, for images in the folder and elsewhere; relative paths begin
             where the program is run. Only for a folder of one part, on a disk.
-        cache_dir: Folder of copies of remote images, for all processes of a machine; by default one for each ``root``
-            below ``~/.cache/rd_plugin``. Files of earlier versions, or beyond ``cache_bytes``, are deleted.
-        cache_bytes: How much they may take; 0 for none.
+        cache_dir: Where copies of remote images are kept for all processes of a machine, in a folder for each ``root``;
+            by default ``~/.cache/rd_plugin``. In that folder, copies of earlier versions or beyond ``cache_bytes`` are
+            deleted.
+        cache_bytes: How much the copies of ``root`` may take; 0 for none.
 
     Raises:
         ValueError: If a share is not between 0 and 1 or both leave no training images; during setup, if there are too
@@ -267,7 +268,8 @@ class PartsFolder(Folder):
     def _keep(self, tree: RemoteTree, table: pd.DataFrame) -> None:
         """Replace paths by addresses, and say which images are kept where: the same ones in all processes."""
         named = hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
-        folder = Path(self.cache_dir or Path.home() / ".cache" / "rd_plugin" / named).absolute()
+        # Nobody else's files are in it.
+        folder = Path(self.cache_dir or Path.home() / ".cache" / "rd_plugin", named).absolute()
         images = table.loc[(table["split"] != Split.TRAIN.value).sort_values(kind="stable").index, "image_path"]
         fits = images.map(lambda path: tree.size(Path(path))).cumsum() <= self.cache_bytes
         kept = images[fits].map(lambda path: str(folder / tree.version(Path(path))))

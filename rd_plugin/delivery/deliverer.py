@@ -12,13 +12,17 @@ from rd_plugin.results import InspectionResult
 
 from .spool import Spool
 
-__all__ = ["Deliverer", "Target"]
+__all__ = ["Deliverer", "RefusedError", "Target"]
 
 logger = logging.getLogger(__name__)
 
 # Pause after a failure, in seconds; it is doubled after each.
 _SHORTEST, _LONGEST = 0.5, 30.0
 _BATCH = 50
+
+
+class RefusedError(Exception):
+    """A target will never accept a row."""
 
 
 class Target(Protocol):
@@ -30,7 +34,8 @@ class Target(Protocol):
         """Send a row; return when it has been accepted.
 
         Raises:
-            OSError: If it has not.
+            OSError: If it has not, but may later.
+            RefusedError: If it will never be.
         """
 
     def close(self) -> None:
@@ -41,7 +46,8 @@ class Deliverer:
     """A sink whose results are kept on disk, and sent to a target from there by a thread of its own.
 
     A row leaves the disk when the target has accepted it. A program that is killed in between sends it again when it is
-    started the next time, with the rows that it has not sent.
+    started the next time, with the rows that it has not sent. A row that the target refuses stays on disk, too, but the
+    rows behind it do not wait for it.
 
     Args:
         target: Where rows are sent.
@@ -51,6 +57,7 @@ class Deliverer:
 
     Attributes:
         spool: The rows that have not been delivered.
+        refused: Number of rows that the target has refused in this run.
 
     Raises:
         OSError: If the folder cannot be used, or another program delivers from it to the same target.
@@ -64,7 +71,9 @@ class Deliverer:
         self.spool = Spool(folder / f"{digest}.sqlite", limit)
         if left := len(self.spool):
             logger.info("%s: %d rows are left of an earlier run.", target.name, left)
-        self._told = 0
+        self.refused = 0
+        self._told_lost = self._told_refused = 0
+        self._last = 0  # number of the last row that was accepted or refused
         self._new = Event()
         self._closing = Event()
         self._give_up = Event()
@@ -80,8 +89,8 @@ class Deliverer:
         """
         self.spool.put(result.json())
         # At the first row, and again whenever ten times as many are lost.
-        if self.spool.lost > 10 * self._told:
-            self._told = self.spool.lost
+        if self.spool.lost > 10 * self._told_lost:
+            self._told_lost = self.spool.lost
             logger.warning(
                 "%s: more than %d rows wait; the oldest are lost (%d so far).",
                 self._target.name,
@@ -98,7 +107,10 @@ class Deliverer:
         self._give_up.set()
         self._thread.join()
         if left := len(self.spool):
-            logger.warning("%s: %d rows are not delivered; the next run will send them.", self._target.name, left)
+            refused = f" ({self.refused} were refused)" if self.refused else ""
+            logger.warning(
+                "%s: %d rows are not delivered%s; the next run will send them.", self._target.name, left, refused
+            )
         self.spool.close()
 
     def _deliver(self) -> None:
@@ -126,10 +138,23 @@ class Deliverer:
 
     def _send_some(self) -> int:
         """Send the oldest rows; return how many."""
-        rows = self.spool.first(_BATCH)
+        rows = self.spool.first(_BATCH, self._last)
         for number, row in rows:
             if self._give_up.is_set():
                 break
-            self._target.send(row)
-            self.spool.remove(number)
+            try:
+                self._target.send(row)
+                self.spool.remove(number)
+            except RefusedError as error:
+                self._set_aside(error)
+            self._last = number
         return len(rows)
+
+    def _set_aside(self, error: RefusedError) -> None:
+        """Count a row that was refused, and log it as `write` logs lost ones."""
+        self.refused += 1
+        if self.refused > 10 * self._told_refused:
+            self._told_refused = self.refused
+            logger.warning(
+                "%s: %s. The row is set aside until the next run (%d so far).", self._target.name, error, self.refused
+            )

@@ -2,6 +2,8 @@
 """Rows that have not been delivered yet, on disk."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -66,35 +68,49 @@ class Spool:
         Raises:
             OSError: If it cannot be written, such as on a full disk.
         """
-        with self._lock:
-            try:
-                self._file.execute("INSERT INTO rows (row) VALUES (?)", (row,))
-                self._count += 1
-                if self._count > self._limit:
-                    self._file.execute("DELETE FROM rows WHERE number = (SELECT min(number) FROM rows)")
-                    self._count -= 1
-                    self.lost += 1
-            except sqlite3.Error as error:
-                msg = f"spool {str(self._path)!r} cannot be written: {error}."
-                raise OSError(msg) from error
+        with self._opened() as file:
+            file.execute("INSERT INTO rows (row) VALUES (?)", (row,))
+            self._count += 1
+            if self._count > self._limit:
+                file.execute("DELETE FROM rows WHERE number = (SELECT min(number) FROM rows)")
+                self._count -= 1
+                self.lost += 1
 
-    def first(self, count: int) -> list[tuple[int, str]]:
+    def first(self, count: int, after: int = 0) -> list[tuple[int, str]]:
         """Return the oldest rows with their numbers, which rise.
 
         Args:
             count: Greatest number of rows.
+            after: Only rows with a greater number.
+
+        Raises:
+            OSError: If they cannot be read.
         """
-        with self._lock:
-            return self._file.execute("SELECT number, row FROM rows ORDER BY number LIMIT ?", (count,)).fetchall()
+        query = "SELECT number, row FROM rows WHERE number > ? ORDER BY number LIMIT ?"
+        with self._opened() as file:
+            return file.execute(query, (after, count)).fetchall()
 
     def remove(self, number: int) -> None:
         """Remove a row, if it is still there.
 
         Args:
             number: Its number.
+
+        Raises:
+            OSError: If the file cannot be written, such as on a full disk.
         """
+        with self._opened() as file:
+            self._count -= file.execute("DELETE FROM rows WHERE number = ?", (number,)).rowcount
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """The file, for one thread."""
         with self._lock:
-            self._count -= self._file.execute("DELETE FROM rows WHERE number = ?", (number,)).rowcount
+            try:
+                yield self._file
+            except sqlite3.Error as error:
+                msg = f"spool {str(self._path)!r} cannot be used: {error}."
+                raise OSError(msg) from error
 
     def close(self) -> None:
         """Close the file."""

@@ -4,10 +4,15 @@
 import os
 from urllib.parse import urlsplit
 
+from .deliverer import RefusedError
+
 __all__ = ["Webhook"]
 
 _TOKEN = "RD_PLUGIN_WEBHOOK_TOKEN"  # the name of an environment variable
 _SECONDS = 10.0
+# What a server says of the content of one row: bad request, conflict, too large, not processable. Other statuses, such
+# as those of a wrong token, are about all rows, and pass when somebody mends their cause.
+_REFUSALS = {400, 409, 413, 422}
 
 
 class Webhook:
@@ -43,7 +48,8 @@ class Webhook:
         """Send a row.
 
         Raises:
-            OSError: If the server cannot be reached, or answers with another status.
+            OSError: If the server cannot be reached, or answers with a status that may change.
+            RefusedError: If it answers that the row is wrong (400, 409, 413 or 422).
         """
         try:
             answer = self._client.post(self._url, content=row)
@@ -52,7 +58,7 @@ class Webhook:
             raise OSError(msg) from error
         if not answer.is_success:
             msg = f"answered with status {answer.status_code}"
-            raise OSError(msg)
+            raise RefusedError(msg) if answer.status_code in _REFUSALS else OSError(msg)
 
     def close(self) -> None:
         """Disconnect."""

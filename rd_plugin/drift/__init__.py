@@ -7,6 +7,8 @@ a false-alarm rate for the whole run. ``outliers`` finds unusual images within o
 :class:`~rd_plugin.callbacks.ReferenceWriter` makes the reference in a training.
 """
 
+from rd_plugin.renamed import renamed
+
 from .appearance import STATISTICS, file_statistics, image_statistics
 from .comparison import energy_test, higher_scores_test
 from .monitor import FALSE_ALARM_RATE, DriftMonitor, Look
@@ -25,3 +27,5 @@ __all__ = [
     "higher_scores_test",
     "image_statistics",
 ]
+
+__getattr__ = renamed(__name__)

@@ -2,6 +2,7 @@
 """Compare a run of images with a reference while they come in."""
 
 import logging
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ FALSE_ALARM_RATE = 0.05
 FEWEST = 25
 # Minimum number of images in a reference.
 _FEWEST_KNOWN = 10
+# How many comparisons are kept; a server may make one every few seconds for months.
+_KEPT_LOOKS = 1000
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class DriftMonitor:
         window: Number of last images that are compared, at least 25; ``None`` for all images of the run.
 
     Attributes:
-        looks: All comparisons.
+        looks: The last 1,000 comparisons.
 
     Raises:
         ValueError: If the window is too small.
@@ -68,7 +71,9 @@ class DriftMonitor:
             raise ValueError(msg)
         self.reference = reference
         self.window = window
-        self.looks: list[Look] = []
+        self.looks: deque[Look] = deque(maxlen=_KEPT_LOOKS)
+        self._first_alarm: Look | None = None
+        self._looked = self._alarms = 0
         self._inspected = self._compared = self._spent = 0
         self._kept: list[tuple[np.ndarray, float]] = []
         self._taken = 0
@@ -82,7 +87,7 @@ class DriftMonitor:
     @property
     def alarmed(self) -> bool:
         """Whether any comparison detected drift."""
-        return any(look.drifted for look in self.looks)
+        return self._first_alarm is not None
 
     def go_on(self, inspected: int) -> None:
         """Continue a run that was stopped: its comparisons have used their part of the false-alarm rate.
@@ -96,10 +101,6 @@ class DriftMonitor:
 
     def add(self, statistics: np.ndarray, score: float) -> bool | None:
         """Add an image, and compare if a comparison is due.
-
-        Args:
-            statistics: Its :func:`~rd_plugin.drift.image_statistics`.
-            score: Its anomaly score.
 
         Returns:
             Whether drift is currently detected; ``None`` while there are too few images.
@@ -123,14 +124,14 @@ class DriftMonitor:
 
     def summary(self) -> str:
         """Return the result of the run as a sentence."""
-        if not self.looks:
+        if not self._looked:
             return f"Drift: unknown, since it takes {FEWEST} images and there were {len(self._kept)}."
-        alarms = [look for look in self.looks if look.drifted]
-        if not alarms:
-            return f"Drift: not detected in {_counted(len(self.looks), 'comparison')} of {self._inspected} images."
+        made = _counted(self._looked, "comparison")
+        if (first := self._first_alarm) is None:
+            return f"Drift: not detected in {made} of {self._inspected} images."
         return (
-            f"Drift: detected, the images differ from the training images ({len(alarms)} of "
-            f"{_counted(len(self.looks), 'comparison')}, first after {alarms[0].inspected} images: {alarms[0].reason})."
+            f"Drift: detected, the images differ from the training images ({self._alarms} of {made}, first after "
+            f"{first.inspected} images: {first.reason})."
         )
 
     def _planned(self, inspected: int) -> int:
@@ -168,12 +169,17 @@ class DriftMonitor:
         if p_scores is not None and p_scores <= level / 2:
             reasons.append("scores are higher")
         before = self.drifted
-        self.looks.append(Look(bool(reasons), self._inspected, level, p_statistics, p_scores, ", ".join(reasons)))
+        look = Look(bool(reasons), self._inspected, level, p_statistics, p_scores, ", ".join(reasons))
+        self.looks.append(look)
+        self._looked += 1
+        if reasons:
+            self._alarms += 1
+            self._first_alarm = self._first_alarm or look
         if reasons and not before:
             logger.warning(
                 "Drift detected after %d images: they differ from the training images (%s).",
                 self._inspected,
-                self.looks[-1].reason,
+                look.reason,
             )
         elif before and not reasons:
             logger.info("Drift is no longer detected after %d images.", self._inspected)

@@ -49,9 +49,6 @@ def outliers(statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def check_outliers(statistics: Mapping[str, np.ndarray]) -> list[Problem]:
     """Name the training images that look unlike the others.
 
-    Args:
-        statistics: :func:`~rd_plugin.drift.image_statistics` of the images by path.
-
     Returns:
         One note with the most unusual ones; nothing if there are none, or fewer than 20 images.
     """

@@ -39,9 +39,6 @@ class Reference:
     def of(cls, content: Mapping[str, Any]) -> "Reference | None":
         """Return the sample that a record holds.
 
-        Args:
-            content: What :meth:`plain` returned.
-
         Returns:
             The sample; ``None`` if there is none, or if its statistics are unknown to this version.
         """

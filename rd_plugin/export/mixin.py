@@ -192,9 +192,6 @@ class ExportedModule(RecordedModule):
     def as_part(self, part: str) -> Iterator[None]:
         """Within this block, the model of several parts is that of one of them.
 
-        Args:
-            part: Its name.
-
         Raises:
             ValueError: If there is no such part.
         """

@@ -32,10 +32,6 @@ class ExactPreProcessor(PreProcessor):
         self.export_transform = exportable(transform)
 
     def load_checkpoint_config(self, config: dict[str, Any]) -> None:
-        """Restore the transform that a checkpoint holds.
-
-        Args:
-            config: What :meth:`checkpoint_config` returned.
-        """
+        """Restore the transform that a checkpoint holds."""
         super().load_checkpoint_config(config)
         self.export_transform = exportable(self.transform)

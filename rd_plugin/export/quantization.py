@@ -79,9 +79,6 @@ def other_products(model: "ov.Model") -> list[str]:
 
     The layers come after the convolution that makes the patches, and before the norms that the map begins with. The
     others resize the image, attend, project features, or make the map.
-
-    Args:
-        model: Model as read or converted by OpenVINO.
     """
     by_type: dict[str, list[ov.Node]] = {}
     for operation in model.get_ordered_ops():
@@ -107,9 +104,6 @@ def registration_operations(model: "ov.Model") -> list[str]:
     """Names of the operations that register and move images; empty for a model without an alignment.
 
     They are those before the networks. Calibration images hardly move, so a quantizer would cut other shifts off.
-
-    Args:
-        model: Model as read or converted by OpenVINO.
     """
     operations = model.get_ordered_ops()
     if not any(operation.get_type_name() == "GridSample" for operation in operations):
@@ -201,7 +195,7 @@ def quantize_with_control(
         The quantized model.
 
     Raises:
-        ValueError: If ``max_drop`` is out of range or the validation set lacks good or defective images.
+        ValueError: If ``max_drop`` is out of range or the validation set lacks normal or defective images.
     """
     import nncf
     import openvino as ov
@@ -215,7 +209,7 @@ def quantize_with_control(
     if images is None or labels != {False, True}:
         msg = (
             "INT8_ACQ measures accuracy on validation images, but the data has no "
-            f"{'good' if True in labels else 'defective'} ones for validation: set val_split_mode, or use INT8_PTQ."
+            f"{'normal' if True in labels else 'defective'} ones for validation: set val_split_mode, or use INT8_PTQ."
         )
         raise ValueError(msg)
     metric = AUROC(fields=["pred_score", "gt_label"]) if metric is None else metric

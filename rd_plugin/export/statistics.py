@@ -23,9 +23,6 @@ _SIGNS = {"Add": -1, "Subtract": 1}
 def distances(model: "ov.Model") -> list[tuple["ov.Node", "ov.Node"]]:
     """Find the Mahalanobis distances in an exported model.
 
-    Args:
-        model: Model as read or converted by OpenVINO.
-
     Returns:
         For each scale the operation that subtracts the mean from the residuals, and the following product with the
         matrix of each position; empty for a model with another deviation.

@@ -10,6 +10,8 @@ results (``rd_plugin.results``), ``drawing`` draws them, and ``resume`` reads th
 ``remote`` finds images in object storage, and ``ray_engine`` inspects on all machines of a cluster.
 """
 
+from rd_plugin.renamed import renamed
+
 from .drawing import PictureFolder, draw
 from .frames import is_video
 from .inferencer import Inferencer, Precision, Prediction
@@ -47,3 +49,5 @@ __all__ = [
     "recorded_parts",
     "watch",
 ]
+
+__getattr__ = renamed(__name__)

@@ -29,9 +29,6 @@ def draw(result: InspectionResult) -> Image.Image:
 
     A bar above it has verdict, score and threshold.
 
-    Args:
-        result: A result with a picture.
-
     Returns:
         RGB image of the width of the file, and of its height and the bar's.
 

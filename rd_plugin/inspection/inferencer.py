@@ -15,7 +15,7 @@ from rd_plugin.drift import Reference
 
 __all__ = ["Inferencer", "Precision", "Prediction"]
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,6 @@ class Inferencer(ABC):
     def of_part(self, part: str | None) -> "Inferencer":
         """Return the model for one of its parts; that of an export for this part is the export itself.
 
-        Args:
-            part: Its name.
-
         Raises:
             ValueError: If there is no such part; the message lists those that are there.
         """
@@ -85,12 +82,25 @@ class Inferencer(ABC):
         chosen_part(part, names)
         return self
 
+    def recognize(self, image: np.ndarray) -> tuple[str, ...]:
+        """Return the parts that an image may show, the nearest first: one, unless others are about as near.
+
+        Args:
+            image: 8-bit RGB pixels of shape ``(H, W, 3)``.
+
+        Returns:
+            Names of parts; empty for a model that cannot recognize them: an export, a model of one part, or one that
+            was trained by an earlier version or with a teacher that is trained.
+        """
+        del image
+        return ()
+
     def unclip(self) -> None:
         """Give scores that are not cut off at 1, if the model can; only models of version 0.2 cut them off."""
         return
 
 
-def check_judges(path: Path, outputs: Collection[str], threshold: float | None = 0.5) -> None:
+def check_outputs(path: Path, outputs: Collection[str], threshold: float | None = 0.5) -> None:
     """Check that a model gives verdicts.
 
     Args:

@@ -20,7 +20,6 @@ from rd_plugin.data.check import MAX_PIXELS, allow_pixels, check_image, read_fil
 from rd_plugin.data.crop import on_whole_image
 from rd_plugin.drift import DriftMonitor, image_statistics
 from rd_plugin.results import AS_A_WHOLE, InspectionResult, Picture, RegionRules, find_regions
-from rd_plugin.storage import is_address, read_address
 
 from .devices import compare_with_cpu, is_cpu
 from .inferencer import Inferencer, Precision, Prediction
@@ -46,8 +45,8 @@ class Inspector:
         threads: Number of threads of the model; all cores by default.
         workers: Number of threads that read images; one for each core by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image (OpenVINO).
-        precision: ``"float32"``, as in the engine, or ``"bfloat16"``: a quarter faster if the processor supports it,
-            but less exact (OpenVINO).
+        precision: ``"float32"``, as in the engine, or less exact (OpenVINO): ``"bfloat16"`` is a quarter faster on
+            processors that support it, ``"float16"`` is for GPU and NPU.
         window: Number of last images that are compared with the training images; ``None`` for all.
         threshold: Images with a higher score are anomalous, and pixels with a higher value are marked; ``None`` for the
             model's own threshold.
@@ -186,9 +185,6 @@ class Inspector:
     def inspect_one(self, source: Source) -> InspectionResult:
         """Inspect an image file in the calling thread; may be called from several threads.
 
-        Args:
-            source: The file.
-
         Returns:
             The result, with its picture and drift.
         """
@@ -225,14 +221,15 @@ class Inspector:
 
     def judge(self, image: np.ndarray, path: str = "") -> InspectionResult:
         """Inspect an image in memory: alias of :meth:`predict`, its name in version 0.2."""
-        warnings.warn("Inspector.judge is now called Inspector.predict.", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            "Inspector.judge is now Inspector.predict; the old name works until version 0.4.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return self.predict(image, path)
 
     def inspect_file(self, source: Source) -> tuple[InspectionResult, np.ndarray | None]:
         """Inspect an image file without comparing it with the training images; an error does not stop the run.
-
-        Args:
-            source: The file.
 
         Returns:
             The result, with its picture, and the image's statistics for :meth:`compare`.
@@ -247,13 +244,10 @@ class Inspector:
         start = perf_counter()
         pixels: Any = source.pixels
         if pixels is None:
-            content: str | bytes = source.path if source.content is None else source.content
-            if source.content is None and is_address(source.path):
-                try:
-                    content = read_address(source.path)
-                except OSError as error:
-                    return self._error(source.path, str(error))
-            facts, pixels = read_file(content, self._max_pixels)
+            try:
+                facts, pixels = read_file(source.to_decode(), self._max_pixels)
+            except OSError as error:
+                return self._error(source.path, str(error))
             for problem in check_image(source.path, facts):
                 if problem.severity == "error":
                     return self._error(source.path, problem.message)

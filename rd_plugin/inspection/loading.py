@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from rd_plugin.drift import Reference
 from rd_plugin.provenance import RECORD_KEY, Provenance, hash_export, is_untrained, read_record, record_file
 
-from .inferencer import Inferencer, Precision, check_judges
+from .inferencer import Inferencer, Precision, check_outputs
 from .onnx_inferencer import ONNXInferencer
 from .openvino_inferencer import OpenVINOInferencer
 
@@ -32,7 +32,8 @@ def load_inferencer(
         path: An OpenVINO model (``.xml``), ONNX model (``.onnx``), torch export (``.pt``) or checkpoint (``.ckpt``).
         threads: Number of threads of the model; all cores by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image (OpenVINO).
-        precision: Type of its computations; ``"bfloat16"`` is for OpenVINO models, faster and less exact.
+        precision: Type of its computations; ``"bfloat16"`` and ``"float16"`` are for OpenVINO models, faster and less
+            exact.
         device: ``"cpu"``; for OpenVINO models another of its devices, such as ``"GPU"``, ``"NPU"`` or ``"AUTO"``; for
             others ``"cuda"``.
 
@@ -46,7 +47,7 @@ def load_inferencer(
         msg = f"model {str(path)!r} is not a file."
         raise FileNotFoundError(msg)
     if precision not in get_args(Precision) or (precision != "float32" and path.suffix != ".xml"):
-        accepted = "'float32', or 'bfloat16' for an OpenVINO model (.xml)"
+        accepted = "'float32', or 'bfloat16' or 'float16' for an OpenVINO model (.xml)"
         msg = f"precision must be {accepted}; got {precision!r} for {path.name}."
         raise ValueError(msg)
     if path.suffix == ".ckpt":
@@ -78,27 +79,19 @@ def load_inferencer(
             inferencer.reference = Reference(inferencer.reference.statistics)
     # Records of the first versions do not say it.
     export = record.get("export", {})
-    check_judges(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
+    check_outputs(path, ("pred_label", "pred_score"), export.get("threshold", inferencer.threshold))
     inferencer.threshold = float(export.get("threshold", inferencer.threshold))
     return inferencer
 
 
 def model_files(path: Path) -> list[Path]:
-    """Return the files of a model: its own, and those that belong to it.
-
-    Args:
-        path: A model.
-    """
+    """Return the files of a model: its own, and those that belong to it."""
     beside = (path.with_name(form.format(stem=path.stem, name=path.name)) for form in _BESIDE)
     return [path, *(file for file in beside if file.is_file())]
 
 
 def recorded_parts(path: Path) -> tuple[str, ...]:
-    """Return the names of the parts that a checkpoint is for; empty for one part, and for all other files.
-
-    Args:
-        path: A model.
-    """
+    """Return the names of the parts that a checkpoint is for; empty for one part, and for all other files."""
     if path.suffix != ".ckpt" or not path.is_file():
         return ()
     try:

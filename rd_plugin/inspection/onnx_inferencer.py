@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from .inferencer import Inferencer, Prediction, check_judges, to_prediction
+from .inferencer import Inferencer, Prediction, check_outputs, to_prediction
 
 __all__ = ["ONNXInferencer"]
 
@@ -57,7 +57,7 @@ class ONNXInferencer(Inferencer):
             msg = f"device {device!r} cannot be used by ONNX Runtime: its CUDA libraries do not load."
             raise ValueError(msg)
         self._names = [output.name for output in self._session.get_outputs()]
-        check_judges(path, self._names)
+        check_outputs(path, self._names)
         (images,) = self._session.get_inputs()
         self._input = images.name
         height, width = images.shape[-2:]

@@ -9,28 +9,31 @@ import cv2
 import numpy as np
 
 from .devices import is_cpu
-from .inferencer import Inferencer, Precision, Prediction, check_judges, to_prediction
+from .inferencer import Inferencer, Precision, Prediction, check_outputs, to_prediction
 
 __all__ = ["OpenVINOInferencer"]
 
-_HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
+_HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 class OpenVINOInferencer(Inferencer):
     """An OpenVINO export.
 
-    It computes in float32 unless ``precision`` is bfloat16. OpenVINO's own default is bfloat16 if the processor
-    supports it, which changes labels near the threshold. Bytes are converted to floats within the graph.
+    It computes in float32 unless ``precision`` says otherwise. OpenVINO's own default is bfloat16 if the processor
+    supports it and float16 on a GPU, which changes labels near the threshold. Bytes are converted to floats within the
+    graph.
 
     Args:
         path: The ``.xml`` file, with its ``.bin`` next to it.
         threads: Number of threads of the model; all cores by default.
         mode: ``"throughput"`` for most images a second, ``"latency"`` for the shortest time per image.
-        precision: Type of floating-point layers; a processor without bfloat16 computes in float32.
+        precision: Type of floating-point layers; a processor without it computes in float32. An NPU computes in
+            float16 only.
         device: A device of OpenVINO's, in lower or upper case, such as ``"cpu"``, ``"GPU"``, ``"NPU"`` or ``"AUTO"``.
 
     Raises:
-        ValueError: If OpenVINO cannot read it, it has no scores or labels, or the device cannot run it.
+        ValueError: If OpenVINO cannot read it, it has no scores or labels, or the device cannot run it in this
+            precision.
     """
 
     def __init__(
@@ -43,6 +46,9 @@ class OpenVINOInferencer(Inferencer):
     ) -> None:
         import openvino as ov  # part of the extra `openvino`
 
+        if device.upper().startswith("NPU") and precision != "float16":
+            msg = f"precision must be 'float16' for device {device!r}, which has no other, got {precision!r}."
+            raise ValueError(msg)
         core = ov.Core()
         try:
             model = core.read_model(path)
@@ -50,7 +56,7 @@ class OpenVINOInferencer(Inferencer):
             msg = f"model {str(path)!r} cannot be read by OpenVINO: {error}"
             raise ValueError(msg) from error
         given = {name for output in model.outputs for name in output.names}
-        check_judges(path, given)
+        check_outputs(path, given)
         sides = [side.get_length() for side in list(model.input(0).partial_shape)[-2:] if side.is_static]
         if len(sides) == 2:
             self.image_size = (sides[0], sides[1])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, Full, Queue
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 from typing import TypeVar
 
 __all__ = ["in_order"]
@@ -22,8 +22,9 @@ def in_order(
 ) -> Iterator[Made]:
     """Apply a function to items in several threads; yield results in the items' order, each as soon as it is due.
 
-    Items are read from their source in a separate thread, so that waiting for the next item delays no result. At most
-    twice as many items as workers are in progress.
+    Items are read from their source in a separate thread, so that waiting for the next item delays no result. An item
+    is read when a worker is free for it: of a camera's stream, that is the newest one. At most twice as many items as
+    workers are in progress or wait for their turn.
 
     Args:
         work: The function.
@@ -40,6 +41,7 @@ def in_order(
     """
     asked, left = stop or Event(), Event()
     waiting: Queue[Future[Made] | None] = Queue(2 * workers)
+    free = Semaphore(workers)
     executor = ThreadPoolExecutor(workers, thread_name_prefix="inspect")
 
     def put(future: "Future[Made] | None") -> None:
@@ -48,12 +50,25 @@ def in_order(
                 waiting.put(future, timeout=_GLANCE)
                 return
 
+    def is_free() -> bool:
+        while not (asked.is_set() or left.is_set()):
+            if free.acquire(timeout=_GLANCE):
+                return True
+        return False
+
     def feed() -> None:
+        given = iter(items)
         try:
-            for item in items:
+            while is_free():
+                try:
+                    item = next(given)
+                except StopIteration:
+                    break
                 if asked.is_set() or left.is_set():
                     break
-                put(executor.submit(work, item))
+                future = executor.submit(work, item)
+                future.add_done_callback(lambda _: free.release())
+                put(future)
         except BaseException as error:  # raised again where the results are consumed
             failed: Future[Made] = Future()
             failed.set_exception(error)

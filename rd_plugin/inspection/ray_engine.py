@@ -29,7 +29,7 @@ from .source import Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["InspectingActor", "inspect_on_ray", "ray_cluster"]
+__all__ = ["InspectingActor", "cores_of_machines", "inspect_on_ray", "ray_cluster"]
 
 # Images of one call of an actor at most, and calls for each actor at least, so that none is without work.
 _BATCH, _CALLS = 64, 4
@@ -56,10 +56,11 @@ class InspectingActor:
 
         with suppress(OSError):
             os.chdir(folder)
-        self._folder = TemporaryDirectory(prefix="rd-plugin-")
-        for file, content in ray.get(files).items():
-            Path(self._folder.name, file).write_bytes(content)
-        self._inspector = Inspector(Path(self._folder.name, name), **settings)
+        # Ray kills its processes, which then remove nothing: a model that is loaded needs its files no longer.
+        with TemporaryDirectory(prefix="rd-plugin-") as place:
+            for file, content in ray.get(files).items():
+                Path(place, file).write_bytes(content)
+            self._inspector = Inspector(Path(place, name), **settings)
 
     def __call__(self, asked: "pa.Table") -> "pa.Table":
         """Inspect images.
@@ -83,8 +84,11 @@ def _without_picture(inspector: Inspector, source: Source) -> Any:
 
 
 @contextmanager
-def ray_cluster() -> Iterator[None]:
+def ray_cluster(quiet: bool = False) -> Iterator[None]:
     """Connect to a Ray cluster for a block: the one in ``RAY_ADDRESS``, or a new one of this machine alone.
+
+    Args:
+        quiet: Whether what its processes print stays in Ray's own files.
 
     Raises:
         ImportError: If Ray is not installed.
@@ -102,7 +106,7 @@ def ray_cluster() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = {"object_store_memory": _STORE, "include_dashboard": False} if address is None else {}
     try:
-        ray.init(address or "local", logging_level=logging.WARNING, **own)
+        ray.init(address or "local", logging_level=logging.WARNING, log_to_driver=not quiet, **own)
     except ConnectionError as error:
         msg = f"RAY_ADDRESS {address!r}: no Ray cluster answers ({error})."
         raise OSError(msg) from error
@@ -110,6 +114,14 @@ def ray_cluster() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def cores_of_machines() -> list[int]:
+    """Return the number of cores of each machine of the cluster that has any."""
+    import ray
+
+    found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return [cores for cores in found if cores]
 
 
 def inspect_on_ray(
@@ -205,9 +217,8 @@ def _shares(actors: int | None, threads: int | None, on_gpu: bool) -> tuple[int,
     """
     import ray
 
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cores = [int(machine.get("CPU", 0)) for machine in machines if machine.get("CPU", 0) >= 1]
-    gpus = int(sum(machine.get("GPU", 0) for machine in machines))
+    cores = cores_of_machines()
+    gpus = int(sum(node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"]))
     if actors is None:
         actors = gpus if on_gpu else sum(count // threads for count in cores) if threads else len(cores)
     least = 1 if threads is None else threads

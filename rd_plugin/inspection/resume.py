@@ -79,10 +79,6 @@ def earlier_results(csv_file: Path | None, jsonl_file: Path | None, *models: str
 def earlier_rows(place: str, *models: str) -> Earlier:
     """Read the results of an earlier run from a folder of Parquet files.
 
-    Args:
-        place: Path or address of the folder.
-        *models: Names of the models of this run.
-
     Raises:
         ImportError: If a package is missing.
         OSError: If a file cannot be read.

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rd_plugin.storage import is_address, read_address
+
 __all__ = ["Source"]
 
 
@@ -25,3 +27,13 @@ class Source:
     content: bytes | None = field(default=None, repr=False)
     pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
     part_id: str | None = None
+
+    def to_decode(self) -> str | bytes:
+        """Return what is decoded: a file's path, or the content if it is in memory or at an address.
+
+        Raises:
+            OSError: If an address cannot be read.
+        """
+        if self.content is not None:
+            return self.content
+        return read_address(self.path) if is_address(self.path) else self.path

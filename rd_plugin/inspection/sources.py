@@ -88,9 +88,6 @@ def _places(given: str) -> Iterator[Source]:
 def files_in(folder: str) -> tuple[list[Path], list[str]]:
     """Find the images in a folder, at any depth.
 
-    Args:
-        folder: The folder.
-
     Returns:
         The files without the masks of a data set, and sentences that count what is left out.
     """
@@ -106,9 +103,6 @@ def files_in(folder: str) -> tuple[list[Path], list[str]]:
 
 def common_folder(paths: Iterable[str]) -> Path:
     """Return the innermost folder that all paths lie in; for a list, the current one.
-
-    Args:
-        paths: As in :func:`find_images`.
 
     Example:
         >>> common_folder(["/parts/cam1/*.png", "/parts/cam2"])

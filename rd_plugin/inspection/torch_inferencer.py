@@ -10,16 +10,17 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rd_plugin.data.part_names import chosen_part
+from rd_plugin.data.part_recognition import Recognizer
 from rd_plugin.drift import Reference
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.recorded import read_recorded
 from rd_plugin.provenance import is_untrained
 from rd_plugin.provenance.module import score_threshold
 
-from .inferencer import Inferencer, Prediction, check_judges, to_prediction
+from .inferencer import Inferencer, Prediction, check_outputs, to_prediction
 
 __all__ = ["CheckpointInferencer", "TorchExportInferencer"]
 
@@ -52,7 +53,7 @@ class _TorchInferencer(Inferencer):
             post_processor = cast("nn.Module | None", model.post_processor)
             labels = post_processor is not None and getattr(post_processor, "enable_thresholding", True)
             threshold = score_threshold(post_processor)
-            check_judges(path, ["pred_score", *(["pred_label"] if labels else [])], threshold)
+            check_outputs(path, ["pred_score", *(["pred_label"] if labels else [])], threshold)
             self.threshold = cast("float", threshold)
         # Besides images.
         self.call_with: dict[str, str] = {}
@@ -69,11 +70,13 @@ class _TorchInferencer(Inferencer):
         """Predict an image; threads take turns, since one image keeps all cores busy."""
         return self._executor.submit(self._predict, image).result()
 
+    def _batch(self, image: np.ndarray) -> Tensor:
+        return torch.from_numpy(image.transpose(2, 0, 1).copy())[None].to(self._device).float() / 255
+
     def _predict(self, image: np.ndarray) -> Prediction:
         start = perf_counter()
-        batch = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].to(self._device).float() / 255
         with torch.inference_mode():
-            found = self.module(batch, **self.call_with)
+            found = self.module(self._batch(image), **self.call_with)
         tensors = {name: getattr(found, name, None) for name in _OUTPUTS}
         outputs = {name: tensor.cpu().numpy() for name, tensor in tensors.items() if tensor is not None}
         return to_prediction(outputs, 1e3 * (perf_counter() - start))
@@ -127,12 +130,23 @@ class CheckpointInferencer(_TorchInferencer):
         self.record, self.record_id = {**found.record.plain(), "crop": model.describe().crop}, found.record.id
         self.reference = Reference.of(found.record.reference)
         self._path, self._recorded = path, found.record
+        self._recognizer = Recognizer.of(found.record.parts)
+
+    def recognize(self, image: np.ndarray) -> tuple[str, ...]:
+        """Return the parts that an image may show, the nearest first; see :meth:`Inferencer.recognize`."""
+        if self._recognizer is None:
+            return super().recognize(image)
+        return self._recognizer.candidates(self._executor.submit(self._pooled, image).result())
+
+    def _pooled(self, image: np.ndarray) -> np.ndarray:
+        module = cast("Distillation", self.module)
+        with torch.inference_mode():
+            batch = self._batch(image)
+            inputs = batch if module.pre_processor is None else module.pre_processor(batch)
+            return module.model.pooled_features(inputs)[0].double().cpu().numpy()
 
     def of_part(self, part: str | None) -> Inferencer:
         """Return the model for one of its parts, which shares networks and thread with the others.
-
-        Args:
-            part: Its name.
 
         Raises:
             ValueError: If there is no such part, or it has no threshold.
@@ -141,7 +155,7 @@ class CheckpointInferencer(_TorchInferencer):
             return super().of_part(part)
         name, chosen = chosen_part(part, self.parts), copy(self)
         threshold = score_threshold(cast("Any", self.module.post_processor).of(name))
-        check_judges(self._path, ["pred_score", "pred_label"], threshold)
+        check_outputs(self._path, ["pred_score", "pred_label"], threshold)
         record = self._recorded.of_part(name)
         chosen.parts, chosen.call_with, chosen.threshold = (), {"part": name}, cast("float", threshold)
         chosen.record, chosen.record_id = {**record.plain(), "crop": self.record["crop"]}, record.id

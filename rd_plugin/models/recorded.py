@@ -36,9 +36,6 @@ class Recorded(NamedTuple):
 def read_recorded(checkpoint: str | Path) -> Recorded | None:
     """Read a checkpoint's record, without its weights.
 
-    Args:
-        checkpoint: The file.
-
     Returns:
         The model and its record; ``None`` if it is not one of the package's models.
 

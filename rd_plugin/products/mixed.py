@@ -26,6 +26,7 @@ class MixedInspector:
         product_of: Returns the product that a path says; ``None`` if it says none.
         load: Makes the inspector of a product, given its name.
         kind: What the names are of, for messages.
+        recognize: Returns what an image may show, the nearest first, if its path does not say it.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class MixedInspector:
         product_of: Callable[[str], str | None],
         load: Callable[[str], Inspector],
         kind: str = "product",
+        recognize: Callable[[Source], Sequence[str]] = lambda _: (),
     ) -> None:
         self._names, self._product_of, self._load, self._kind = names, product_of, load, kind
+        self._recognize = recognize
         self._loading = Lock()
         self._inspectors: dict[str, Inspector] = {}
 
@@ -66,10 +69,8 @@ class MixedInspector:
         """
 
         def work(source: Source) -> tuple[Inspector | None, InspectionResult, np.ndarray | None]:
-            inspector = None if source.missing else self._inspector(source.path)
+            inspector, reason = (None, source.missing) if source.missing else self._inspector(source)
             if inspector is None:
-                known = ", ".join(self._names())
-                reason = source.missing or f"no folder in its path is named after a {self._kind} ({known})."
                 result = InspectionResult(source.path, "error", reason=reason, time=current_time())
                 statistics = None
             else:
@@ -82,12 +83,17 @@ class MixedInspector:
         for inspector, result, statistics in in_order(work, sources, workers, stop):
             yield result if inspector is None else inspector.compare(result, statistics)
 
-    def _inspector(self, path: str) -> Inspector | None:
-        """The inspector of an image's product."""
-        name = self._product_of(path)
+    def _inspector(self, source: Source) -> tuple[Inspector | None, str]:
+        """The inspector of an image's product, or why there is none."""
+        name = self._product_of(source.path)
         if name is None:
-            return None
+            found = self._recognize(source)
+            if len(found) != 1:
+                nowhere = f"no folder in its path is named after a {self._kind} ({', '.join(self._names())})"
+                unsure = f", and it may show {' or '.join(found)}, which are about equally near" if found else ""
+                return None, f"{nowhere}{unsure}."
+            (name,) = found
         with self._loading:
             if name not in self._inspectors:
                 self._inspectors[name] = self._load(name)
-            return self._inspectors[name]
+            return self._inspectors[name], ""

@@ -60,11 +60,7 @@ def score_threshold(post_processor: nn.Module | None) -> float | None:
 
 
 def argument_names(kind: type) -> set[str]:
-    """Return the names of a class's arguments, and of those that it hands on to its base classes.
-
-    Args:
-        kind: The class.
-    """
+    """Return the names of a class's arguments, and of those that it hands on to its base classes."""
     return {name for base in kind.__mro__ for name in signature(base.__init__).parameters}  # type: ignore[misc]
 
 
@@ -286,9 +282,6 @@ class RecordedModule(AnomalibModule):
 
     def restore(self, checkpoint_path: str | Path) -> None:
         """Take over a checkpoint's weights and record, and keep the arguments that the model was built with.
-
-        Args:
-            checkpoint_path: The checkpoint.
 
         Raises:
             OSError: If the file cannot be read.

@@ -71,7 +71,8 @@ class Provenance:
         learned: What the model has fitted to normal images besides its weights; empty for most methods.
         reference: Statistics and scores of normal images, as plain data; see :class:`~rd_plugin.drift.Reference`. Empty
             if they are unknown.
-        parts: Of a model for several parts, by name: each one's own ``"reference"``. Empty for one part.
+        parts: Of a model for several parts, by name: each one's own ``"reference"``, and the
+            ``"features"`` that it is recognized by. Empty for one part.
         part: Name of the part that an export of such a model, or the model as it inspects, is for; otherwise empty.
         updates: Updates with new good images, in order: time, and numbers of images learned from and held out.
         regions: Rules about which regions count; see :class:`~rd_plugin.results.RegionRules`. Empty without a rule.
@@ -124,11 +125,7 @@ class Provenance:
         return (self.data or {}).get("fingerprint")
 
     def of_part(self, part: str) -> "Provenance":
-        """Return the record of the model as that of one of its parts alone.
-
-        Args:
-            part: Its name.
-        """
+        """Return the record of the model as that of one of its parts alone."""
         return replace(self, part=part, parts={}, reference=self.parts.get(part, {}).get("reference", {}))
 
     def plain(self) -> dict[str, Any]:
@@ -251,11 +248,7 @@ def record_file(path: str | Path) -> Path:
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Return the record next to a checkpoint or an export; empty without one, or if it belongs to another export.
-
-    Args:
-        path: The checkpoint or the export.
-    """
+    """Return the record next to a checkpoint or an export; empty without one, or if it belongs to another export."""
     file = record_file(path)
     try:
         record = json.loads(file.read_text())

@@ -30,11 +30,7 @@ def sums_file(checkpoint: str | Path) -> Path:
 
 
 def split_sums(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """Return a checkpoint's content without the sums, and the sums; these are empty if it has none.
-
-    Args:
-        checkpoint: What Lightning saves.
-    """
+    """Return a checkpoint's content without the sums, and the sums; these are empty if it has none."""
     states = checkpoint.get(_CALLBACKS, {})
     sums = states.get(_STATE) or {}
     return {**checkpoint, _CALLBACKS: {**states, _STATE: {}}} if sums else {**checkpoint}, sums
@@ -42,11 +38,6 @@ def split_sums(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[s
 
 def write_sums(path: str | Path, checkpoint: Mapping[str, Any], sums: Mapping[str, Any]) -> None:
     """Write the sums of a checkpoint atomically.
-
-    Args:
-        path: The checkpoint.
-        checkpoint: Its content.
-        sums: What its statistics were computed from.
 
     Raises:
         OSError: If the file cannot be written; an earlier one stays.
@@ -88,10 +79,6 @@ def copied_sums(source: str | Path, target: str | Path) -> Iterator[None]:
     """Copy the sums of a checkpoint to a copy of it that the block writes, which has the same statistics.
 
     If the block fails, what was there stays.
-
-    Args:
-        source: The checkpoint; it need not have any.
-        target: The copy.
 
     Raises:
         OSError: If the file cannot be written.

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from rd_plugin.results import Share
 from rd_plugin.storage import atomic_file, printable
+
+from .template import page_part, page_template
 
 __all__ = ["Outcome", "overview_table", "read_outcomes", "write_outcomes", "write_overview"]
 
@@ -129,15 +128,11 @@ def write_overview(path: Path, title: str, outcomes: Sequence[Outcome]) -> None:
     Raises:
         OSError: If the file cannot be written.
     """
-    loader = PackageLoader("rd_plugin.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    page = page_template("overview.html.jinja").render(
+        title=title, head=_HEAD, outcomes=outcomes, style=page_part("report.css")
     )
-    environment.filters["printable"] = printable
-    style = Markup(loader.get_source(environment, "report.css")[0])
-    page = environment.get_template("overview.html.jinja")
     with atomic_file(path) as partial:
-        partial.write_text(page.render(title=title, head=_HEAD, outcomes=outcomes, style=style), encoding="utf-8")
+        partial.write_text(page, encoding="utf-8")
 
 
 def _outcome(entry: Mapping[str, Any]) -> Outcome:

@@ -2,7 +2,6 @@
 """The report as one self-contained HTML file."""
 
 import base64
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from rd_plugin.data.check import Problem
 from rd_plugin.results import RATES, InspectionResult, OperatingPoint, operating_points
 from rd_plugin.storage import atomic_file, printable
 
 from .figures import Drawing, draw_curves, draw_histogram
 from .selection import rank
+from .template import page_part, page_template, script_hash
 from .thumbnails import Thumbnail, fitting
 
 __all__ = ["ReportContent", "write_report"]
@@ -74,20 +71,12 @@ def write_report(path: str | Path, content: ReportContent) -> None:
     results = sorted(content.results, key=rank)
     found = [content.thumbnails.get(result.path) for result in results]
     thumbnails = fitting(found)
-    environment = Environment(
-        loader=PackageLoader("rd_plugin.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["printable"] = printable
-    style, script = (Markup(_source(environment, name)) for name in ("report.css", "report.js"))
-    page = environment.get_template("report.html.jinja").stream(
+    script = page_part("report.js")
+    page = page_template("report.html.jinja").stream(
         content=content,
-        style=style,
+        style=page_part("report.css"),
         script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=script_hash(script),
         pictures=_texts(thumbnails),
         left_out=thumbnails.count(None) - found.count(None),
         findings=list(content.findings or ())[:_LISTED],
@@ -99,12 +88,6 @@ def write_report(path: str | Path, content: ReportContent) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial, partial.open("wb") as file:
         page.dump(file, encoding="utf-8")
-
-
-def _source(environment: Environment, name: str) -> str:
-    """A template's text, unchanged."""
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
 
 
 def _texts(thumbnails: Sequence[Thumbnail | None]) -> Iterator[tuple[int, str, str]]:

@@ -2,16 +2,15 @@
 """A page to draw a region of interest on an image, as one self-contained HTML file."""
 
 import base64
-import hashlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 from anomalib.data.utils import read_image
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from rd_plugin.storage import atomic_file, printable
+
+from .template import page_part, page_template, script_hash
 
 __all__ = ["write_region_page"]
 
@@ -34,19 +33,15 @@ def write_region_page(path: str | Path, image: str | Path) -> None:
     shrinkage = min(1.0, _LONGEST / max(height, width))
     shown = cv2.resize(pixels, None, fx=shrinkage, fy=shrinkage, interpolation=cv2.INTER_AREA)
     _, picture = cv2.imencode(".jpg", cv2.cvtColor((255 * shown).round().astype(np.uint8), cv2.COLOR_RGB2BGR))
-    environment = Environment(loader=PackageLoader("rd_plugin.report"), autoescape=True, undefined=StrictUndefined)
-    assert environment.loader is not None
-    style, script = (
-        Markup(environment.loader.get_source(environment, name)[0]) for name in ("region.css", "region.js")
-    )
-    page = environment.get_template("region.html.jinja").render(
+    script = page_part("region.js")
+    page = page_template("region.html.jinja").render(
         name=printable(Path(image).name),
         width=width,
         height=height,
         picture=base64.b64encode(picture.tobytes()).decode(),
-        style=style,
+        style=page_part("region.css"),
         script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=script_hash(script),
     )
     with atomic_file(Path(path)) as partial:
         partial.write_text(page, encoding="utf-8")

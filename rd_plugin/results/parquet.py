@@ -101,11 +101,7 @@ def to_table(
 
 
 def results_of(table: "pa.Table") -> Iterator[InspectionResult]:
-    """Yield the results that a table of :func:`schema` holds.
-
-    Args:
-        table: The table.
-    """
+    """Yield the results that a table of :func:`schema` holds."""
     for row in table.select(list(COLUMNS)).to_pylist():
         found = row["time"]
         row["time"] = "" if found is None else found.astimezone().isoformat(timespec="milliseconds")
@@ -213,11 +209,7 @@ def done_paths(place: str, models: Collection[str], kept: Sequence[str] | None =
 
 
 def in_order(place: str) -> Iterator["pa.Table"]:
-    """Yield the rows of a folder in the order of their positions, some at a time.
-
-    Args:
-        place: Path or address of the folder.
-    """
+    """Yield the rows of a folder in the order of their positions, some at a time."""
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 

@@ -20,20 +20,12 @@ _STANDARD_OUTPUT = ("-", "/dev/stdout")
 
 
 def is_standard_output(path: Path) -> bool:
-    """Whether a path stands for standard output: ``-``, as in other programs, or ``/dev/stdout``.
-
-    Args:
-        path: What was given as a file.
-    """
+    """Whether a path stands for standard output: ``-``, as in other programs, or ``/dev/stdout``."""
     return str(path) in _STANDARD_OUTPUT
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is written to without an end, as standard output, a named pipe or a device is.
-
-    Args:
-        path: What was given as a file.
-    """
+    """Whether a path is written to without an end, as standard output, a named pipe or a device is."""
     return is_standard_output(path) or (path.exists() and not path.is_file() and not path.is_dir())
 
 

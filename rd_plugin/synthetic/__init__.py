@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthetic anomalies (their place, shape and texture), and perturbations that are not defects."""
 
+from rd_plugin.renamed import renamed
+
 from .foreground import ForegroundType, foreground
 from .perturbations import change_brightness, perturb
 from .simplex import SimplexTwins, simplex_noise
@@ -20,3 +22,5 @@ __all__ = [
     "simplex_noise",
     "spot_masks",
 ]
+
+__getattr__ = renamed(__name__)

@@ -250,11 +250,3 @@ def test_overlap_of_each_image_alone() -> None:
     assert pixels.per_image(maps) == pytest.approx((first + 1.0) / 2)
     # Pooled, those two are two of 44 good pixels, and of four halves of regions one comes after them.
     assert pixels(maps)["pixel_AUPRO"] == pytest.approx((0.75 * 2 / 44 + (0.3 - 2 / 44)) / 0.3)
-
-
-def test_scores_beyond_one_keep_their_order() -> None:
-    scores = torch.tensor([300.0, 100.0, 400.0, 200.0])
-    labels = torch.tensor([True, False, True, True])
-    assert measures.area_under_roc(scores, labels) == 1.0
-    with pytest.raises(ValueError, match="1 of 4 scores are not finite"):
-        measures.area_under_roc(torch.tensor([300.0, float("nan"), 400.0, 200.0]), labels)

@@ -23,7 +23,7 @@ def test_turns_are_timed_by_the_clock_that_is_given() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_a_step_trains_and_an_image_is_judged(side: str) -> None:
+def test_a_step_trains_and_an_image_is_inspected(side: str) -> None:
     """Both sides do the same, in the order in which a run does it."""
     model = methods.build(SIDES[side], {"evaluator": False}, "vit_small_patch14_reg4_dinov2", "false", 28)
     before = {name: value.clone() for name, value in model.named_parameters()}
@@ -66,6 +66,7 @@ def test_each_comparison_is_a_cell(tmp_path: Path) -> None:
 
 def test_an_archive_is_inspected_each_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.xml").touch()
+    (tmp_path / "model.json").write_text('{"method": "Fused", "arguments": {"backbone": "lite"}}')
     options = Namespace(what=["rate", "memory"], model=tmp_path / "model.xml", side=8, images=30, many=300)
     monkeypatch.setattr(archive.command, "machine", lambda _: Machine("cpu", 2))
     rates, memory = archive.grid(options)
@@ -82,7 +83,8 @@ def test_an_archive_is_inspected_each_way(tmp_path: Path, monkeypatch: pytest.Mo
     ways = list(archive._WAYS)
     assert inspected == [(way, 30) for way in ways] * 3 + [(way, count) for count in (30, 300) for way in ways[:2]]
     shown = archive.show(pd.DataFrame(rows))
-    assert "| one process | 30 | 4.0 | 1.0 | 2.0 | 500 |" in shown
-    assert "| Ray, 1 actor | 300 | 500 |" in shown
+    assert "| Fused, lite | one process | 30 | 4.0 | 1.0 | 2.0 | 500 |" in shown
+    assert "| model | way | 30 images | 300 images |" in shown
+    assert "| Fused, lite | Ray, 1 actor | 500 | 500 |" in shown
     with pytest.raises(ValueError, match="there is no model None"):
         archive.grid(Namespace(model=None))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports judge image files as the engine does, whatever the files' size."""
+"""Exports inspect image files as the engine does, whatever the files' size."""
 
 from collections.abc import Callable
 from functools import cache
@@ -182,7 +182,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("kind", "run"), [*(pytest.param(*runtime, marks=pytest.mark.slow) for runtime in RUNTIMES[:-1]), RUNTIMES[-1]]
 )
-def test_exports_judge_as_the_engine(
+def test_exports_predict_as_the_engine(
     kind: ExportType,
     run: Run,
     export: Callable[..., Path],
@@ -198,7 +198,7 @@ def test_exports_judge_as_the_engine(
 
 
 @pytest.mark.slow
-def test_exports_of_one_size_judge_as_the_engine(
+def test_exports_of_one_size_predict_as_the_engine(
     export: Callable[..., Path],
     files: dict[tuple[int, int], list[Path]],
     expected: dict[tuple[int, int], list[Verdict]],

@@ -21,7 +21,7 @@ from rd_plugin.results import NOT_REGISTERED, InspectionResult
 from ..moved_parts import SIDE, parts, view
 
 SMALL = {"backbone": "resnet18", "layers": ["layer2", "layer3"], "pre_trained": False, "image_size": SIDE // 2}
-# Of the images that are judged: a part in its place, moved, and turned.
+# Of the images that are inspected: a part in its place, moved, and turned.
 PLACES = ("usual", "moved", "turned")
 
 
@@ -76,7 +76,7 @@ def _check(result: InspectionResult, place: str) -> None:
     assert InspectionResult.of(result.plain()) == result
 
 
-def test_a_moved_part_is_judged_as_one_in_its_place(trained: tuple[Distillation, Path], images: Tensor) -> None:
+def test_a_moved_part_is_inspected_as_one_in_its_place(trained: tuple[Distillation, Path], images: Tensor) -> None:
     network, prepared = trained[0].model, trained[0].pre_processor(images)
     with torch.inference_mode():
         usual, moved, turned = network(prepared).pred_score.flatten().tolist()

@@ -132,9 +132,16 @@ def test_ray_reads_and_writes_object_storage(model: Path, tmp_path: Path, bucket
     assert before == _rows(f"{bucket}/rows") == expected
 
 
+def _actors() -> list[psutil.Process]:
+    """The processes of Ray's that hold the model."""
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if child.name().startswith("ray::MapWorker")]
+
+
 @pytest.mark.slow
-def test_a_killed_machine_loses_and_doubles_nothing(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["machine", "worker"])
+def test_a_killed_machine_or_worker_loses_and_doubles_nothing(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
@@ -153,11 +160,14 @@ def test_a_killed_machine_loses_and_doubles_nothing(
         killed = []
 
         def kill() -> None:
-            """Kill the second machine when the first results are written."""
+            """Kill the second machine, or a process that holds the model, when the first results are written."""
             while not (count := _complete(tmp_path / "rows")):
                 time.sleep(0.02)
             killed.append(count)
-            cluster.remove_node(second, allow_graceful=False)
+            if what == "machine":
+                cluster.remove_node(second, allow_graceful=False)
+            else:
+                _actors()[0].kill()
 
         thread = Thread(target=kill)
         thread.start()

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from anomalib.data import Folder
@@ -20,13 +19,6 @@ from rd_plugin.models.distillation import Distillation
 from .conftest import SIZE, Method, one_method
 
 BACKBONE = "tf_efficientnet_lite0"
-
-
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    """A copy of the data that a test may spoil."""
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
 
 
 def _engine(folder: Path, epochs: int) -> Engine:
@@ -48,30 +40,6 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def _truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-2000])
-
-
-def _text(path: Path) -> None:
-    path.write_text("no picture")
-
-
-def _sixteen_bit(path: Path) -> None:
-    Image.fromarray(np.full((96, 96), 30000, dtype=np.uint16)).save(path)
-
-
-def _palette(path: Path) -> None:
-    Image.open(path).convert("P").save(path)
-
-
-def _alpha(path: Path) -> None:
-    Image.open(path).convert("RGBA").save(path)
-
-
-def _smaller(path: Path) -> None:
-    Image.open(path).resize((48, 48)).save(path)
-
-
 def _black(path: Path) -> None:
     Image.new("L", (96, 96)).save(path)
 
@@ -85,16 +53,6 @@ MASK = Path("tile/ground_truth/stain/001_mask.png")
     ("file", "spoil", "message"),
     [
         (IMAGE, _empty, "the file is empty."),
-        (IMAGE, _truncate, "the image is damaged (image file is truncated)."),
-        (IMAGE, _text, "the file is not an image that can be read."),
-        (
-            IMAGE,
-            _sixteen_bit,
-            "the image has mode I;16, more than 8 bits a channel, and would be clipped to white when read; "
-            "convert it to 8 bits.",
-        ),
-        (MASK, _empty, "the file is empty."),
-        (MASK, _smaller, "the mask has 48 x 48 pixels, its image 96 x 96; both must agree."),
         (MASK, _black, "the mask of an anomalous image marks no pixel."),
     ],
 )
@@ -111,24 +69,6 @@ def test_bad_file_stops_the_run_by_name(
         _train(method, root, tmp_path)
     assert f"{root / file} | {message}" in str(caught.value)
     assert not list(tmp_path.glob("**/*.ckpt"))
-
-
-@one_method
-def test_missing_mask_stops_the_run_by_the_images_name(method: Method, root: Path, tmp_path: Path) -> None:
-    (root / MASK).unlink()
-    with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
-        _train(method, root, tmp_path)
-    assert f"{root / 'tile/test/stain/001.png'} | the image of a defect has no mask" in str(caught.value)
-    assert not list(tmp_path.glob("**/*.ckpt"))
-
-
-@one_method
-def test_image_that_is_trained_and_tested_on_stops_the_run(method: Method, root: Path, tmp_path: Path) -> None:
-    tested = root / "tile/test/good/002.png"
-    shutil.copy(root / IMAGE, tested)
-    with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
-        _train(method, root, tmp_path)
-    assert f"{tested} | the image is in the training set, too, as {root / IMAGE}." in str(caught.value)
 
 
 @one_method
@@ -161,52 +101,6 @@ def test_unchanged_files_are_not_read_again(
         "rd_plugin.data.check.survey.inspect_file", lambda path, **_: pytest.fail(f"{path} was read again")
     )
     _train(method, root, tmp_path)
-
-
-@one_method
-def test_several_bad_files_are_listed_together(method: Method, root: Path, tmp_path: Path) -> None:
-    for name in ("000", "001"):
-        _empty(root / f"tile/train/good/{name}.png")
-    with pytest.raises(ValueError, match="Data check: 2 problems") as caught:
-        _train(method, root, tmp_path)
-    assert "000.png" in str(caught.value)
-    assert "001.png" in str(caught.value)
-
-
-@one_method
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (_palette, "the image has a palette; its colours are used."),
-        (_alpha, "the image has an alpha channel; it is ignored."),
-    ],
-)
-def test_converted_image_is_noted_and_used(
-    method: Method,
-    root: Path,
-    tmp_path: Path,
-    spoil: Callable[[Path], None],
-    message: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    spoil(root / IMAGE)
-    with caplog.at_level(logging.WARNING):
-        (metrics,) = _train(method, root, tmp_path)
-    assert f"{root / IMAGE} | {message}" in caplog.text
-    assert "image_AUROC" in metrics
-
-
-@one_method
-def test_check_can_be_turned_into_a_warning(
-    method: Method,
-    root: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    _black(root / MASK)
-    with caplog.at_level(logging.WARNING):
-        _train(method, root, tmp_path, on_bad_data="warn")
-    assert f"{root / MASK} | the mask of an anomalous image marks no pixel." in caplog.text
 
 
 def test_unknown_choice_for_bad_data(method: Method) -> None:

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 
 from rd_plugin.products import Store
@@ -52,3 +53,38 @@ def test_a_model_for_each_folder(tmp_path: Path, mvtec_root: Path) -> None:
     inspected = ("results/parts/products", "parts/cap/defect", "parts/screw/defect", "--product_from", "path")
     verdicts = run_cli(tmp_path, "inspect", *inspected, program="rd-plugin")
     assert verdicts.count("/defect/00") == 8
+
+
+@pytest.mark.slow
+def test_side_by_side_on_ray_the_same_comes_of_it(tmp_path: Path, mvtec_root: Path) -> None:
+    pytest.importorskip("ray")
+    for part in ("cap", "screw"):
+        shutil.copytree(mvtec_root / "tile" / "train" / "good", tmp_path / "parts" / part / "good")
+    (tmp_path / "parts" / "empty" / "good").mkdir(parents=True)
+    each = (*COMMAND, "--data.root", "parts", "--each", "--seed_everything", "0")
+    environment = {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    results = tmp_path / "results" / "parts"
+    found = {}
+    for engine in ("local", "ray"):
+        done = run_function(tmp_path, run_program, "rd-plugin", *each, "--engine", engine, **environment)
+        assert done.status == 1, done.output[-3000:]
+        outcomes = json.loads((results / "products.json").read_text())
+        page = (results / "index.html").read_text()
+        for entry in outcomes["products"]:
+            del entry["seconds"]
+            for file in filter(None, (entry.pop("report"), entry.pop("checkpoint"))):
+                assert (results / file).is_file()
+            assert entry["reason"] or f'/report.html">{entry["product"]}</a>' in page
+        store = Store(results / "products")
+        models = (store.model(store.get(name)) for name in store.names())
+        found[engine] = outcomes, store.names(), [torch.load(file, weights_only=False)["state_dict"] for file in models]
+    (local, names, weights), (on_ray, names_on_ray, weights_on_ray) = found.values()
+    assert on_ray == local
+    assert [entry["reason"][-37:] for entry in local["products"]] == ["", "0 good images; at least 4 are needed.", ""]
+    assert names_on_ray == names == ["cap", "screw"]
+    for first, second in zip(weights, weights_on_ray, strict=True):
+        assert [name for name in first if not torch.equal(first[name].nan_to_num(), second[name].nan_to_num())] == []
+    # Nothing is left to do.
+    done = run_function(tmp_path, run_program, "rd-plugin", *each, "--engine", "ray", "--resume", **environment)
+    assert done.status == 1
+    assert [path.name for path in sorted((results / "ReverseDistillation" / "cap").glob("v*"))] == ["v0", "v1"]

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from PIL import Image
 from rd_plugin import ExpertReverseDistillation, MVTec
 from rd_plugin.components import Teacher
 
-from .conftest import BACKBONE, SIZE, WEIGHTS, Method, Trained, data_config, small_model, write_config
+from .conftest import BACKBONE, SIZE, WEIGHTS, data_config, small_model, write_config
 
 STEPS = 4  # one more than an epoch has
 
@@ -108,19 +107,6 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Fitted
     return _fit(tmp_path_factory.mktemp("fitted"), mvtec_root)
 
 
-@pytest.fixture(scope="session")
-def trained(train_once: Callable[[Method], Trained]) -> Trained:
-    return train_once(ExpertReverseDistillation)
-
-
-def test_checkpoint_holds_no_expert(trained: Trained) -> None:
-    state = torch.load(trained.checkpoint, weights_only=False)["state_dict"]
-    assert state.keys() == ExpertReverseDistillation.load_from_checkpoint(trained.checkpoint).state_dict().keys()
-    assert not any("expert" in name for name in state)
-    in_teacher = [name for name in state if "teacher" in name]
-    assert len(in_teacher) == len(Teacher(BACKBONE, pre_trained=False).state_dict())
-
-
 def test_expert_is_frozen_and_gone_after_training(fitted: Fitted) -> None:
     gc.collect()
     assert fitted.record.expert_at_start
@@ -137,31 +123,8 @@ def test_export_holds_no_expert(fitted: Fitted, tmp_path: Path) -> None:
     assert path.with_suffix(".bin").stat().st_size < own + teacher / 2
 
 
-def test_limit_counts_batches(fitted: Fitted) -> None:
-    trainer = fitted.engine.trainer
-    assert trainer.global_step == fitted.record.batches == STEPS
-    steps = [{int(state["step"]) for state in optimizer.state.values()} for optimizer in trainer.optimizers]
-    assert steps == [{STEPS}, {STEPS}]
-
-
 def test_both_losses_are_in_the_progress_bar(fitted: Fitted) -> None:
     assert {"teacher_loss_step", "student_loss_step"} <= fitted.record.shown
-
-
-def test_teacher_learns_weights_and_statistics(fitted: Fitted) -> None:
-    same = _equal(fitted.record.teacher, _state(fitted.model.model.teacher))
-    assert not any(same.values()), [name for name, equal in same.items() if equal]
-
-
-def test_teacher_that_is_not_taught_stays_as_it_was(tmp_path: Path, mvtec_root: Path) -> None:
-    untaught = _fit(tmp_path, mvtec_root, train_teacher=False)
-    assert untaught.engine.trainer.global_step == untaught.record.batches == STEPS
-    assert not untaught.record.expert_at_start
-    assert all(_equal(untaught.record.teacher, _state(untaught.model.model.teacher)).values())
-    assert {"student_loss_step"} == {name for name in untaught.record.shown if name.endswith("_step")}
-    again = ExpertReverseDistillation.load_from_checkpoint(untaught.checkpoint)
-    assert not again.train_teacher
-    assert all(_equal(untaught.record.teacher, _state(again.model.teacher)).values())
 
 
 def test_resumed_training_has_the_pre_trained_expert(tmp_path: Path, mvtec_root: Path) -> None:
@@ -204,20 +167,6 @@ def test_textures_from_a_folder_that_is_gone_later(tmp_path: Path, mvtec_root: P
     again = ExpertReverseDistillation.load_from_checkpoint(fitted.checkpoint).eval()
     assert Path(again.anomaly_source) == textures
     assert again(torch.rand(1, 3, SIZE, SIZE)).anomaly_map.shape == (1, 1, SIZE, SIZE)
-
-
-def test_missing_textures_stop_the_run_before_its_first_step(tmp_path: Path, mvtec_root: Path) -> None:
-    engine = _engine(tmp_path)
-    with pytest.raises(ValueError, match=r"anomaly_source '.*nowhere' holds no image; expected a folder of pictures"):
-        engine.fit(model=_model(anomaly_source=tmp_path / "nowhere"), datamodule=_data(mvtec_root))
-    assert engine.trainer.global_step == 0
-    assert not list(tmp_path.glob("**/*.ckpt"))
-
-
-@pytest.mark.parametrize("foreground", ["otsu", "grabcut"])
-def test_foreground(tmp_path: Path, mvtec_root: Path, foreground: str) -> None:
-    fitted = _fit(tmp_path, mvtec_root, max_steps=1, foreground=foreground)
-    assert fitted.engine.trainer.global_step == 1
 
 
 def test_twin_picture_on_the_command_line(

@@ -11,7 +11,7 @@ import openvino
 import pytest
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.deploy import CompressionType, ExportType, OpenVINOInferencer, TorchInferencer
+from anomalib.deploy import CompressionType, ExportType, TorchInferencer
 from anomalib.engine import Engine
 from torchmetrics.functional.classification import binary_auroc
 
@@ -124,24 +124,6 @@ def test_torch_export_agrees_with_eager(
     assert predictions.pred_label[0]
 
 
-def test_openvino_inferencer(
-    exported: Path,
-    files: list[Path],
-    expected: dict[str, np.ndarray],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)  # the inferencer leaves a cache where it runs
-    inferencer = OpenVINOInferencer(path=exported, device="CPU", config={"INFERENCE_PRECISION_HINT": "f32"})
-    for index in (0, len(files) - 1):
-        prediction = inferencer.predict(files[index])
-        assert prediction.anomaly_map.squeeze().shape == (SIZE, SIZE)
-        assert float(prediction.pred_score.squeeze()) == pytest.approx(
-            float(expected["pred_score"][index, 0]), abs=1e-4
-        )
-        assert bool(prediction.pred_label.squeeze()) == bool(expected["pred_label"][index, 0])
-
-
 @pytest.mark.parametrize(
     ("method", "compression"),
     [
@@ -189,13 +171,6 @@ def test_int8_ptq_of_another_size_than_the_images(model: Distillation, mvtec_roo
         datamodule=data,
     )
     assert run_openvino(path, np.zeros((2, 3, 80, 72), dtype=np.float32))["anomaly_map"].shape == (2, 1, SIZE, SIZE)
-
-
-@pytest.mark.slow
-@one_method
-def test_int8_ptq_without_data_says_what_it_needs(model: Distillation, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="INT8_PTQ needs calibration images: give --data"):
-        _export(model, tmp_path, ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ)
 
 
 @pytest.mark.slow

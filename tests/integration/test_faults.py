@@ -311,18 +311,6 @@ def test_export_that_is_told_to_stop_leaves_the_old_one(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir() if file.suffix == ".pt"] == [path.name]
 
 
-def test_failed_export_leaves_the_old_one(tmp_path: Path) -> None:
-    model = _model()
-    path = Engine().export(model, ExportType.TORCH, export_root=tmp_path)
-    before = path.read_bytes()
-    with _full_disk() as fill:
-        fill()
-        with pytest.raises(RuntimeError):
-            Engine().export(model, ExportType.TORCH, export_root=tmp_path)
-    assert path.read_bytes() == before
-    assert {entry.name for entry in tmp_path.iterdir()} == {"weights"}
-
-
 def test_export_into_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"file' cannot be written to: Not a directory\. .* as export_root\.$"):

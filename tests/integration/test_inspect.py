@@ -41,7 +41,7 @@ def inspect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     return run
 
 
-def test_checkpoint_judges_as_the_engine_and_export_as_the_model(
+def test_checkpoint_predicts_as_the_engine_and_export_as_the_model(
     trained: Trained, exported: Path, mvtec_root: Path, tmp_path: Path, inspect: Inspect
 ) -> None:
     folder = mvtec_root / "tile" / "test"
@@ -99,7 +99,7 @@ def test_export_knows_the_images_of_the_training(
 
 
 @one_method
-def test_images_that_cannot_be_judged_are_named(inspect: Inspect, exported: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_inspected_are_named(inspect: Inspect, exported: Path, tmp_path: Path) -> None:
     model = openvino.Core().read_model(exported)
     model.reshape([-1, 3, 48, 40])
     openvino.save_model(model, tmp_path / "of_one_size.xml")

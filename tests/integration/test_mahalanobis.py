@@ -102,7 +102,7 @@ def test_int8_keeps_the_order_of_scores(
         expected = model(images).pred_score.flatten()
     labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
     # torchmetrics takes what is beyond 1 for logits.
-    found, wanted = (float(binary_auroc(judged / judged.max(), labels)) for judged in (scores, expected))
+    found, wanted = (float(binary_auroc(each / each.max(), labels)) for each in (scores, expected))
     assert found == pytest.approx(wanted, abs=0.05)
 
 

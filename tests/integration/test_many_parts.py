@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One model for several parts: thresholds, metrics and references of each."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from anomalib.engine import Engine
 from PIL import Image, ImageOps
 
 from rd_plugin import FusedReverseDistillation, Inspector, PartsFolder, ReverseDistillation
+from rd_plugin.data import part_recognition
 from rd_plugin.data.part_names import part_of
 from rd_plugin.models.distillation import Distillation
+from rd_plugin.provenance import RECORD_KEY
 
 from ..unit.commands.conftest import Tool, log_level_as_before, tool  # noqa: F401
 from .conftest import BACKBONE, SIZE, WEIGHTS, run_cli
@@ -198,9 +201,6 @@ def test_the_path_says_the_part(many: ManyParts, tmp_path: Path, tool: Tool) -> 
     assert [Path(row[0]).parents[2].name for row in rows] == ["plate"] * 4 + ["tile"] * 4
     expected = [*scores(many.checkpoint, paths[0], part="plate"), *scores(many.checkpoint, paths[1], part="tile")]
     np.testing.assert_allclose([float(row[2]) for row in rows], expected, atol=1e-5)
-    ended = tool("inspect", many.checkpoint, other)
-    assert ended.status == 1
-    assert "no folder in its path is named after a part (plate, tile)" in ended.output + ended.errors
     assert tool("inspect", many.checkpoint, other, "--part", "tile").status == 0
     assert (
         "part must be one of plate, tile, got 'disc'"
@@ -208,6 +208,42 @@ def test_the_path_says_the_part(many: ManyParts, tmp_path: Path, tool: Tool) -> 
     )
     with pytest.raises(ValueError, match="the model is for several parts: give part, one of plate, tile"):
         Inspector(many.checkpoint)
+
+
+def test_a_part_that_the_path_does_not_say_is_recognized(
+    many: ManyParts,
+    tmp_path: Path,
+    tool: Tool,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for part in PARTS:
+        shutil.copy(next(many.root.glob(f"{part}/defect/*/*.png")), folder / f"{part}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    ended = tool("inspect", many.checkpoint, folder, "--jsonl", tmp_path / "found.jsonl")
+    assert ended.status == 1
+    found = {
+        Path(row["path"]).stem: row for row in map(json.loads, (tmp_path / "found.jsonl").read_text().splitlines())
+    }
+    for part in PARTS:
+        assert found[part]["product"] == part
+        (expected,) = scores(many.checkpoint, folder / f"{part}.png", part=part)
+        assert found[part]["score"] == pytest.approx(expected, abs=1e-5)
+    assert found["broken"]["verdict"] == "error"
+    with monkeypatch.context() as patch:
+        patch.setattr(part_recognition, "_EQUALLY_NEAR", 1e6)
+        ended = tool("inspect", many.checkpoint, folder / "tile.png")
+    assert ended.status == 1
+    assert "and it may show tile or plate, which are about equally near." in ended.output + ended.errors
+    # A record of an earlier version has no features.
+    content = torch.load(many.checkpoint, weights_only=False)
+    for known in content[RECORD_KEY]["parts"].values():
+        del known["features"]
+    torch.save(content, tmp_path / "old.ckpt")
+    ended = tool("inspect", tmp_path / "old.ckpt", folder / "tile.png")
+    assert ended.status == 1
+    assert "no folder in its path is named after a part (plate, tile)." in ended.output + ended.errors
 
 
 def test_a_new_threshold_for_one_part(many: ManyParts, tmp_path: Path, tool: Tool) -> None:  # noqa: F811

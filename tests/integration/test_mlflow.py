@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run's figures, record, report and checkpoint arrive in MLflow with SQLite, and a model is read back from there."""
+"""A run's figures, record, report and checkpoint arrive in MLflow, and a model is read back from there."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
+from ..waiting import wait_until
 from .conftest import BACKBONE, WEIGHTS, run_cli
 
 mlflow = pytest.importorskip("mlflow")
@@ -13,8 +23,41 @@ mlflow = pytest.importorskip("mlflow")
 pytestmark = pytest.mark.slow
 
 
-def test_from_a_training_to_verdicts(tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+def _is_ready(server: str) -> bool:
+    with suppress(URLError, OSError), urlopen(f"{server}/health", timeout=10) as answer:
+        return answer.status == 200
+    return False
+
+
+@pytest.fixture(params=["database", "server"])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of SQLite's, itself or behind MLflow's server on this machine."""
+    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    if request.param == "database":
+        yield database
+        return
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    options = ["--backend-store-uri", database, "--artifacts-destination", str(tmp_path / "artifacts")]
+    options += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with (tmp_path / "server.txt").open("w") as output:
+        command = [sys.executable, "-m", "mlflow", "server", *options]
+        # In a session of its own, since it starts others.
+        server = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, start_new_session=True)
+    try:
+        wait_until(lambda: _is_ready(f"http://127.0.0.1:{port}"), 300)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        for stop in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(server.pid, stop)
+                server.wait(30)
+
+
+def test_from_a_training_to_verdicts(
+    uri: str, tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     logger = ("--trainer.logger", "anomalib.loggers.AnomalibMLFlowLogger", "--trainer.logger.tracking_uri", uri)

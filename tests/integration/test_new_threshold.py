@@ -35,7 +35,9 @@ def _between(results: list[InspectionResult]) -> float:
 
 
 @one_method
-def test_checkpoint_and_export_judge_alike(trained: Trained, exported: Path, files: list[Path], tmp_path: Path) -> None:
+def test_checkpoint_and_export_predict_alike(
+    trained: Trained, exported: Path, files: list[Path], tmp_path: Path
+) -> None:
     value = _between(_inspect(trained.checkpoint, files))
     new = [
         write_threshold(model, tmp_path / f"new{model.suffix}", value, value, {})

@@ -45,7 +45,7 @@ def _check(engine: Engine, model: ReverseDistillation, folder: Path) -> None:
     assert len(list(run.rglob("images/**/*.png"))) == 6
     # Each image and what is drawn over it, as WebP in the page.
     assert (run / "report.html").read_text().count("UklGR") == 12
-    kept = list((folder / "cache").glob("*.png"))
+    kept = list((folder / "cache").glob("*/*.png"))
     assert 0 < sum(file.stat().st_size for file in kept) <= 10**5
 
 

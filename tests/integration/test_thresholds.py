@@ -31,7 +31,7 @@ def test_good_images_alone_set_the_thresholds(
     with caplog.at_level(logging.INFO):
         cli = AnomalibCLI(["train", "--config", str(config)])
     assert (
-        "Thresholds set on 4 good validation images, for a false-alarm rate of 0.25: expected rate 0.2" in caplog.text
+        "Thresholds set on 4 normal validation images, for a false-alarm rate of 0.25: expected rate 0.2" in caplog.text
     )
     processor = cli.model.post_processor
     assert processor.image_min < processor.image_threshold < processor.image_max

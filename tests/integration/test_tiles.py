@@ -31,7 +31,7 @@ RUNTIMES = ((ExportType.TORCH, _run_torch), (ExportType.ONNX, _run_onnx), (Expor
         pytest.param(METHODS[2], "cosine", RUNTIMES, marks=pytest.mark.slow),
     ],
 )
-def test_exports_judge_as_the_engine(
+def test_exports_predict_as_the_engine(
     method: Method,
     deviation: str,
     runtimes: tuple[tuple[ExportType, Run], ...],
@@ -49,11 +49,11 @@ def test_exports_judge_as_the_engine(
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False)
     images = tmp_path / "images"
     images.mkdir()
-    judged = [Path(shutil.copy(file, images / f"{index:02}.png")) for index, file in enumerate(files[::3])]
+    inspected = [Path(shutil.copy(file, images / f"{index:02}.png")) for index, file in enumerate(files[::3])]
     expected = [_verdict(batch) for batch in engine.predict(model, data_path=images)]
     assert np.std([verdict.score for verdict in expected]) > 0.01
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     monkeypatch.chdir(tmp_path)  # OpenVINO's inferencer leaves a cache where it runs
     for kind, run in runtimes:
         path = engine.export(model, kind, export_root=tmp_path)
-        _check(run(path, judged), expected)
+        _check(run(path, inspected), expected)

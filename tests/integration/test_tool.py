@@ -63,8 +63,8 @@ def test_from_a_folder_to_verdicts_from_any_directory(parts: Path) -> None:
     assert "12 good images, 4 defects, no masks" in trained
     checkpoint = "results/FusedReverseDistillation/Prüfteile 2024/v0/weights/lightning/model.ckpt"
     assert f"rd-plugin inspect '{checkpoint}' FOLDER" in trained
-    judged = run_cli(folder, "inspect", checkpoint, f"{parts.name}/defect", program="rd-plugin")
-    assert judged.count("Prüfteile 2024/defect/stain/00") == 4
+    inspected = run_cli(folder, "inspect", checkpoint, f"{parts.name}/defect", program="rd-plugin")
+    assert inspected.count("Prüfteile 2024/defect/stain/00") == 4
 
 
 def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:

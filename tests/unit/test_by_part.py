@@ -48,7 +48,7 @@ def test_thresholds_and_promise_of_each(caplog: pytest.LogCaptureFixture) -> Non
         own = post_processor.of(part)
         assert float(own.image_threshold) == pytest.approx(SCORES[part] + 0.8)
         assert own.expected_false_alarms[:2] == (10, pytest.approx(2 / 11))
-        assert f"{part}: Thresholds set on 10 good validation images" in caplog.text
+        assert f"{part}: Thresholds set on 10 normal validation images" in caplog.text
     assert post_processor.image_threshold.isnan()
     assert post_processor.expected_false_alarms is None
 

@@ -16,6 +16,7 @@ ROOT = Path(rd_plugin.__file__).parent
 
 # From the ground up. A room may import from those that stand before it.
 ROOMS = (
+    "renamed",
     "configurations",
     "storage",
     "results",

@@ -41,7 +41,7 @@ def test_expected_rate_and_interval_hold_for_new_images(rate: float) -> None:
 
 
 def test_no_scores() -> None:
-    with pytest.raises(ValueError, match="scores must hold at least one score of a good image"):
+    with pytest.raises(ValueError, match="scores must hold at least one score of a normal image"):
         false_alarm_threshold(torch.empty(0), 0.05)
 
 
@@ -85,7 +85,7 @@ def test_good_images_alone_set_the_thresholds(caplog: pytest.LogCaptureFixture) 
         processor = validated(GOOD, NORMAL, false_alarm_rate=0.05)
     expected, _, _ = false_alarm_threshold(GOOD, 0.05)
     assert processor.image_threshold == processor.pixel_threshold == expected
-    assert "Thresholds set on 200 good validation images, for a false-alarm rate of 0.05" in caplog.text
+    assert "Thresholds set on 200 normal validation images, for a false-alarm rate of 0.05" in caplog.text
     assert "does not contain any anomalous images" not in caplog.text
 
 
@@ -109,7 +109,7 @@ def test_too_few_good_images_are_reported(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.WARNING):
         processor = validated(GOOD[:20], NORMAL[:20])
     assert processor.image_threshold == GOOD[19]
-    assert "20 good validation images are too few for a false-alarm rate of 0.01, which needs 99: " in caplog.text
+    assert "20 normal validation images are too few for a false-alarm rate of 0.01, which needs 99: " in caplog.text
     assert "Thresholds set on" not in caplog.text
 
 
@@ -144,7 +144,7 @@ def test_single_good_image_gets_the_warning_of_two(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING):
         processor = validated(GOOD[:1], NORMAL[:1])
     assert processor.image_threshold == processor.pixel_threshold == GOOD[0]
-    assert "1 good validation images are too few for a false-alarm rate of 0.01" in caplog.text
+    assert "1 normal validation images are too few for a false-alarm rate of 0.01" in caplog.text
 
 
 @pytest.mark.parametrize("lost", [torch.inf, -torch.inf, torch.nan])
@@ -205,8 +205,8 @@ def test_equal_scores_have_no_range(threshold: str, caplog: pytest.LogCaptureFix
     assert batch.pred_label.flatten().tolist() == [False, False, True, True, True]
 
 
-class Judged(torch.nn.Module):
-    """Scores as they are judged, for an export."""
+class Labelled(torch.nn.Module):
+    """Scores as they are labelled, for an export."""
 
     def __init__(self, processor: DistillationPostProcessor) -> None:
         super().__init__()
@@ -219,12 +219,12 @@ class Judged(torch.nn.Module):
 
 @pytest.mark.parametrize("good", [GOOD, torch.full((200,), 1.5)], ids=["range", "no range"])
 def test_exported_score_that_is_not_a_number_is_anomalous(tmp_path: Path, good: torch.Tensor) -> None:
-    judged = Judged(validated(good, NORMAL)).eval()
+    labelled = Labelled(validated(good, NORMAL)).eval()
     scores = torch.tensor([[torch.nan], [torch.inf], [1.2], [9.0]])
-    torch.onnx.export(judged, (scores,), tmp_path / "model.onnx", dynamo=True, opset_version=18)
+    torch.onnx.export(labelled, (scores,), tmp_path / "model.onnx", dynamo=True, opset_version=18)
     compiled = openvino.Core().compile_model(tmp_path / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    expected = judged(scores)
+    expected = labelled(scores)
     assert expected[1].flatten().tolist() == [True, True, False, True]
     for result in (list(compiled(scores.numpy()).values()), session.run(None, {"scores": scores.numpy()})):
         for value, wanted in zip(result, expected, strict=True):

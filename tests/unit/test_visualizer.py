@@ -121,6 +121,24 @@ def test_file_of_a_kind_that_cannot_be_written(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "pictures").rglob("*.png")] == ["frame.0001.png"]
 
 
+def test_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_half(_: Image.Image, path: Path, *__: object) -> None:
+        path.write_bytes(b"half")
+        msg = "disk full"
+        raise OSError(msg)
+
+    visualizer = PredictionVisualizer(output_dir=tmp_path / "pictures")
+    batch = _batch([_image(tmp_path / "a.jpg")])
+    visualizer.on_test_batch_end(SimpleNamespace(), None, batch, batch, 0)
+    (file,) = (path for path in (tmp_path / "pictures").rglob("*") if path.is_file())
+    before = file.read_bytes()
+    monkeypatch.setattr(Image.Image, "save", write_half)
+    visualizer.on_test_batch_end(SimpleNamespace(), None, batch, batch, 0)
+    assert visualizer.failed
+    assert [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()] == [file]
+    assert file.read_bytes() == before
+
+
 def test_masks_lie_where_they_were_found_when_the_model_crops(tmp_path: Path) -> None:
     """A mask of all that the model sees, which is the middle of the image, marks no more than that."""
     file = _image(tmp_path / "a.png", (200, 200))

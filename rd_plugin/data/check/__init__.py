@@ -11,4 +11,7 @@ Names are loaded when they are used, so that what needs no torch does not import
 
 from lazy_loader import attach_stub
 
-__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
+from rd_plugin.renamed import renamed
+
+_load, __dir__, __all__ = attach_stub(__name__, __file__)
+__getattr__ = renamed(__name__, _load)

@@ -124,10 +124,6 @@ def check_datasets(
 def drop_samples(checked: Iterable[ImageDataset], subjects: Collection[str]) -> int:
     """Leave out every sample whose image or mask is among ``subjects``.
 
-    Args:
-        checked: Data sets.
-        subjects: Files.
-
     Returns:
         Number of samples left out.
     """

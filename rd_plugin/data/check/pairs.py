@@ -31,9 +31,6 @@ def check_pairs(root: Path) -> list[Problem]:
 
     Without this anomalib's own stops with "Must have equal len keys and value when setting with an iterable".
 
-    Args:
-        root: Folder of a category.
-
     Returns:
         An error for each image without a mask or with several, and for each mask without an image; nothing if there are
         no such folders.

@@ -20,7 +20,7 @@ _AS_READ = ", as masks are read: a pixel counts if it is above 0 when converted 
 _GREY_MODES = {"1", "L"}
 # Below this standard deviation of grey values, of 255, an image has no content.
 _NO_CONTENT = 1.0
-# With fewer good images no threshold has a false-alarm rate of at most 5 %.
+# With fewer normal images no threshold has a false-alarm rate of at most 5 %.
 _FEW_NORMAL = 19
 # The post-processor's default rate.
 _DEFAULT_RATE = 0.01
@@ -28,10 +28,6 @@ _DEFAULT_RATE = 0.01
 
 def check_image(path: str, facts: FileFacts) -> list[Problem]:
     """Check that an image can be read with all its information.
-
-    Args:
-        path: The image file.
-        facts: What it holds.
 
     Returns:
         An error for a file that is missing, empty, damaged or deeper than 8 bits a channel; notes on what the file
@@ -113,8 +109,8 @@ def check_split(name: str, samples: "DataFrame", facts: Mapping[str, FileFacts])
         facts: What the files hold, by path.
 
     Returns:
-        An error for a training set without images; notes for a test set without defects or without good images, for
-        few good images to set a threshold on, and for images of several sizes.
+        An error for a training set without images; notes for a test set without defects or without normal images, for
+        few normal images to set a threshold on, and for images of several sizes.
     """
     from anomalib.data.utils import LabelName
 
@@ -126,7 +122,7 @@ def check_split(name: str, samples: "DataFrame", facts: Mapping[str, FileFacts])
     if name == "test" and not defects:
         problems.append(Problem(name, "there is no defect, so AUROC, F1 and AUPRO are undefined.", "note"))
     if name == "test" and not good:
-        problems.append(Problem(name, "there is no good image, so AUROC is undefined.", "note"))
+        problems.append(Problem(name, "there is no normal image, so AUROC is undefined.", "note"))
     # With defects the thresholds are those at which F1 is best.
     rate, needed = (0.05, _FEW_NORMAL) if defects else (_DEFAULT_RATE, round(1 / _DEFAULT_RATE) - 1)
     where = ""
@@ -138,7 +134,7 @@ def check_split(name: str, samples: "DataFrame", facts: Mapping[str, FileFacts])
     if name == "val" and 0 < good < needed:
         default = "" if defects else ", the default"
         message = (
-            f"there are {good} good images{where} to set thresholds on: too few for a false-alarm rate of "
+            f"there are {good} normal images{where} to set thresholds on: too few for a false-alarm rate of "
             f"{100 * rate:g} %{default}, which takes {needed}; {good} allow for {100 / (good + 1):.2g} %."
         )
         problems.append(Problem(name, message, "note"))

@@ -120,11 +120,7 @@ class FeatureCache:
         return features if self.is_off else [feature.to(self._dtype).to(feature.dtype) for feature in features]
 
     def has_kept(self, names: Sequence[str]) -> bool:
-        """Return whether the features of all these images are kept.
-
-        Args:
-            names: The images' names.
-        """
+        """Return whether the features of all these images are kept."""
         return not self.is_off and bool(names) and all(name in self._rows for name in names)
 
     def kept(self, names: Sequence[str], device: torch.device) -> list[Tensor]:

@@ -353,21 +353,12 @@ class Distillation(ExportedModule):
         self._frozen = FeatureCache(self.frozen_network, self.feature_cache, self.feature_cache_bytes, images)
 
     def on_train_batch_start(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Align the images, which the pre-processor has normalized.
-
-        Args:
-            batch: The images; they are replaced.
-            batch_idx: Not used.
-        """
+        """Align the images, which the pre-processor has normalized."""
         del batch_idx
         self.align_batch(batch)
 
     def align_batch(self, batch: ImageBatch) -> None:
-        """Replace training images, as the pre-processor has left them, by aligned ones, if the model aligns.
-
-        Args:
-            batch: The images.
-        """
+        """Replace training images, as the pre-processor has left them, by aligned ones, if the model aligns."""
         if self.model.alignment is not None:
             batch.image = self.model.aligned(cast("Tensor", batch.image))
 
@@ -386,9 +377,6 @@ class Distillation(ExportedModule):
     def distill_batch(self, batch: ImageBatch) -> tuple[list[Tensor], list[Tensor]]:
         """Return the features of teacher and student for training images; the teacher's as kept, if it is frozen.
 
-        Args:
-            batch: The images.
-
         Returns:
             Two lists of features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse, of tiles if there is a tiler.
         """
@@ -398,11 +386,7 @@ class Distillation(ExportedModule):
         return self.model.distill(images)
 
     def has_kept(self, paths: Sequence[str]) -> bool:
-        """Return whether :meth:`distill_kept` needs no image of these files.
-
-        Args:
-            paths: Files of training images.
-        """
+        """Return whether :meth:`distill_kept` needs no image of these files."""
         frozen = self._frozen
         return self.frozen_network is self.model.teacher and frozen is not None and frozen.has_kept(paths)
 

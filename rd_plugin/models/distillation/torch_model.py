@@ -120,11 +120,7 @@ class DistillationModel(nn.Module):
                 setattr(self, name, None)
 
     def as_part(self, part: str) -> AbstractContextManager[None]:
-        """Return a context within which the network is that of one of several parts; by default it is that of all.
-
-        Args:
-            part: Its name.
-        """
+        """Return a context within which the network is that of one of several parts; by default it is that of all."""
         del part
         return nullcontext()
 
@@ -257,6 +253,18 @@ class DistillationModel(nn.Module):
         kept = [feature if mask is None else torch.where(mask, feature, 0) for feature, mask in pairs]
         return [*kept, *features[scales:]]
 
+    def pooled_features(self, images: Tensor) -> Tensor:
+        """Return the means of the teacher's features over all positions, of shape ``(N, D)``.
+
+        Args:
+            images: Normalized images of shape ``(N, 3, H, W)``.
+        """
+        # As the images are: a method that normalizes brightness would take away what tells parts apart.
+        inputs = DistillationModel.network_inputs(self, images)
+        features = self.teacher(inputs)[: len(self.teacher.pyramid.distilled)]
+        means = torch.cat([feature.mean((-2, -1)) for feature in features], dim=1)
+        return means.unflatten(0, (len(images), -1)).mean(1)
+
     def reconstruct(self, features: list[Tensor]) -> list[Tensor]:
         """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""
         return self.student(self.bottleneck(features), features[: len(self.teacher.pyramid.distilled)])
@@ -336,10 +344,6 @@ class DistillationModel(nn.Module):
     def predict_aligned(self, images: Tensor, registration: Registration | None = None) -> InferenceBatch:
         """Return predictions for images whose part is where it should be.
 
-        Args:
-            images: As :meth:`predict` takes them.
-            registration: How they lay, if they were moved.
-
         Returns:
             Anomaly maps and scores of these images.
         """
@@ -359,9 +363,6 @@ class DistillationModel(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]] | InferenceBatch | AlignedBatch:
         """Return features in training and predictions in evaluation.
-
-        Args:
-            images: Normalized images, as for :meth:`predict`.
 
         Returns:
             In training mode the features of teacher and student, of tiles if there is a tiler. In evaluation mode

@@ -118,11 +118,6 @@ class ExpertReverseDistillation(Distillation):
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Train the teacher, then the student, on one batch of normal images.
 
-        Args:
-            batch: The images.
-            *args: Not used.
-            **kwargs: Not used.
-
         Returns:
             ``loss``, the student's; ``images``, ``twins`` and ``masks`` of the synthetic anomalies.
         """

@@ -41,7 +41,8 @@ class ReverseDistillation(Distillation):
         loss: ``"flattened"`` (the authors' program, published figures) or ``"per_pixel"`` (the paper's equations).
         hard_mining: Which positions teach the student less, because it reconstructs them well: ``"off"``, ``"share"``
             (Dinomaly, the default for a ViT) or ``"deviation"`` (ReContrast).
-        dropout: For a ViT: probability of dropout in the bottleneck. The authors take 0.4 for many, varied parts.
+        dropout: Probability of dropout: for a ViT in the bottleneck, by default 0.2 (the authors take 0.4 for many,
+            varied parts); for other teachers of values of the embedding, by default 0.
         student_depth: For a ViT: number of the student's blocks.
         recentred: For a ViT: whether the student learns patches less the class token, normalized (Dinomaly2).
         **arguments: All other arguments of :class:`~rd_plugin.models.distillation.Distillation`.
@@ -71,7 +72,7 @@ class ReverseDistillation(Distillation):
         bottleneck: BottleneckType | TokenBottleneckType | None = None,
         loss: LossType = "flattened",
         hard_mining: MiningType | None = None,
-        dropout: float = 0.2,
+        dropout: float | None = None,
         student_depth: int = 8,
         recentred: bool = False,
         **arguments: Any,
@@ -85,7 +86,7 @@ class ReverseDistillation(Distillation):
             **self.network_arguments,
         )
         mining: MiningType = hard_mining or ("share" if self.is_vit else "off")
-        self.hparams.update(bottleneck=self.model.bottleneck_kind, hard_mining=mining)
+        self.hparams.update(bottleneck=self.model.bottleneck_kind, hard_mining=mining, dropout=self.model.dropout)
         self.loss = CosineLoss(loss, mining, mean=self.is_vit)
         if self.is_vit:
             self.default_max_epochs, self.default_max_steps = self.vit_length

@@ -22,6 +22,8 @@ from rd_plugin.models.distillation import DistillationModel
 
 __all__ = ["ReverseDistillationModel"]
 
+# Dinomaly's, for one kind of part.
+_DROPOUT = 0.2
 # Of the normalization of recentred targets.
 _EPSILON = 1e-8
 
@@ -38,7 +40,8 @@ class ReverseDistillationModel(DistillationModel):
         pre_trained: ``True`` for timm's weights, ``False`` for random ones, or a file or package with weights.
         bottleneck: ``"mff_oce"``, ``"oce"`` or ``"none"``; for a ViT ``"noisy"`` or ``"narrow"``. ``None`` for the
             first of each.
-        dropout: Probability of dropout in a ViT's bottleneck.
+        dropout: Probability of dropout: in a ViT's bottleneck, by default 0.2, or of values of another bottleneck's
+            embedding, by default 0.
         student_depth: Number of blocks of a ViT's student.
         recentred: Whether a ViT's student learns patches less the class token, normalized (Dinomaly2).
         **map_arguments: ``deviation``, ``anomaly_map_mode``, ``score``, ``blur_sigma``, ``blur_border``, ``tile_size``,
@@ -47,13 +50,15 @@ class ReverseDistillationModel(DistillationModel):
 
     Attributes:
         bottleneck_kind: The kind of bottleneck.
+        dropout: The probability of dropout.
 
     Raises:
         ValueError: If an argument is out of range; see the components.
     """
 
-    # Default of torch exports of earlier versions.
+    # Defaults of torch exports of earlier versions.
     recentred = False
+    dropout, drops_embedding = 0.0, False
 
     def __init__(
         self,
@@ -61,7 +66,7 @@ class ReverseDistillationModel(DistillationModel):
         layers: Sequence[str] | None = None,
         pre_trained: bool | str | Path = True,
         bottleneck: BottleneckType | TokenBottleneckType | None = None,
-        dropout: float = 0.2,
+        dropout: float | None = None,
         student_depth: int = 8,
         recentred: bool = False,
         **map_arguments: Any,
@@ -72,7 +77,7 @@ class ReverseDistillationModel(DistillationModel):
             if recentred and not teacher.prefix_tokens:
                 msg = f"recentred targets need a class token, and backbone {backbone!r} has none."
                 raise ValueError(msg)
-            bottleneck = bottleneck or "noisy"
+            bottleneck, dropout = bottleneck or "noisy", _DROPOUT if dropout is None else dropout
             channels = teacher.pyramid.embedding.channels
             parts = (
                 NoisyBottleneck(channels, teacher.groups, dropout, bottleneck),  # type: ignore[arg-type]
@@ -83,7 +88,10 @@ class ReverseDistillationModel(DistillationModel):
                 given = "recentred" if recentred else f"bottleneck {bottleneck!r}"
                 msg = f"{given} is for a plain vision transformer, and backbone {backbone!r} is none."
                 raise ValueError(msg)
-            bottleneck = bottleneck or "mff_oce"
+            bottleneck, dropout = bottleneck or "mff_oce", dropout or 0.0
+            if not 0 <= dropout < 1:
+                msg = f"dropout must be in [0, 1), got {dropout}."
+                raise ValueError(msg)
             parts = (
                 build_bottleneck(bottleneck, teacher.pyramid),  # type: ignore[arg-type]
                 Student(teacher.pyramid),
@@ -91,6 +99,16 @@ class ReverseDistillationModel(DistillationModel):
         super().__init__(teacher, *parts, **map_arguments)
         self.bottleneck_kind = bottleneck
         self.recentred = recentred
+        self.dropout = dropout
+        # A vision transformer's bottleneck drops by itself.
+        self.drops_embedding = not isinstance(teacher, ViTTeacher)
+
+    def reconstruct(self, features: list[Tensor]) -> list[Tensor]:
+        """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""
+        embedding = self.bottleneck(features)
+        if self.drops_embedding:
+            embedding = F.dropout(embedding, self.dropout, self.training)
+        return self.student(embedding, features[: len(self.teacher.pyramid.distilled)])
 
     def targets(self, features: list[Tensor]) -> list[Tensor]:
         """Return what the student is compared with, from all of the teacher's features."""

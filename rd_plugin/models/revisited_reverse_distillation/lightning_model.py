@@ -85,11 +85,6 @@ class RevisitedReverseDistillation(Distillation):
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Return the loss of one batch of normal images.
 
-        Args:
-            batch: The images.
-            *args: Not used.
-            **kwargs: Not used.
-
         Returns:
             ``loss``; ``images``, ``twins`` and ``masks`` of the noise.
         """

@@ -2,7 +2,6 @@
 """What a trainer is given is looked at in every stage, whatever it comes in."""
 
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,12 +27,6 @@ class Means(LightningModule):
         pass
 
     validation_step = test_step
-
-
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -95,7 +88,7 @@ def test_folder_and_file_to_predict_are_looked_at(deep: Path, root: Path, single
 
 
 @pytest.mark.parametrize("spoil", ["deep", "huge", "text"])
-def test_bad_files_are_left_out_of_a_prediction_and_all_others_judged(
+def test_bad_files_are_left_out_of_a_prediction_and_all_others_inspected(
     root: Path, deep: Path, spoil: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     limit = 10_000

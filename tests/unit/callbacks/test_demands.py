@@ -170,7 +170,7 @@ def stopping(monitor: str) -> EarlyStopping:
 @pytest.mark.parametrize(
     ("monitor", "message"),
     [
-        ("image_AUROC", "which is not defined on the validation set, whose images are all good or all defects"),
+        ("image_AUROC", "which is not defined on the validation set, whose images are all normal or all defects"),
         ("image_F1Score", "which is measured in tests only"),
         ("image_auroc", "which is never logged"),
         ("val_loss", "which is never logged"),

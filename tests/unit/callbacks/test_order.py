@@ -12,7 +12,6 @@ ORDERS = (
     ("ResultsFolder", "DataCheck", "ProvenanceWriter", "ReferenceWriter"),
     ("AtomicCheckpoints", "ProvenanceWriter"),
     ("DistillationPostProcessor", "ReportWriter", "RunSummary", "MlflowWriter"),
-    ("PredictionVisualizer", "AtomicPictures"),
     ("RunningStatistics", "NormalStatistics"),
     ("RunningStatistics", "FusedStatistics"),
 )

@@ -172,19 +172,6 @@ def test_early_stopping_finds_its_metric_and_ends_in_a_validation(tmp_path: Path
     assert module.validated_after[-1] == module.steps
 
 
-def test_run_out_of_time_is_validated(tmp_path: Path) -> None:
-    module = Trivial()
-    trainer = fit(module, tmp_path, max_time={"seconds": 1}, max_epochs=-1)
-    assert trainer.should_stop
-    assert module.validated_after[-1] == module.steps
-
-
-def test_checkpoint_is_written_after_the_last_step(tmp_path: Path) -> None:
-    checkpoints = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1)
-    fit(Trivial(), tmp_path, max_steps=20, callbacks=[checkpoints], enable_checkpointing=True)
-    assert (tmp_path / "step=20.ckpt").is_file()
-
-
 def test_continued_run_ends_in_a_validation(tmp_path: Path) -> None:
     checkpoints = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1)
     fit(Trivial(), tmp_path, max_steps=20, callbacks=[checkpoints], enable_checkpointing=True)
@@ -194,11 +181,6 @@ def test_continued_run_ends_in_a_validation(tmp_path: Path) -> None:
     trainer.fit(module, *loaders, ckpt_path=tmp_path / "step=20.ckpt")
     assert trainer.global_step == 25
     assert module.validated_after[-1] == module.steps == 5
-
-
-def test_models_bring_it_along() -> None:
-    callbacks = ReverseDistillation("resnet18", pre_trained=False).configure_callbacks()
-    assert sum(isinstance(callback, ValidationSchedule) for callback in callbacks) == 1
 
 
 def test_schedule_of_a_model_can_be_chosen() -> None:

@@ -4,17 +4,10 @@
 import shutil
 from pathlib import Path
 
-import pytest
 import yaml
 from PIL import Image
 
 from .conftest import Tool
-
-
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
 
 
 def arguments(root: Path) -> list[str]:
@@ -26,7 +19,7 @@ def test_counts_and_notes(root: Path, tool: Tool) -> None:
     assert status == 0
     first, *_, note = output.splitlines()
     assert first == "12 train + 12 val + 12 test images: 0 problems, 1 notes."
-    assert note.startswith("  val         | there are 4 good images")
+    assert note.startswith("  val         | there are 4 normal images")
 
 
 def test_an_outlier_among_the_training_images_is_noted(root: Path, tool: Tool) -> None:
@@ -87,7 +80,7 @@ def test_many_parts(root: Path, tool: Tool) -> None:
     check = ["check", "--data", "PartsFolder", "--data.root", str(root / "parts")]
     status, output, _ = tool(*check)
     assert status == 0
-    assert "there are 6 good images of cap, screw to set thresholds on" in output
+    assert "there are 6 normal images of cap, screw to set thresholds on" in output
     shutil.rmtree(root / "parts/cap/good")
     shutil.copytree(root / "tile/test/stain", root / "parts/cap/defect")
     status, output, _ = tool(*check)

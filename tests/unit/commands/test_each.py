@@ -5,8 +5,9 @@ Trainings are replaced here; ``tests/integration/test_each.py`` has real ones.
 """
 
 import json
+import sys
 from argparse import ArgumentError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -130,12 +131,61 @@ def test_a_folder_that_cannot_name_a_product_is_not_trained_on(begun: list[str])
         ([*WORDS[:-1], "parts/cap"], "data.root 'parts/cap' has no folder with 'good' in it"),
         ([*WORDS, "--data.name", "mine"], "data.name is for one training"),
         ([*WORDS, "--ckpt_path", "a.ckpt"], "ckpt_path is for one training"),
+        ([*WORDS, "--engine", "spark"], "engine must be local or ray, got 'spark'"),
+        ([*WORDS, "--engine"], "engine must be local or ray, got '--each'"),
+        ([*WORDS, "--threads", "2"], "threads is for --engine ray, got engine 'local'"),
+        ([*WORDS, "--engine", "ray", "--threads", "0"], "threads must be a number of cores, at least 1, got '0'"),
     ],
 )
 @pytest.mark.usefixtures("begun")
 def test_wrong_input(words: list[str], message: str) -> None:
     with pytest.raises(WrongInput, match=message):
         train_each([*words, "--each"])
+
+
+def test_on_ray_the_same_comes_of_it(
+    begun: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    asked = []
+
+    def on_ray(train: Callable, products: list[str], *more: object) -> Iterator[tuple[str, Outcome]]:
+        asked.append((products, *more))
+        # In the order in which they end.
+        yield from ((product, train(product)) for product in reversed(products))
+
+    monkeypatch.setattr(each, "outcomes_on_ray", on_ray)
+    train_each([*WORDS, "--each"])
+    expected = capsys.readouterr().out
+    Path("parts/bolt/good").mkdir(parents=True)
+    # What is trained does not hang on the engine.
+    words = [*WORDS, "--each", "--engine=ray", "--threads", "2", "--trainer.accelerator", "cpu"]
+    with pytest.raises(WrongInput, match="resume goes on with the command of"):
+        train_each([*words, "--resume"])
+    assert train_each([*words[:-2], "--resume"]) == 0
+    assert train_each(words) == 0
+    assert asked == [(["bolt"], 2, None), (["bolt", "cap", "nut", "screw"], 2, "cpu")]
+    assert begun == ["cap", "nut", "screw", "bolt", "screw", "nut", "cap", "bolt"]
+    bolt, *others = (line for line in capsys.readouterr().out.splitlines() if line.endswith("0.0"))
+    assert bolt.split()[0] == "bolt"
+    assert others[:3] == [line for line in expected.splitlines() if line.endswith("0.0")]
+
+
+def test_products_at_an_address(begun: list[str], tmp_path: Path) -> None:
+    for name in ("parts/cap/good/0.png", "parts/screw/good/0.png", "parts/notes/a.txt"):
+        Path(name).touch()
+    words = [word if word != "parts" else f"file://{tmp_path}/parts/" for word in WORDS]
+    assert train_each([*words, "--each"]) == 0
+    assert begun == ["cap", "screw"]
+    with pytest.raises(WrongInput, match=r"data.root 'file:.*/none' has no folder with 'good' in it"):
+        train_each([*words[:-1], f"file://{tmp_path}/none", "--each"])
+
+
+@pytest.mark.usefixtures("begun")
+def test_what_a_cluster_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(WrongInput, match=r"engine ray needs ray: pip install 'rd-plugin\[ray\]'"):
+        train_each([*WORDS, "--each", "--engine", "ray"])
+    assert not Path("results/parts/products.json").exists()
 
 
 @pytest.mark.usefixtures("begun")

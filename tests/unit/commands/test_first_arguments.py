@@ -9,7 +9,7 @@ from anomalib.data import AnomalibDataModule
 
 from rd_plugin import PartsFolder
 from rd_plugin.commands.command_line import CommandLine
-from rd_plugin.commands.each import EACH, RESUME
+from rd_plugin.commands.each import EACH, ENGINE, RESUME, THREADS
 from rd_plugin.commands.first_arguments import FIRST_ARGUMENTS
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.post_processor import DistillationPostProcessor
@@ -37,8 +37,8 @@ def test_arguments_exist_and_have_the_stated_defaults(parsers: dict, subcommand:
             stated = re.search(r"\(default: (.+)\)$", text)
             prefix = next((prefix for prefix in CLASSES if name.startswith(prefix)), None)
             if prefix is None:
-                # The parser never sees the last two.
-                assert name in {*known, EACH, RESUME}, name
+                # The parser never sees the last four.
+                assert name in {*known, EACH, ENGINE, RESUME, THREADS}, name
                 continue
             default = inspect.signature(CLASSES[prefix]).parameters[name.removeprefix(prefix)].default
             if stated and default is not None:

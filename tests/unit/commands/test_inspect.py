@@ -127,11 +127,6 @@ def test_results(tool: Tool, draw: Callable) -> None:
     }
 
 
-def test_no_error_ends_in_status_0(tool: Tool, draw: Callable) -> None:
-    draw("good.png", 51)
-    assert tool("inspect", "model.xml", "good.png").status == 0
-
-
 def test_rows_are_there_as_soon_as_they_are_known(tool: Tool, draw: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     draw("1.png", 51)
     draw("2.png", 51)
@@ -430,15 +425,6 @@ def test_outputs_that_contradict_each_other(tool: Tool, arguments: tuple[str, ..
     status, _, errors = tool("inspect", "model.xml", "a.png", *arguments)
     assert status == 2
     assert expected in errors
-
-
-@pytest.fixture
-def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    """Fsspec's file system in memory, in place of object storage."""
-    files = fsspec.filesystem("memory")
-    yield files
-    files.store.clear()
-    files.pseudo_dirs[:] = [""]
 
 
 def test_images_and_results_at_addresses(tool: Tool, draw: Callable, memory: fsspec.AbstractFileSystem) -> None:

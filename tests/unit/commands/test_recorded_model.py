@@ -44,16 +44,8 @@ def strict(tmp_path: Path) -> Path:
 def test_typed_settings_of_the_post_processor_change_those_of_the_checkpoint(
     strict: Path, run_config: Path, words: tuple[str, ...]
 ) -> None:
-    parsed = _parsed(
-        "validate",
-        "--config",
-        run_config,
-        "--ckpt_path",
-        strict,
-        *words,
-        "--model.post_processor.false_alarm_rate",
-        0.2,
-    )
+    rate = ("--model.post_processor.false_alarm_rate", 0.2)
+    parsed = _parsed("validate", "--config", run_config, "--ckpt_path", strict, *words, *rate)
     post_processor = parsed.model.init_args.post_processor
     assert post_processor.class_path == POST_PROCESSOR
     found = {name: post_processor.init_args[name] for name in ("threshold", "image_sensitivity", "false_alarm_rate")}

@@ -11,10 +11,7 @@ from rd_plugin.results import InspectionResult, ParquetFolder
 from ..report.test_page import data
 from .conftest import Tool
 
-
-@pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def test_page_beside_the_results(tool: Tool) -> None:

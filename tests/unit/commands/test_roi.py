@@ -9,10 +9,7 @@ from PIL import Image
 
 from .conftest import Tool
 
-
-@pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def test_page(tool: Tool) -> None:

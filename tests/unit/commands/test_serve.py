@@ -42,7 +42,9 @@ def served(save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_verdict_over_http_is_that_of_inspect(tool: Tool, served: dict[str, Any]) -> None:
-    assert tool("serve", "products").status == 0
+    status, _, errors = tool("serve", "products", "--device", "AUTO")
+    assert status == 0
+    assert "Device AUTO: the score of the first image is 0.80000, on the CPU 0.80000." in errors
     assert (served["host"], served["port"], served["body_seconds"]) == ("127.0.0.1", 8000, 30.0)
     Path("a.png").write_bytes(png(204))
     tool("inspect", "products", "a.png", "--product", "gasket", "--jsonl", "rows.jsonl")
@@ -56,7 +58,7 @@ def test_verdict_over_http_is_that_of_inspect(tool: Tool, served: dict[str, Any]
 
 def test_limits_and_tokens(tool: Tool, served: dict[str, Any]) -> None:
     Path("tokens").write_text("robot 0123456789abcdef\n")
-    options = (
+    options = [
         "--tokens",
         "tokens",
         "--host",
@@ -67,7 +69,7 @@ def test_limits_and_tokens(tool: Tool, served: dict[str, Any]) -> None:
         "100",
         "--body_seconds",
         "3",
-    )
+    ]
     assert tool("serve", "products", *options).status == 0
     assert (served["host"], served["port"], served["body_seconds"]) == ("0.0.0.0", 1234, 3.0)
     assert served["small"].status_code == 200

@@ -26,11 +26,15 @@ def test_zero_features_give_no_infinite_gradient(deviation: Callable[[Tensor, Te
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_features_are_compared_in_single(dtype: torch.dtype) -> None:
-    first, second = torch.randn(1, 64, 3, 3).to(dtype), torch.randn(1, 64, 3, 3).to(dtype)
-    deviation = cosine_deviation(first, second)
-    assert deviation.dtype == torch.float32
-    torch.testing.assert_close(deviation, cosine_deviation(first.float(), second.float()))
+@pytest.mark.parametrize("deviation", [cosine_deviation, flattened_deviation])
+def test_half_precision_is_compared_in_single(
+    deviation: Callable[[Tensor, Tensor], Tensor], dtype: torch.dtype
+) -> None:
+    first = torch.randn(2, 64, 3, 3).to(dtype)
+    second = (first + 0.01 * torch.randn(2, 64, 3, 3)).to(dtype)
+    found = deviation(first, second)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, deviation(first.float(), second.float()))
 
 
 def test_value_over_the_whole_map() -> None:
@@ -57,15 +61,6 @@ def test_whole_map_gives_gradients_in_the_features_layout() -> None:
     assert contiguous.grad.is_contiguous()
     assert last.grad.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(last.grad, contiguous.grad)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_maps_are_compared_in_single(dtype: torch.dtype) -> None:
-    first = torch.randn(2, 64, 3, 3).to(dtype)
-    second = (first + 0.01 * torch.randn(2, 64, 3, 3)).to(dtype)
-    deviation = flattened_deviation(first, second)
-    assert deviation.dtype == torch.float32
-    torch.testing.assert_close(deviation, flattened_deviation(first.float(), second.float()))
 
 
 @pytest.mark.parametrize("deviation", [cosine_deviation, flattened_deviation])

@@ -36,11 +36,6 @@ def test_mask_is_kept_as_it_is() -> None:
     assert np.array_equal(Region.of(region.plain()).mask((40, 60)), mask.repeat(2, 0).repeat(2, 1))
 
 
-def test_plain_values_make_the_same_region() -> None:
-    region = Region(8, 4, SQUARE)
-    assert Region.of(region.plain()) == region
-
-
 @pytest.mark.parametrize(
     ("plain", "message"),
     [

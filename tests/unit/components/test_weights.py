@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the teacher's weights come from."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 
 from rd_plugin.components import Teacher
 from rd_plugin.models import ReverseDistillationModel
+
+from ..convert.foreign import Intruder
 
 BACKBONE = "resnet18"
 State = dict[str, Tensor]
@@ -195,19 +196,9 @@ def test_file_without_named_tensors(content: object, tmp_path: Path) -> None:
         Teacher(BACKBONE, pre_trained=tmp_path / "weights.pth").load_pretrained()
 
 
-class Code:
-    """What a pickle runs when it is read carelessly."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.marker),)
-
-
 def test_code_in_a_file_is_not_run(state: State, tmp_path: Path) -> None:
-    torch.save({**state, "code": Code(tmp_path / "marker")}, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match=r"no pickled code\): .* it holds posix\.mkdir, .* is never loaded\.$"):
+    torch.save({**state, "code": Intruder(tmp_path / "marker")}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"no pickled code\): .* it holds io\.open, .* is never loaded\.$"):
         Teacher(BACKBONE, pre_trained=tmp_path / "weights.pth").load_pretrained()
     assert not (tmp_path / "marker").exists()
 

@@ -85,7 +85,7 @@ def test_silent_channels_of_a_wide_resnet_learn_nothing(wide):
         assert silent.abs().sum() == 0
 
 
-def judged_by(theirs):
+def predicted_by(theirs):
     """What anomalib's engine says; called by itself, its model resizes as its exports do, without antialiasing."""
     return theirs.post_processor(theirs.model(theirs.pre_processor.transform(images())))
 
@@ -95,7 +95,7 @@ def test_whole_pipeline_is_theirs(theirs_resnet18, tmp_path):
     convert_anomalib(source, tmp_path / "ours.ckpt")
     ours = load(tmp_path / "ours.ckpt")
     with torch.inference_mode():
-        expected = judged_by(theirs)
+        expected = predicted_by(theirs)
         prediction = ours(images())
     # The thresholds move scores and maps by far more than the tolerance.
     assert (expected.pred_score - theirs.model(theirs.pre_processor.transform(images())).pred_score).abs().min() > 0.1
@@ -159,7 +159,7 @@ def test_engine_restores_the_checkpoint(theirs_resnet18, tmp_path):
     engine = Engine(accelerator="cpu", devices=1, logger=False, default_root_dir=tmp_path / "results")
     engine.test(model=model, datamodule=data, ckpt_path=output)
     with torch.inference_mode():
-        expected = judged_by(theirs).pred_score
+        expected = predicted_by(theirs).pred_score
         torch.testing.assert_close(model.eval()(images()).pred_score, expected, rtol=0, atol=1e-4)
 
 

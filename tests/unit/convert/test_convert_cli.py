@@ -27,15 +27,6 @@ def test_rd4ad_in_a_process(tmp_path, authors_resnet18, offline_environment):
     assert model.hparams["backbone"] == "resnet18"
 
 
-def test_rd4ad_with_a_weights_file(tmp_path, authors_resnet18, teacher_weights):
-    command = ["rd4ad", str(authors_resnet18), "--backbone", "resnet18", "--pre_trained", str(teacher_weights)]
-    main([*command, "--output", str(tmp_path / "ours.ckpt")])
-    stored = torch.load(tmp_path / "ours.ckpt", weights_only=True)
-    assert stored["hyper_parameters"]["pre_trained"] == str(teacher_weights)
-    expected = torch.load(teacher_weights, weights_only=True)["conv1.weight"]
-    assert torch.equal(stored["state_dict"]["model.teacher.net.conv1.weight"], expected)
-
-
 @pytest.mark.parametrize(("chosen", "injection"), [([], "unguided"), (["--injection", "guided"], "guided")])
 def test_urd(tmp_path, capsys, expert_authors_resnet18, chosen, injection):
     output = tmp_path / "ours.ckpt"
@@ -67,11 +58,6 @@ def test_pickled_code_is_one_line(tmp_path, capsys, intruder, program):
     arguments = [program, str(tmp_path / "source.pth"), "--output", str(tmp_path / "ours.ckpt")]
     check_one_line(capsys, arguments, "was refused: it holds io.open")
     assert not intruder.trace.exists()
-
-
-def test_no_such_source(tmp_path, capsys):
-    arguments = ["rd4ad", str(tmp_path / "none.pth"), "--output", str(tmp_path / "ours.ckpt")]
-    check_one_line(capsys, arguments, "is not a file")
 
 
 def test_malformed_pre_processor(tmp_path, capsys, theirs_resnet18):

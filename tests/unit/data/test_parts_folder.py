@@ -346,7 +346,7 @@ class TestAtAnAddress:
         for _ in range(2):
             for split in (data.train_data, data.val_data, data.test_data):
                 list(split)
-            kept = list(cache.glob("*"))
+            kept = list(cache.glob("*/*"))
             assert len(kept) == images
             assert sum(file.stat().st_size for file in kept) <= data.cache_bytes
         assert sum(data.train_data.samples["kept"] != "") == min(images, len(data.train_data))
@@ -359,11 +359,23 @@ class TestAtAnAddress:
         files.rm(f"{address}/good", recursive=True)
         assert all((image == item.image).all() for image, item in zip(first, data.train_data, strict=True))
 
-    def test_what_is_not_of_the_data_any_more_is_deleted(self, address: str, cache: Path) -> None:
-        cache.mkdir()
-        (cache / "0123.png").touch()
+    def test_only_copies_that_are_not_of_the_data_any_more_are_deleted(self, address: str, cache: Path) -> None:
+        data = PartsFolder(address, cache_dir=cache)
+        data.setup()
+        list(data.train_data)
+        (folder,) = cache.iterdir()
+        before = set(folder.iterdir())
+        # Somebody's own, and the copies of other data.
+        others = [cache / "photo.png", cache / "0123" / "4567.png"]
+        for file in others:
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+        changed = data.train_data[0].image_path
+        fsspec.filesystem("memory").pipe(changed, fsspec.filesystem("memory").cat(data.train_data[1].image_path))
         PartsFolder(address, cache_dir=cache).setup()
-        assert not list(cache.iterdir())
+        assert set(folder.iterdir()) < before
+        assert len(before) - len(set(folder.iterdir())) == 1
+        assert all(file.exists() for file in others)
 
     def test_several_parts(self, root: Path, fill: Fill, tmp_path: Path, cache: Path) -> None:
         for part in ("cap", "screw"):

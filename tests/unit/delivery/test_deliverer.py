@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rd_plugin.delivery import Deliverer, deliverer
+from rd_plugin.delivery.deliverer import RefusedError
 from rd_plugin.results import InspectionResult
 
 from ...waiting import wait_until
@@ -17,8 +18,9 @@ class Memory:
 
     name = "memory"
 
-    def __init__(self, there: bool = True) -> None:
+    def __init__(self, there: bool = True, refused: str = "") -> None:
         self.there = there
+        self.refused = refused
         self.rows: list[str] = []
         self.closed = False
 
@@ -26,7 +28,11 @@ class Memory:
         if not self.there:
             msg = "not reached (refused)."
             raise OSError(msg)
-        self.rows.append(json.loads(row)["path"])
+        path = json.loads(row)["path"]
+        if path in self.refused:
+            msg = "answered with status 422"
+            raise RefusedError(msg)
+        self.rows.append(path)
 
     def close(self) -> None:
         self.closed = True
@@ -92,6 +98,41 @@ def test_rows_that_are_lost_are_told_of(tmp_path: Path, caplog: pytest.LogCaptur
         "memory: more than 2 rows wait; the oldest are lost (11 so far).",
     ]
     sink.close()
+
+
+def test_refused_rows_are_set_aside_and_sent_by_the_next_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    target = Memory(refused="bc")
+    sink = Deliverer(target, tmp_path)
+    for path in "abcd":
+        sink.write(InspectionResult(path, "normal"))
+    wait_until(lambda: target.rows == ["a", "d"])
+    sink.close()
+    assert sink.refused == 2
+    assert caplog.messages == [
+        "memory: answered with status 422. The row is set aside until the next run (1 so far).",
+        "memory: 2 rows are not delivered (2 were refused); the next run will send them.",
+    ]
+    target = Memory()
+    Deliverer(target, tmp_path).close()
+    assert target.rows == ["b", "c"]
+
+
+def test_spool_that_fails_for_a_moment_ends_no_delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row whose removal failed is sent again."""
+    target = Memory()
+    sink = Deliverer(target, tmp_path)
+    remove, failures = sink.spool.remove, [OSError("full")]
+
+    def fail_once(number: int) -> None:
+        if failures:
+            raise failures.pop()
+        remove(number)
+
+    monkeypatch.setattr(sink.spool, "remove", fail_once)
+    sink.write(InspectionResult("a", "normal"))
+    wait_until(lambda: len(sink.spool) == 0)
+    sink.close()
+    assert target.rows == ["a", "a"]
 
 
 def test_targets_have_spools_of_their_own(tmp_path: Path) -> None:

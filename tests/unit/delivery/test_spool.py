@@ -23,6 +23,7 @@ def test_rows_stay_in_order_and_on_disk(tmp_path: Path) -> None:
     again = Spool(tmp_path / "deep" / "rows.sqlite", 10)
     assert (len(again), again.lost) == (3, 0)
     assert again.first(9)[0] == first[1]
+    assert again.first(9, after=first[1][0]) == again.first(9)[1:]
     again.put("new")
     # Numbers rise for ever, so that a row that is removed twice is never another one.
     assert again.first(9)[-1][0] > first[1][0] + 2
@@ -60,6 +61,10 @@ def test_one_program_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"rows.sqlite' cannot be used, or another .* \(database is locked\)"):
         Spool(tmp_path / "rows.sqlite", 10)
     spool.close()
+    spool._file.close()
+    for act in (lambda: spool.put("a"), lambda: spool.first(1), lambda: spool.remove(1)):
+        with pytest.raises(OSError, match=r"rows.sqlite' cannot be used: Cannot operate on a closed database"):
+            act()
     (tmp_path / "other.sqlite").write_text("no data base" * 100)
     with pytest.raises(OSError, match="file is not a database"):
         Spool(tmp_path / "other.sqlite", 10)

@@ -8,6 +8,7 @@ from threading import Thread
 import pytest
 
 from rd_plugin.delivery import Webhook
+from rd_plugin.delivery.deliverer import RefusedError
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -47,12 +48,15 @@ def test_each_row_is_a_request(receiver: tuple[type[Receiver], str], monkeypatch
     assert kind.received == [(*head, '{"path": "a"}'), (*head, '{"path": "b"}')]
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 500, 503])
-def test_other_answers_are_refusals(receiver: tuple[type[Receiver], str], status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [*((status, OSError) for status in (301, 401, 404, 429, 500, 503)), (400, RefusedError), (422, RefusedError)],
+)
+def test_other_answers_are_refusals(receiver: tuple[type[Receiver], str], status: int, error: type[Exception]) -> None:
     kind, url = receiver
     kind.status = status
     target = Webhook(url)
-    with pytest.raises(OSError, match=f"answered with status {status}"):
+    with pytest.raises(error, match=f"answered with status {status}"):
         target.send("{}")
     kind.status = 204
     target.send("{}")

@@ -145,6 +145,16 @@ def test_levels_of_a_run_of_any_length_add_up_to_the_rate(
     assert [look.inspected for look in late.looks] == [1615]
 
 
+def test_months_of_images_take_no_more_memory(cells: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rd_plugin.drift.monitor.energy_test", lambda *_, **__: 0.0 if monitor._inspected < 50 else 1.0)
+    monitor = DriftMonitor(Reference(cells[:KNOWN]), window=50)
+    for _ in range(25 * 1100):
+        monitor.add(cells[0], 0.0)
+    assert len(monitor.looks) == 1000
+    assert monitor.alarmed
+    assert "(1 of 1100 comparisons, first after 25 images" in monitor.summary()
+
+
 def test_run_is_compared_by_a_sample_of_all_of_it(cells: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[np.ndarray] = []
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ OLD, NEW = Constants(1.25, 0.5, 2.5, 4.0), Constants(1.5, 0.25, 2.0, 8.0)
 MAPS = torch.linspace(0, 6, 32).reshape(2, 1, 4, 4)
 
 
-class Judged(nn.Module):
+class Labelled(nn.Module):
     """Maps as they are normalized and labelled, with the highest values as scores."""
 
     def __init__(self, scale: Constants) -> None:
@@ -35,11 +35,17 @@ class Judged(nn.Module):
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an export of each kind."""
     folder = tmp_path_factory.mktemp("exported")
-    judged = Judged(OLD).eval()
-    with judged.processor.as_constants():
+    labelled = Labelled(OLD).eval()
+    with labelled.processor.as_constants():
         shapes = ({0: torch.export.Dim.DYNAMIC},)
         torch.onnx.export(
-            judged, (MAPS,), folder / "model.onnx", dynamo=True, opset_version=18, verbose=False, dynamic_shapes=shapes
+            labelled,
+            (MAPS,),
+            folder / "model.onnx",
+            dynamo=True,
+            opset_version=18,
+            verbose=False,
+            dynamic_shapes=shapes,
         )
     openvino.save_model(openvino.convert_model(folder / "model.onnx"), folder / "model.xml", compress_to_fp16=False)
     return folder
@@ -60,7 +66,7 @@ def test_constants_are_found_and_replaced_in_a_graph(exported: Path, tmp_path: P
     write_constants(path, tmp_path / f"new{suffix}", NEW)
     assert read_constants(tmp_path / f"new{suffix}") == NEW
     for file, scale in ((path, OLD), (tmp_path / f"new{suffix}", NEW)):
-        for found, expected in zip(_run(file), Judged(scale)(MAPS), strict=True):
+        for found, expected in zip(_run(file), Labelled(scale)(MAPS), strict=True):
             np.testing.assert_allclose(found.astype(float), expected.double(), atol=1e-6)
 
 

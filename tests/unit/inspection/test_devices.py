@@ -55,3 +55,5 @@ def test_the_first_image_is_compared(save: Callable[..., Path], caplog: pytest.L
 def test_devices_that_are_not_there(save: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match=r"device 'TPU' cannot run model.xml; OpenVINO finds CPU"):
         load_inferencer(save(), device="TPU")
+    with pytest.raises(ValueError, match=r"precision must be 'float16' for device 'NPU', .* got 'float32'"):
+        load_inferencer(save(), device="NPU")

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames of videos and streams."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rd_plugin.inspection import Inspector, Source, find_images, is_video
+from rd_plugin.inspection import Inspector, Prediction, Source, find_images, is_video
 from rd_plugin.inspection.frames import find_frames, newest
 
 from .test_inspector import Brightest
@@ -95,6 +98,54 @@ def test_the_newest_frame_is_next_and_errors_are_kept() -> None:
     looked.set()
     all_read.wait(30)
     assert [source.path for source in sources] == ["3", "end"]
+
+
+SERVER = """
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+server = GstRtspServer.RTSPServer(address="127.0.0.1", service="0")
+camera = GstRtspServer.RTSPMediaFactory()
+pictures = "videotestsrc is-live=true num-buffers=500 ! video/x-raw,format=I420,width=64,height=48,framerate=25/1"
+camera.set_launch(f"( {pictures} ! jpegenc ! rtpjpegpay name=pay0 )")
+server.get_mount_points().add_factory("/line", camera)
+server.attach(None)
+print(server.get_bound_port(), flush=True)
+GLib.MainLoop().run()
+"""
+
+
+@pytest.fixture
+def camera() -> Iterator[str]:
+    """Address of a camera with 25 frames a second: GStreamer's RTSP server, which the system's Python finds."""
+    command = [shutil.which("python3", path="/usr/bin") or sys.executable, "-c", SERVER]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert server.stdout is not None
+    if not (port := server.stdout.readline()):
+        server.wait(30)
+        pytest.skip("needs GStreamer's RTSP server: python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good")
+    yield f"rtsp://me:secret@127.0.0.1:{port.strip()}/line"
+    server.kill()
+    server.wait(30)
+
+
+def test_of_a_camera_that_is_faster_than_the_model_the_newest_frame_is_next(camera: str) -> None:
+    class Slow(Brightest):
+        def predict(self, image: np.ndarray) -> Prediction:
+            sleep(0.3)
+            return super().predict(image)
+
+    stop, rows = Event(), []
+    for row in Inspector(Slow(), workers=1).inspect(find_images([camera], stop=stop), stop=stop):
+        assert row.verdict == "anomalous", row.reason
+        assert "secret" not in row.path
+        rows.append(float(row.path.partition("#t=")[2]))
+        if len(rows) == 8:
+            stop.set()
+    # Two at a time, so that each is that long behind the one before the last, by the camera's clock.
+    assert all(late - early > 0.2 for early, late in zip(rows[1:], rows[3:], strict=False))
 
 
 def test_a_stop_ends_a_stream_that_sends_nothing() -> None:

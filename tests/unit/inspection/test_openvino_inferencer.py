@@ -41,7 +41,9 @@ def test_precision_is_asked_of_openvino(save: Callable[..., Path], monkeypatch: 
     path = save()
     load_inferencer(path)
     load_inferencer(path, precision="bfloat16")
-    assert asked == ["f32", "bf16"]
+    load_inferencer(path, precision="float16")
+    load_inferencer(path, device="AUTO")
+    assert asked == ["f32", "bf16", "f16", "f32"]
 
 
 def test_a_model_of_one_size(save: Callable[..., Path]) -> None:

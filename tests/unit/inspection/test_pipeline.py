@@ -2,8 +2,10 @@
 """Work in several threads: order, bounds, faults and stops."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from threading import Barrier, Event, active_count
+from time import sleep
 
 import pytest
 
@@ -45,6 +47,28 @@ def test_no_more_is_taken_than_is_bounded() -> None:
         # Those that wait, those that wait to wait, and those that are given.
         assert taken <= given + 2 * 2 + 2
     results.close()
+
+
+def test_an_item_is_read_when_a_thread_is_free_for_it() -> None:
+    read, go = [], Event()
+
+    def source() -> Iterator[int]:
+        for number in range(4):
+            read.append(number)
+            yield number
+
+    def work(number: int) -> int:
+        assert go.wait(10)
+        return number
+
+    results = in_order(work, source(), workers=2)
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(next, results)
+        wait_until(lambda: len(read) == 2)
+        sleep(0.2)
+        assert read == [0, 1]
+        go.set()
+        assert [first.result(), *results] == [0, 1, 2, 3]
 
 
 def test_a_result_does_not_wait_for_the_next_item() -> None:

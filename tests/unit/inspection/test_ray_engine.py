@@ -79,7 +79,8 @@ def test_address_of_a_cluster_is_taken_from_the_environment(monkeypatch: pytest.
     with pytest.raises(OSError, match=r"RAY_ADDRESS '10.0.0.1:6379': no Ray cluster answers"), ray_engine.ray_cluster():
         pass
     monkeypatch.delenv("RAY_ADDRESS")
-    with ray_engine.ray_cluster():
+    with ray_engine.ray_cluster(quiet=True):
         pass
     assert [address for address, _ in asked] == ["10.0.0.1:6379", "local", "shutdown"]
-    assert asked[0][1] == {"logging_level": logging.WARNING}
+    assert asked[0][1] == {"logging_level": logging.WARNING, "log_to_driver": True}
+    assert asked[1][1]["log_to_driver"] is False

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images at addresses, with fsspec's file system in memory in place of object storage."""
 
-from collections.abc import Iterator
-
 import fsspec
 import pytest
 
@@ -13,13 +11,9 @@ NAMES = ("good/2.png", "good/1.PNG", "mask/2.png", "deep/ground_truth/3.png", ".
 
 
 @pytest.fixture(autouse=True)
-def _bucket() -> Iterator[None]:
-    memory = fsspec.filesystem("memory")
+def _bucket(memory: fsspec.AbstractFileSystem) -> None:
     for name in NAMES:
         memory.pipe_file(f"/bucket/parts/{name}", b"content")
-    yield
-    memory.store.clear()
-    memory.pseudo_dirs[:] = [""]
 
 
 def _paths(address: str) -> list[str]:

@@ -8,10 +8,7 @@ import pytest
 
 from rd_plugin.inspection import Source, common_folder, find_images
 
-
-@pytest.fixture(autouse=True)
-def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def _touch(*paths: str) -> None:

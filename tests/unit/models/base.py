@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from rd_plugin import ExactPreProcessor, MVTec
+from rd_plugin import ExactPreProcessor
 from rd_plugin.components import Tiles
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.models.distillation import Distillation, DistillationModel
@@ -95,18 +95,6 @@ class TorchModelTests:
     @pytest.mark.parametrize("size", SIZES)
     def test_every_parameter_is_trained(self, model: DistillationModel, size: tuple[int, int]) -> None:
         self.check_every_parameter_is_trained(model, size)
-
-    def test_images_of_another_kind(self) -> None:
-        model = self.build(layers=self.layers[:1]).eval()
-        for images, error in (
-            (torch.randn(1, 1, 32, 32), ValueError),
-            (torch.randn(3, 32, 32), ValueError),
-            (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), TypeError),
-            (torch.randn(1, 3, 32, 32).double(), TypeError),
-        ):
-            with pytest.raises(error, match="images must"):
-                model(images)
-        assert model.bfloat16()(torch.randn(1, 3, 32, 32).bfloat16()).pred_score.isfinite()
 
     @torch.no_grad()
     def test_student_can_give_what_the_teacher_gives(self, model: DistillationModel) -> None:
@@ -374,23 +362,13 @@ class LightningModelTests:
     def test_tiles_that_cannot_be(self) -> None:
         with pytest.raises(ValueError, match=r"tile_size \[64, 64\] is larger than the images, which have \[32, 32\]"):
             self.build(tile_size=64)
-        with pytest.raises(ValueError, match="tile_overlap must be from 0 to less than tile_size"):
-            self.build(tile_size=16, tile_overlap=16)
         for unusual in ({"mode": ImageUpscaleMode.INTERPOLATION}, {"remove_border_count": 2}):
             with pytest.raises(ValueError, match="cannot be exported, and is not supported"):
                 self.build().model.tiler = Tiler(16, 16, **unusual)
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),
-        [
-            ({}, None),
-            ({"max_epochs": 1000}, (1000, -1)),
-            ({"max_epochs": 3}, (3, -1)),
-            ({"max_epochs": -1}, (-1, -1)),
-            ({"max_steps": 7}, (-1, 7)),
-            ({"max_epochs": 5, "max_steps": 7}, (5, 7)),
-            ({"max_time": "00:00:01:00"}, (-1, -1)),
-        ],
+        [({}, None), ({"max_epochs": 1000}, (1000, -1)), ({"max_epochs": 5, "max_steps": 7}, (5, 7))],
     )
     def test_papers_length_unless_a_limit_is_given(
         self, tmp_path: Path, arguments: dict, expected: tuple | None
@@ -548,14 +526,6 @@ class LightningModelTests:
             self.method._post_training_quantization_ov(None)
         with pytest.raises(ValueError, match="INT8_ACQ needs calibration images: give --data"):
             self.method._accuracy_control_quantization_ov(None)
-
-    def test_accuracy_control_measures_on_validation_images(self, mvtec_root: Path) -> None:
-        data = MVTec(mvtec_root, "tile", num_workers=0, val_split_mode="from_train", val_split_ratio=0.3)
-        message = "INT8_ACQ measures accuracy on validation images, but the data has no defective ones"
-        with pytest.raises(ValueError, match=message):
-            self.method._accuracy_control_quantization_ov(None, data)
-        with pytest.raises(ValueError, match=r"max_drop must be in \[0, 1\], got 2"):
-            self.method._accuracy_control_quantization_ov(None, data, max_drop=2)
 
     def test_defaults_for_anomalib(self) -> None:
         model = self.build()

@@ -69,3 +69,24 @@ def test_names_of_models_for_a_run_that_continues(products: Store) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no product; add one with `rd-plugin products add`"):
         Store(tmp_path).models()
+
+
+def test_what_the_path_does_not_say_may_be_recognized(products: Store, tmp_path: Path) -> None:
+    for index, name in enumerate(("1.png", "2.png", "3.png")):
+        _draw(tmp_path / "in" / name, 51 * index)
+    found = {"1.png": ("seal",), "2.png": ("seal", "gasket"), "3.png": ()}
+    mixed = MixedInspector(
+        products.names,
+        products.product_of,
+        lambda name: Inspector(products.model(products.get(name)), product=name),
+        recognize=lambda source: found[Path(source.path).name],
+    )
+    results = list(mixed.inspect(find_images([str(tmp_path / "in")])))
+    assert [(result.product, result.verdict) for result in results] == [
+        ("seal", "normal"),
+        ("", "error"),
+        ("", "error"),
+    ]
+    nowhere = "no folder in its path is named after a product (gasket, seal, unused)"
+    assert results[1].reason == f"{nowhere}, and it may show seal or gasket, which are about equally near."
+    assert results[2].reason == f"{nowhere}."

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders of results as Parquet files."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 
@@ -22,14 +20,6 @@ RESULTS = [
         "c.png", "normal", 0.123457, 0.5, model="m", aligned="yes", correlation=0.9, shift_x=1.5, shift_y=-2.0
     ),
 ]
-
-
-@pytest.fixture
-def memory() -> Iterator[object]:
-    files = fsspec.filesystem("memory")
-    yield files
-    files.store.clear()
-    files.pseudo_dirs[:] = [""]
 
 
 def _write(place: Path, results: list[InspectionResult], begin: int = 0) -> None:

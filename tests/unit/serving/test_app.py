@@ -3,6 +3,8 @@
 
 import base64
 import json
+import math
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import datetime
@@ -69,14 +71,31 @@ def test_images_that_cannot_be_inspected_have_a_row_and_a_status(serving: Servin
     assert "overlay" not in row
 
 
-def test_image_that_lies_about_its_size_is_not_decoded(serving: Serving) -> None:
-    """A small file whose head announces 65,535 x 65,535 pixels."""
-    bomb = bytearray(png(204))
-    bomb[16:24] = (65535).to_bytes(4, "big") * 2
-    answer = serving(load=lambda model, product: Inspector(model, product=product, max_pixels=100)).post(
-        "/inspect", content=bytes(bomb)
-    )
+def _huge_png(pixels: int) -> bytes:
+    """A small file whose head, with its right checksum, announces a square of that many pixels, all black."""
+    side = math.isqrt(pixels)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
+
+    head = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (_huge_png(65535**2), "the image is too large to be read"),
+        (_huge_png(101**2), "the image is too large to be read (101 x 101 pixels, max_pixels is 10,000)"),
+        # Less than it announces: all of its lines but one are missing.
+        (_huge_png(100**2), "the image is damaged"),
+    ],
+)
+def test_image_that_lies_about_its_size_is_not_decoded(serving: Serving, content: bytes, reason: str) -> None:
+    client = serving(load=lambda model, product: Inspector(model, product=product, max_pixels=10_000))
+    answer = client.post("/inspect", content=content)
     assert answer.status_code == 422
+    assert reason in answer.json()["reason"]
 
 
 def test_wrong_requests(serving: Serving) -> None:

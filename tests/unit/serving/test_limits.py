@@ -11,6 +11,12 @@ from starlette.types import Message, Receive, Scope, Send
 from rd_plugin.serving.limits import BodyLimits
 
 
+async def _wait(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that keeps its body for a while."""
+    await _read(scope, receive, send)
+    await asyncio.sleep(scope["seconds"])
+
+
 async def _read(scope: Scope, receive: Receive, send: Send) -> None:
     """An application that reads the whole body."""
     del scope, send
@@ -71,3 +77,26 @@ def test_other_messages_pass() -> None:
 
     asyncio.run(BodyLimits(app, 1, 1)({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
     assert passed == ["lifespan"]
+
+
+def test_memory_of_all_bodies_is_bounded() -> None:
+    """The 33rd body of the greatest size finds no place; later ones do."""
+    waiting = BodyLimits(_wait, max_bytes=10, seconds=60)
+
+    async def send(count: int) -> list[int]:
+        async def one() -> int:
+            body = iter([{"type": "http.request", "body": b"x" * 10}])
+
+            async def receive() -> Message:
+                return next(body)
+
+            try:
+                await waiting({"type": "http", "headers": [], "seconds": 0.1}, receive, None)  # type: ignore[arg-type]
+            except HTTPException as error:
+                return error.status_code if (error.headers or {}).get("Retry-After") == "1" else 0
+            return 200
+
+        return await asyncio.gather(*(one() for _ in range(count)))
+
+    assert asyncio.run(send(33)) == [200] * 32 + [503]
+    assert asyncio.run(send(32)) == [200] * 32

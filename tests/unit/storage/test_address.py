@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Addresses of files, with fsspec's file system in memory in place of object storage."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -9,13 +8,7 @@ import pytest
 
 from rd_plugin.storage import file_system, is_address, local_file, make_folder, read_address
 
-
-@pytest.fixture(autouse=True)
-def _empty() -> Iterator[None]:
-    memory = fsspec.filesystem("memory")
-    yield
-    memory.store.clear()
-    memory.pseudo_dirs[:] = [""]
+pytestmark = pytest.mark.usefixtures("memory")
 
 
 def test_streams_and_paths_are_no_addresses() -> None:

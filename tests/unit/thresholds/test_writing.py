@@ -50,7 +50,7 @@ def test_score_becomes_the_threshold_and_the_order_stays(model: Path, suffix: st
     assert len(json.loads(again.with_suffix(".json").read_text())["thresholds"]) == 2
 
 
-def test_checkpoint_and_export_with_one_threshold_judge_alike(model: Path) -> None:
+def test_checkpoint_and_export_with_one_threshold_predict_alike(model: Path) -> None:
     files = [
         write_threshold(model.with_suffix(suffix), model.with_name(f"new{suffix}"), 0.3, 0.35, {})
         for suffix in (".ckpt", ".pt")

@@ -14,12 +14,6 @@ from rd_plugin.data.check import FileFacts, Problem, check_datamodule, datasets,
 from rd_plugin.data.check.rules import check_split
 
 
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
-
-
 def build(root: Path, **arguments: object) -> MVTec:
     data = MVTec(root, "tile", **arguments)
     data.setup()
@@ -33,7 +27,7 @@ def lines(root: Path, **arguments: object) -> list[str]:
 def test_good_data(mvtec_root: Path) -> None:
     # The test set has four good images only, and thresholds are set on it by default.
     message = (
-        "val: there are 4 good images to set thresholds on: too few for a false-alarm rate of 5 %, which takes 19; "
+        "val: there are 4 normal images to set thresholds on: too few for a false-alarm rate of 5 %, which takes 19; "
         "4 allow for 20 %."
     )
     assert lines(mvtec_root) == [message]
@@ -63,7 +57,7 @@ def test_no_good_test_images(root: Path) -> None:
     data = build(root)
     samples = data.test_data.samples
     data.test_data.samples = samples[samples["label_index"] == LabelName.ABNORMAL]
-    assert Problem("test", "there is no good image, so AUROC is undefined.", "note") in check_datamodule(data)
+    assert Problem("test", "there is no normal image, so AUROC is undefined.", "note") in check_datamodule(data)
 
 
 def test_image_in_training_and_test_set(root: Path) -> None:

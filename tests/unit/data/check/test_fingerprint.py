@@ -13,13 +13,6 @@ from rd_plugin.data.check import check_datamodule, fingerprint
 IMAGE = Path("tile/train/good/003.png")
 
 
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    """A copy of the data that a test may change."""
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
-
-
 def build(root: Path) -> MVTec:
     data = MVTec(root, "tile")
     data.setup()

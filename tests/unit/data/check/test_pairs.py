@@ -1,19 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masks without images and images without masks."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from rd_plugin import MVTec
 from rd_plugin.data.check import check_pairs, set_up
-
-
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
 
 
 def test_complete_data(root: Path) -> None:

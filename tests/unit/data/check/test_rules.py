@@ -36,8 +36,8 @@ def _samples(labels: list[int], folder: str) -> pd.DataFrame:
     [
         ("train", [], "error", "there is no training image."),
         ("test", [0, 0], "note", "there is no defect"),
-        ("test", [1, 1], "note", "there is no good image"),
-        ("val", [0] * 18, "note", "there are 18 good images to set thresholds on: too few"),
+        ("test", [1, 1], "note", "there is no normal image"),
+        ("val", [0] * 18, "note", "there are 18 normal images to set thresholds on: too few"),
     ],
 )
 def test_split(name: str, labels: list[int], severity: str, message: str) -> None:

@@ -4,18 +4,11 @@
 import shutil
 from pathlib import Path
 
-import pytest
 from anomalib.data import AnomalibDataModule, Folder, MVTecAD
 from PIL import Image
 
 from rd_plugin import MVTec, OneClass, SolarCells
 from rd_plugin.data.check import check_datamodule
-
-
-@pytest.fixture
-def root(mvtec_root: Path, tmp_path: Path) -> Path:
-    shutil.copytree(mvtec_root, tmp_path / "data")
-    return tmp_path / "data"
 
 
 def unread(data: AnomalibDataModule) -> list[str]:

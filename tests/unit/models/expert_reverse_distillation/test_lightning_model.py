@@ -161,12 +161,6 @@ class TestExpertReverseDistillation(LightningModelTests):
         assert all(np.isfinite(values).all() for values in losses.values.values())
         assert all(parameter.isfinite().all() for parameter in model.parameters())
 
-    @pytest.mark.parametrize("injection", ["guided", "unguided", "none"])
-    def test_injection(self, injection: str) -> None:
-        (module,) = self.build(layers=["layer1", "layer2"], injection=injection).model.student.injections or [None]
-        assert (module is None) == (injection == "none")
-        assert module is None or (module.guidance is not None) == (injection == "guided")
-
     def test_foreground(self, tmp_path: Path) -> None:
         image = torch.zeros(2, 3, 32, 32)
         image[..., 8:24, 8:24] = 1

@@ -159,11 +159,34 @@ def test_trainers_own_clipping_comes_first(tmp_path: Path) -> None:
     assert seen == [0.5]
 
 
-@pytest.mark.parametrize("mining", ["share", "deviation"])
-def test_mining_with_a_pyramid(tmp_path: Path, mining: str) -> None:
-    model = ReverseDistillation(**SMALL, hard_mining=mining)
-    train(model, tmp_path, max_steps=2)
-    assert model.describe().arguments["hard_mining"] == mining
+@pytest.mark.parametrize(
+    "arguments",
+    [{"hard_mining": "share"}, {"hard_mining": "deviation"}, {"dropout": 0.4}],
+    ids=lambda given: str(given),
+)
+def test_options_of_a_pyramid(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    """Each changes what is learned, not what a trained model computes."""
+    models = []
+    for given in ({}, arguments):
+        torch.manual_seed(0)
+        # Mining begins after the first steps.
+        models.append(ReverseDistillation(**SMALL, **given))
+        torch.manual_seed(1)
+        train(models[-1], tmp_path, max_steps=3)
+    plain, model = models
+    for name, value in arguments.items():
+        assert model.describe().arguments[name] == value
+        assert plain.describe().arguments[name] in {"off", 0.0}
+    own, others = (dict(each.model.named_parameters()) for each in models)
+    assert any(not torch.equal(own[name], others[name]) for name in own)
+    plain.model.load_state_dict(model.model.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(plain.model.eval()(images).anomaly_map, model.model.eval()(images).anomaly_map)
+
+
+def test_dropout_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1.5"):
+        ReverseDistillation(**SMALL, dropout=1.5)
 
 
 def test_expert_refuses_a_plain_vit() -> None:
