@@ -250,3 +250,13 @@ def test_overlap_of_each_image_alone() -> None:
     assert pixels.per_image(maps) == pytest.approx((first + 1.0) / 2)
     # Pooled, those two are two of 44 good pixels, and of four halves of regions one comes after them.
     assert pixels(maps)["pixel_AUPRO"] == pytest.approx((0.75 * 2 / 44 + (0.3 - 2 / 44)) / 0.3)
+
+
+def test_areas_of_defects_and_places_of_peaks() -> None:
+    masks, maps = torch.zeros(3, 10, 10, dtype=torch.bool), torch.zeros(3, 10, 10)
+    masks[0, 2:4, 2:7] = masks[1, 5, 5] = True
+    maps[0, 3, 4] = maps[1, 5, 9] = maps[2, 0, 0] = 1
+    pixels = measures.PixelMetrics(masks)
+    assert pixels.areas().tolist() == pytest.approx([0.1, 0.01, 0])
+    # On a defect, four pixels beside one, and without one.
+    torch.testing.assert_close(pixels.peak_distances(maps), torch.tensor([0, 4, torch.nan]), equal_nan=True)
