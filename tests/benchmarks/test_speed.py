@@ -69,7 +69,7 @@ def test_each_comparison_is_a_cell(tmp_path: Path) -> None:
 def test_an_archive_is_inspected_each_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.xml").touch()
     (tmp_path / "model.json").write_text('{"method": "Fused", "arguments": {"backbone": "lite"}}')
-    options = Namespace(what=["rate", "memory"], model=tmp_path / "model.xml", side=8, images=30, many=300)
+    options = Namespace(what=["rate", "memory"], model=tmp_path / "model.xml", side=8, images=30, many=300, turns=3)
     monkeypatch.setattr(archive.command, "machine", lambda _: Machine("cpu", 2))
     rates, memory = archive.grid(options)
     inspected = []
@@ -86,7 +86,7 @@ def test_an_archive_is_inspected_each_way(tmp_path: Path, monkeypatch: pytest.Mo
     assert inspected == [(way, 30) for way in ways] * 3 + [(way, count) for count in (30, 300) for way in ways[:2]]
     shown = archive.show(pd.DataFrame(rows))
     assert "| Fused, lite | one process | 30 | 4.0 | 1.0 | 2.0 | 500 |" in shown
-    assert "| model | way | 30 images | 300 images |" in shown
+    assert "| model | way | 30 images, MiB | 300 images, MiB |" in shown
     assert "| Fused, lite | Ray, 1 actor | 500 | 500 |" in shown
     with pytest.raises(ValueError, match="there is no model None"):
         archive.grid(Namespace(model=None))
