@@ -99,7 +99,11 @@ def inspect_files(
     with ThreadPoolExecutor() as pool:
         results = pool.map(partial(inspect_file, max_pixels=max_pixels), todo)
         # Shown on a terminal only, and gone when it is done.
-        facts |= zip(todo, tqdm(results, "Checking the data", len(todo), leave=False, disable=None), strict=True)
+        facts |= zip(
+            todo,
+            tqdm(results, "Checking the data", len(todo), leave=False, disable=None if todo else True),
+            strict=True,
+        )
     if memory is not None and todo:
         # Not what could not be read: that may have had other causes than the file, such as max_pixels.
         good = [path for path in todo if stamps[path] and facts[path].error is None]

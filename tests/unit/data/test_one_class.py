@@ -162,20 +162,6 @@ def test_batches_are_typed_and_grey_becomes_three_channels(shared_folder: Path) 
     assert module.task == "classification"
 
 
-@pytest.mark.parametrize(("batch_size", "seen"), [(3, 9), (4, 10), (5, 10), (9, 9), (10, 10), (16, 10)])
-def test_last_batch_of_a_single_image_is_left_out(shared_folder: Path, batch_size: int, seen: int) -> None:
-    module = set_up(shared_folder, train_batch_size=batch_size, val_split_mode="none")
-    sizes = [len(batch.image) for batch in module.train_dataloader()]
-    assert sum(sizes) == seen
-    assert 1 not in sizes
-
-
-def test_only_image_is_trained_on(folder: Path) -> None:
-    for file in list((folder / "train" / "cat").iterdir())[1:]:
-        file.unlink()
-    assert len(set_up(folder, val_split_mode="none").train_dataloader()) == 1
-
-
 def test_training_split_needs_the_normal_class_only(folder: Path) -> None:
     for name in ("dog", "owl"):
         shutil.rmtree(folder / "train" / name)

@@ -29,7 +29,7 @@ def test_drop_out_of_range(max_drop: float) -> None:
         quantize_with_control(_model(), _data([0, 1]), None, max_drop)
 
 
-@pytest.mark.parametrize(("labels", "missing"), [([0, 0], "defective"), ([1, 1], "good"), (None, "defective")])
+@pytest.mark.parametrize(("labels", "missing"), [([0, 0], "defective"), ([1, 1], "normal"), (None, "defective")])
 def test_accuracy_needs_good_and_defective_images(labels: list[int] | None, missing: str) -> None:
     with pytest.raises(ValueError, match=f"the data has no {missing} ones for validation"):
         quantize_with_control(_model(), _data(labels), None, 0.01)
