@@ -246,7 +246,7 @@ def test_two_processes_end_with_equal_weights(two_processes: tuple[Path, str], s
 
 
 @pytest.mark.slow
-def test_two_processes_with_a_taught_teacher_need_their_strategy(two_processes: tuple[Path, str]) -> None:
+def test_two_processes_with_a_trained_teacher_need_their_strategy(two_processes: tuple[Path, str]) -> None:
     _, output = two_processes
     (refusal,) = [line for line in output.splitlines() if line.startswith("REFUSED")][:1]
     assert "strategy='ddp_find_unused_parameters_true'" in refusal

@@ -114,7 +114,7 @@ def test_disk_that_fills_up_keeps_the_last_checkpoint(
         _engine(tmp_path, _InSecondEpoch(fill)).fit(_model(), datamodule=_data(mvtec_root))
     checkpoint = _assert_kept(tmp_path, ReverseDistillation)
     assert caught.value.filename == str(checkpoint)
-    kept = f"The last good checkpoint is kept, '{checkpoint}'; go on from it with --ckpt_path."
+    kept = f"The last good checkpoint is kept, '{checkpoint}'; continue from it with --ckpt_path."
     assert f"{checkpoint} could not be written. {kept}" in caplog.messages
     steps = []
     resumed = _engine(tmp_path, _InSecondEpoch(lambda model: steps.append(model.global_step)))
@@ -239,9 +239,7 @@ def _run_until_terminated(stage: str, root: Path, folder: Path, hook: str, count
         ("on_validation_batch_start", 4, STEPS_PER_EPOCH),
     ],
 )
-def test_training_that_is_told_to_stop_fails(
-    mvtec_root: Path, tmp_path: Path, hook: str, count: int, steps: int | None
-) -> None:
+def test_stopped_training_fails(mvtec_root: Path, tmp_path: Path, hook: str, count: int, steps: int | None) -> None:
     done = run_function(tmp_path, _run_until_terminated, "train", mvtec_root, tmp_path, hook, count)
     assert done.status == 128 + signal.SIGTERM, done.output[-3000:]
     checkpoints = list(tmp_path.glob("**/*.ckpt"))
@@ -250,13 +248,13 @@ def test_training_that_is_told_to_stop_fails(
         assert checkpoints == []
         assert ". There is no checkpoint yet." in done.output
     else:
-        kept = f"The last good checkpoint is kept, '{checkpoints[0]}'; go on from it with --ckpt_path."
+        kept = f"The last good checkpoint is kept, '{checkpoints[0]}'; continue from it with --ckpt_path."
         assert kept in done.output
         assert torch.load(checkpoints[0], weights_only=False)["global_step"] == steps
 
 
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
-def test_evaluation_that_is_told_to_stop_fails(mvtec_root: Path, tmp_path: Path, stage: str) -> None:
+def test_stopped_evaluation_fails(mvtec_root: Path, tmp_path: Path, stage: str) -> None:
     hook = f"on_{'validation' if stage == 'validate' else stage}_batch_start"
     done = run_function(tmp_path, _run_until_terminated, stage, mvtec_root, tmp_path, hook, 2)
     assert done.status == 128 + signal.SIGTERM, done.output[-3000:]
@@ -303,7 +301,7 @@ def _export_until_terminated(folder: Path) -> None:
     Engine().export(_model(), ExportType.TORCH, export_root=folder)
 
 
-def test_export_that_is_told_to_stop_leaves_the_old_one(tmp_path: Path) -> None:
+def test_stopped_export_leaves_the_old_one(tmp_path: Path) -> None:
     path = Engine().export(_model(), ExportType.TORCH, export_root=tmp_path)
     before = path.read_bytes()
     assert run_function(tmp_path, _export_until_terminated, tmp_path).status == -signal.SIGTERM

@@ -87,7 +87,7 @@ def test_int8_keeps_the_order_of_scores(
     compression: CompressionType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Statistics of twelve images, learned anew, take scores out of the range that normalization cuts them off at.
+    # Statistics of twelve images, fitted again, take scores out of the range that normalization cuts them off at.
     monkeypatch.setattr(model.post_processor, "enable_normalization", False)
     arguments = {"compression_type": compression, "datamodule": _data(mvtec_root)}
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)

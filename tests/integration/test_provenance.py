@@ -64,7 +64,7 @@ def test_record_of_a_run_on_the_command_line(trained: Trained, mvtec_root: Path)
     assert len(record["data"]["fingerprint"]) == 64
     held_out = {content_digest(image) for image in (mvtec_root / "tile" / "test" / "good").iterdir()}
     assert held_out <= set(record["data"]["held_out"])
-    # What the teacher was before it was taught, if it was.
+    # What the teacher was before it was trained, if it was.
     untaught = _model(trained.method, backbone=BACKBONE, layers=None, pre_trained=WEIGHTS).model.teacher
     untaught.load_pretrained()
     assert record["teacher"] == hash_weights(untaught.state_dict())

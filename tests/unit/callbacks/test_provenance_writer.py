@@ -97,7 +97,7 @@ def weights(tmp_path: Path) -> tuple[Path, Path]:
     return files
 
 
-def test_teacher_that_is_taught_is_recorded_as_it_was_before(
+def test_trained_teacher_is_recorded_as_it_was_before(
     tmp_path: Path, weights: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     def build(file: Path) -> ExpertReverseDistillation:

@@ -63,7 +63,7 @@ def pixels(split: str, shape: tuple[int, ...]) -> np.ndarray:
 
 @pytest.fixture(params=["CIFAR10", "MNIST", "FashionMNIST"])
 def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None) -> str:
-    """Name of a data set of torchvision, of which a small copy lies in ``tmp_path`` in the publisher's format."""
+    """Name of a data set of torchvision, of which a small copy is in ``tmp_path`` in the publisher's format."""
     del no_network
     if request.param == "CIFAR10":
         write_cifar(tmp_path / "cifar-10-batches-py")

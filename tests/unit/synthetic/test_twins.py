@@ -89,7 +89,7 @@ def test_share_of_the_texture() -> None:
     shares = torch.stack(shares)
     assert shares.min() >= 0.2
     assert shares.max() <= 1
-    # Drawn anew for each image, from the whole range.
+    # Each image has its own, from the whole range.
     assert shares.min() < 0.3
     assert shares.max() > 0.9
 
@@ -151,7 +151,7 @@ def test_anomalies_are_on_the_foreground(kind: str) -> None:
     assert everywhere[..., outside].any()
 
 
-def test_masks_that_miss_the_object_are_drawn_anew() -> None:
+def test_masks_that_miss_the_object_are_drawn_again() -> None:
     images = torch.zeros(40, 3, 48, 48)
     images[..., 20:32, 14:26] = 1
     missed = (perlin_masks(torch.ones(40, 1, 48, 48)) * images[:, :1]).flatten(1).amax(dim=1) == 0

@@ -97,7 +97,7 @@ def test_off_keeps_nothing() -> None:
 
 
 @pytest.mark.parametrize(("images", "names"), [(4, None), (4, NAMES[:2]), (0, NAMES)])
-def test_nothing_is_kept_of_images_that_cannot_be_told_apart(images: int, names: list[str] | None) -> None:
+def test_nothing_is_kept_of_images_without_names_of_their_own(images: int, names: list[str] | None) -> None:
     cache = FeatureCache(Network(), "memory", 10**9, images)
     cache(IMAGES, names)
     cache(IMAGES, names)
