@@ -166,11 +166,6 @@ def test_mask_that_cannot_meet_its_object_stays_empty() -> None:
     assert perlin_masks(objects).flatten(1).any(dim=1).tolist() == [True, False, True]
 
 
-def test_unknown_foreground() -> None:
-    with pytest.raises(ValueError, match=r"foreground must be 'none', 'otsu' or 'grabcut', got 'edges'"):
-        TwinGenerator("edges")
-
-
 def test_bfloat16_images() -> None:
     images = torch.randn(2, 3, 32, 32).bfloat16()
     twins, masks = TwinGenerator()(images)
