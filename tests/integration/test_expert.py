@@ -17,10 +17,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
-from rd_plugin import ExpertReverseDistillation, MVTec
+from rd_plugin import ExpertReverseDistillation
 from rd_plugin.components import Teacher
 
-from .conftest import BACKBONE, SIZE, WEIGHTS, data_config, small_model, write_config
+from .conftest import BACKBONE, SIZE, WEIGHTS, data_config, small_model, tile_data, write_config
 
 STEPS = 4  # one more than an epoch has
 
@@ -35,10 +35,6 @@ def _model(**arguments: object) -> ExpertReverseDistillation:
         "visualizer": False,
     }
     return ExpertReverseDistillation(**{**small, **arguments})
-
-
-def _data(root: Path) -> MVTec:
-    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
 
 
 def _engine(folder: Path, **arguments: object) -> Engine:
@@ -96,7 +92,7 @@ def _fit(
     record = _Recorder()
     engine = _engine(folder, max_steps=max_steps, callbacks=[record])
     model = _model(**arguments)
-    engine.fit(model=model, datamodule=_data(root), ckpt_path=checkpoint)
+    engine.fit(model=model, datamodule=tile_data(root), ckpt_path=checkpoint)
     return Fitted(model, engine, record)
 
 
@@ -148,9 +144,9 @@ def test_resumed_training_has_the_pre_trained_expert(tmp_path: Path, mvtec_root:
 )
 def test_arguments_that_need_one_optimizer(tmp_path: Path, mvtec_root: Path, argument: dict, message: str) -> None:
     with pytest.raises(MisconfigurationException, match=message):
-        _engine(tmp_path, **argument).fit(model=_model(), datamodule=_data(mvtec_root))
+        _engine(tmp_path, **argument).fit(model=_model(), datamodule=tile_data(mvtec_root))
     engine = _engine(tmp_path, **argument)
-    engine.fit(model=_model(train_teacher=False), datamodule=_data(mvtec_root))
+    engine.fit(model=_model(train_teacher=False), datamodule=tile_data(mvtec_root))
     assert engine.trainer.global_step == 1
 
 
