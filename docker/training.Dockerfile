@@ -4,7 +4,7 @@
 FROM python:3.11-slim
 COPY . /tmp/rd-plugin
 RUN pip install --no-cache-dir "/tmp/rd-plugin[demo,onnx,openvino]" && rm -r /tmp/rd-plugin
-RUN useradd --create-home trainer
-USER trainer
+RUN useradd --create-home --uid 1000 trainer
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["rd-plugin"]

@@ -139,21 +139,9 @@ class DistillationEvaluator(Evaluator):
         """Feed the metrics, and note which classes the ground truth holds."""
         del outputs
         own = without_repeats(trainer, cast("ImageBatch", batch), batch_idx, dataloader_idx)
-        self._measure("val_metrics", pl_module, own)
+        self._measure("test_metrics" if trainer.testing else "val_metrics", pl_module, own)
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int = 0,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Feed the metrics, and note which classes the ground truth holds."""
-        del outputs
-        own = without_repeats(trainer, cast("ImageBatch", batch), batch_idx, dataloader_idx)
-        self._measure("test_metrics", pl_module, own)
+    on_test_batch_end = on_validation_batch_end
 
     def _measure(self, kind: str, module: LightningModule, batch: ImageBatch | None) -> None:
         """Feed the metrics, those of each part with its images."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of one part that lies here and there, for tests of the alignment."""
+"""Images of one part in several places, for tests of the alignment."""
 
 import torch
 from torch import Tensor
@@ -22,6 +22,6 @@ def parts(count: int, seed: int = 0, size: tuple[int, int] = (SIDE, SIDE)) -> Te
 
 
 def view(canvas: Tensor, down: float = 0.0, right: float = 0.0) -> Tensor:
-    """The middle of canvases whose part lies lower and further right."""
+    """The middle of canvases whose part is lower and further right."""
     shift = torch.tensor([[-down, -right]]).expand(len(canvas), 2)
     return shifted(canvas, shift)[..., MARGIN:-MARGIN, MARGIN:-MARGIN]

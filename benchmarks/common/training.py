@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from anomalib.data import AnomalibDataModule
+from anomalib.models.components import AnomalibModule
 from lightning.pytorch import LightningModule, Trainer
 
 from rd_plugin import comparison
@@ -34,7 +35,7 @@ def _statistics_once() -> Iterator[None]:
         yield
 
 
-def fit(model: LightningModule, datamodule: AnomalibDataModule, **trainer: Any) -> float:
+def fit(model: AnomalibModule, datamodule: AnomalibDataModule, **trainer: Any) -> float:
     """Train a model without validation and without leaving a file.
 
     Args:

@@ -36,7 +36,6 @@ from rd_plugin.provenance import record_file
 
 from .timing import circumstances, each_machine
 
-_TURNS = 3
 _SECONDS = 1.0  # between two looks at the memory
 _FILES = 24  # of different content
 _WAYS: dict[str, list[str]] = {
@@ -102,12 +101,12 @@ def _name(model: Path) -> str:
     return f"{record['method']}, {record['arguments']['backbone']}"
 
 
-def rate(model: Path, side: int, count: int, threads: int) -> list[Row]:
+def rate(model: Path, side: int, count: int, threads: int, turns: int) -> list[Row]:
     """Measure each way in turns; return the medians."""
     found = []
     with tempfile.TemporaryDirectory() as name:
         parts = _archive(Path(name), side, count)
-        for turn in range(_TURNS):
+        for turn in range(turns):
             for place, way in enumerate(_WAYS):
                 measured = _measure(model, parts, way, threads, Path(name, f"rows {place} {turn}"))
                 found.append({"way": way, **measured})
@@ -136,10 +135,12 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     model = command.existing_file(options, "model")
     machine = command.machine(options)
     where, cells = {"model": _name(model), "side": options.side, **circumstances(machine)}, []
-    for what, work, count in (("rate", rate, options.images), ("memory", memory, options.many)):
+    works = {"rate": (partial(rate, turns=options.turns), options.images), "memory": (memory, options.many)}
+    for what, (work, count) in works.items():
         if what in options.what:
+            turns = options.turns if what == "rate" else None
             run = partial(work, model, options.side, count, machine.threads)
-            cells.append(Cell({"what": what, "images": count, **where}, f"{what}/{count}", run))
+            cells.append(Cell({"what": what, "images": count, "turns": turns, **where}, f"{what}/{count}", run))
     return cells
 
 
@@ -166,6 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = command.build_parser("benchmarks.speed.archive", __doc__, ["rate", "memory"], device="cpu")
     parser.add_argument("--model", type=Path, help="an OpenVINO export of one of the package's models")
     parser.add_argument("--images", type=int, default=2000, help="for rate (default: %(default)s)")
+    parser.add_argument("--turns", type=int, default=3, help="of each way, for rate (default: %(default)s)")
     parser.add_argument("--many", type=int, default=100_000, help="for memory (default: %(default)s)")
     parser.add_argument("--side", type=int, default=300, help="of the images, in pixels (default: %(default)s)")
     return command.run(parser, parser.parse_args(arguments), grid, show)

@@ -25,8 +25,8 @@ class MlflowWriter(Callback):
     """Complete the runs of Lightning's and anomalib's MLflow loggers; without such a logger, do nothing.
 
     With ``log_model``, Lightning logs the checkpoint into a folder named after it. Its record and its sums join it
-    there, and a file ``MLmodel``, without which MLflow does not register a model. Must stand behind
-    :class:`~rd_plugin.callbacks.ReportWriter` and :class:`~rd_plugin.callbacks.RunSummary`.
+    there, and a file ``MLmodel``, without which MLflow does not register a model. It must come
+    after :class:`~rd_plugin.callbacks.ReportWriter` and :class:`~rd_plugin.callbacks.RunSummary`.
     """
 
     def __init__(self) -> None:

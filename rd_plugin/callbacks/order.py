@@ -3,8 +3,6 @@
 
 from lightning.pytorch import Callback
 
-from rd_plugin.data.check import OnBadData
-
 from .atomic_checkpoints import AtomicCheckpoints
 from .data_check import DataCheck
 from .demands import Demands
@@ -26,7 +24,7 @@ __all__ = ["ordered_callbacks"]
 
 
 def ordered_callbacks(
-    *, report: bool, on_bad_data: OnBadData, max_pixels: int, validations: int | None, statistics: bool, aligned: bool
+    *, report: bool, data_check: DataCheck, validations: int | None, statistics: bool, aligned: bool
 ) -> list[Callback]:
     """Return the callbacks of a model, which follow anomalib's pre-processor, post-processor and visualizer.
 
@@ -34,8 +32,7 @@ def ordered_callbacks(
 
     Args:
         report: Whether a test writes a report.
-        on_bad_data: What to do about images and masks that would spoil the result.
-        max_pixels: Greatest number of pixels in an image file.
+        data_check: The check of the data, which a report lists the findings of.
         validations: Maximum number of validations before the last one; ``None`` for the trainer's schedule.
         statistics: Whether the model needs statistics of training images.
         aligned: Whether the model aligns images.
@@ -56,10 +53,10 @@ def ordered_callbacks(
         MlflowWriter(),
         FiniteWeights(),
         # Before all callbacks that read data, and before ProvenanceWriter, whose fingerprint comes from the results.
-        DataCheck(on_bad_data, max_pixels),
-        ProvenanceWriter(fingerprint=on_bad_data != "off"),
+        data_check,
+        ProvenanceWriter(fingerprint=data_check.on_bad_data != "off"),
         # Adds to the record that ProvenanceWriter begins.
-        ReferenceWriter(max_pixels),
+        ReferenceWriter(data_check.max_pixels),
         *([] if validations is None else [ValidationSchedule(validations)]),
         # Before all that computes with the student.
         RunningStatistics(),

@@ -23,6 +23,7 @@ from rd_plugin.drift.reference import LARGEST, sample
 from rd_plugin.provenance import Provenance, RecordedModule
 
 from .courtesy import spared
+from .data_check import DataCheck
 
 __all__ = ["ReferenceWriter"]
 
@@ -76,7 +77,11 @@ class ReferenceWriter(Callback):
                 found = file_statistics(sample(mine, largest=limit), self.max_pixels)
                 self._statistics[part] = np.array(list(found.values())).reshape(len(found), len(STATISTICS))
                 for problem in check_outliers(found):
-                    logger.warning("%s%s", f"{part}: " if part else "", problem)
+                    named = replace(problem, message=f"{part}: {problem.message}") if part else problem
+                    logger.warning("Data check: %s", named)
+                    for check in trainer.callbacks:  # type: ignore[attr-defined]
+                        if isinstance(check, DataCheck):
+                            check.findings = [*(check.findings or ()), named]
             tested = _files(getattr(datamodule, "test_data", None))
             self._not_held_out = {*_files(datamodule.train_data), *tested}
         self._record(cast("RecordedModule", pl_module))

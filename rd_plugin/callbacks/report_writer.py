@@ -41,7 +41,7 @@ _NAME = "report.html"
 class ReportWriter(Callback):
     """Write ``report.html`` into the run's folder after a test, which ends a training by ``anomalib train``, too.
 
-    Must stand behind the post-processor among the callbacks, and before what refers to the report. With several
+    It must come after the post-processor among the callbacks, and before what refers to the report. With several
     processes, the first one reports the results of all.
 
     Args:
@@ -71,7 +71,7 @@ class ReportWriter(Callback):
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Keep the results of a batch; the post-processor has been at work."""
+        """Keep the results of a batch, with the labels of the post-processor."""
         del args, kwargs
         batch = cast("ImageBatch", outputs)
         if batch.pred_score is None:

@@ -163,11 +163,11 @@ class ResultsFolder(Callback):
         files += [Path(trainer.ckpt_path)] if trainer.ckpt_path else []
         last = max(filter(Path.is_file, files), key=lambda file: file.stat().st_mtime, default=None)
         if last:
-            logger.error("%s The last good checkpoint is kept, %r; go on from it with --ckpt_path.", what, str(last))
+            logger.error("%s The last good checkpoint is kept, %r; continue from it with --ckpt_path.", what, str(last))
         else:
             logger.error("%s There is no checkpoint yet.", what)
         if lost:
-            # Not the connection's error, which says less, nor Lightning's last barrier, which nobody else comes to.
+            # Not the connection's error, which says less, nor Lightning's last barrier, which no other process reaches.
             raise SystemExit(_LOST) from exception
 
 

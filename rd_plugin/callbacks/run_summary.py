@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run has come to, in a few lines, and what to type next."""
+"""The results of a run in a few lines, and what to type next."""
 
 import logging
 import math
@@ -88,7 +88,7 @@ class RunSummary(Callback):
         """Begin with no scores."""
         del pl_module
         self.failed, self.points, self._images, self._summary = False, [], {}, ""
-        # Whoever asks for no table asks for no summary.
+        # A caller that wants no table wants no summary.
         self._wanted, trainer.test_loop.verbose = trainer.test_loop.verbose, False
 
     @spared("The summary")

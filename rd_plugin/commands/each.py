@@ -102,7 +102,7 @@ def _engine(words: Sequence[str]) -> tuple[bool, int]:
     if threads is not None and not (threads.isdecimal() and int(threads)):
         msg = f"threads must be a number of cores, at least 1, got {threads!r}."
         raise ValueError(msg)
-    return engine == "ray", int(threads or 1)
+    return engine == "ray", 1 if threads is None else int(threads)
 
 
 def _one_after_the_other(train: Callable[[str], Outcome], products: Sequence[str]) -> Iterator[tuple[str, Outcome]]:

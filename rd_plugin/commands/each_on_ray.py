@@ -37,7 +37,7 @@ def outcomes_on_ray(
 
     Raises:
         ImportError: If Ray is not installed.
-        OSError: If the cluster does not answer.
+        OSError: If the cluster does not answer, or none can be started.
         ValueError: If no machine has as many cores.
         WrongInput: If the arguments are wrong for all products.
     """

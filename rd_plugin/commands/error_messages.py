@@ -29,11 +29,7 @@ class WrongInput(Exception):  # noqa: N818  # not an error of the program
 
 
 def error_message(error: Exception, words: Sequence[str], parsers: Mapping[str, ArgumentParser]) -> str:
-    """Return one line about wrong input.
-
-    Returns:
-        The message: the error's own text, without what jsonargparse has put around it.
-    """
+    """Return one line about wrong input: the error's own text, without what jsonargparse has put around it."""
     if isinstance(error, URLError):
         return (
             f"nothing could be downloaded ({error.reason}): without a network, data must be in data.root, and a "

@@ -80,7 +80,7 @@ SUBCOMMANDS = {
         f"rd-plugin threshold {_CHECKPOINT} --good new_good_parts --rate 0.01",
     ),
     "update": Subcommand(
-        "Take good images that were called anomalous as normal.",
+        "Teach a model good images that it called anomalous.",
         f"rd-plugin update {_CHECKPOINT} --labels labels.csv",
     ),
     "roi": Subcommand(

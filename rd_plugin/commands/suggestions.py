@@ -33,12 +33,7 @@ def nearest_file(path: Path) -> str:
 
 
 def known_names(parser: ArgumentParser | None, classes: Iterable[str]) -> set[str]:
-    """Return the names that can be given: of arguments, models, data modules, configurations and exports.
-
-    Args:
-        parser: Parser of the subcommand.
-        classes: Import paths of classes whose arguments are also accepted.
-    """
+    """Return all names that can be given to a subcommand, with those of the arguments of ``classes``."""
     names = {*configuration_names(), *rd_plugin.__all__, *(f"rd_plugin.{name}" for name in rd_plugin.__all__)}
     # A subcommand that takes them has imported it; a station does not have it.
     if "anomalib" in sys.modules:

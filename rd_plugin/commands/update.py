@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin update``: give images back to a model that it called anomalous although they are good."""
+"""``rd-plugin update``: teach a model good images that it called anomalous."""
 
 import sys
 from pathlib import Path

@@ -7,12 +7,12 @@ from typing import Any
 
 from anomalib.data import AnomalibDataModule
 from anomalib.engine import Engine
-from lightning.pytorch import LightningModule
+from anomalib.models.components import AnomalibModule
 
 __all__ = ["fit"]
 
 
-def fit(model: LightningModule, datamodule: AnomalibDataModule, **trainer: Any) -> float:
+def fit(model: AnomalibModule, datamodule: AnomalibDataModule, **trainer: Any) -> float:
     """Train a model with anomalib's engine, without a logger, a progress bar or a file that is left.
 
     Args:
@@ -23,7 +23,7 @@ def fit(model: LightningModule, datamodule: AnomalibDataModule, **trainer: Any) 
     Returns:
         Seconds that it took.
     """
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(default_root_dir=folder, **quiet, **trainer)
         start = time.perf_counter()

@@ -190,11 +190,7 @@ class MahalanobisDeviation(nn.Module):
             scale.update(*features)
 
     def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
-        """Set the statistics of all scales from the sums.
-
-        Args:
-            reduce: Returns the sum of a tensor over all processes; by default there is one.
-        """
+        """Set the statistics of all scales from the sums, see :meth:`ResidualStatistics.compute`."""
         for scale in self._statistics():
             scale.compute(reduce)
 

@@ -24,18 +24,8 @@ def convert_rdpp(
     teacher, which is read as for training; see :func:`~rd_plugin.convert.convert_rd4ad`. The biases of the projections
     are left out: instance norm takes them away.
 
-    Args:
-        source: The authors' checkpoint, ``{"proj": state_dict, "bn": state_dict, "decoder": state_dict}``.
-        output: Checkpoint to write; one that exists is replaced.
-        backbone: timm's name of the teacher.
-        pre_trained: The teacher's weights: ``True`` downloads timm's, ``False`` keeps random ones; a path or the name
-            of an installed package reads a local file.
-
-    Raises:
-        FileNotFoundError: If ``source``, the weights or the folder of ``output`` do not exist.
-        OSError: If ``output`` cannot be written.
-        RuntimeError: If the teacher's weights cannot be downloaded.
-        ValueError: If ``source`` is not such a checkpoint, would run code or does not fit ``backbone``.
+    Args and errors are those of :func:`~rd_plugin.convert.convert_rd4ad`, for a file ``{"proj": state_dict, "bn":
+    state_dict, "decoder": state_dict}``.
     """
     check_output(output, source)
     parts = named_parts(read_checkpoint(source), ("proj", "bn", "decoder"), source, "RD++")

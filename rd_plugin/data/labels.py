@@ -22,7 +22,7 @@ class Labels:
     Args:
         good: Images that are good.
         defect: Images that show a defect; they are never learned from.
-        unclear: Images of which nobody knows; they are neither learned from nor counted.
+        unclear: Images whose label is unknown; they are neither learned from nor counted.
     """
 
     good: tuple[Path, ...] = ()

@@ -4,7 +4,7 @@
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from anomalib.data import AnomalibDataModule, AnomalibDataset
 from anomalib.data.utils import Split, TestSplitMode
@@ -131,16 +131,13 @@ class OneClass(AnomalibDataModule):
         train_batch_size: Images in a training batch.
         eval_batch_size: Images in an evaluation batch.
         num_workers: Processes that read images.
-        train_augmentations: Augmentations of training images.
-        val_augmentations: Augmentations of validation images.
-        test_augmentations: Augmentations of test images.
-        augmentations: Augmentations of all images for which no others are given.
         val_split_mode: Source of the validation images, on which thresholds are set: ``"from_train"`` holds out a share
             of the normal class, ``"synthetic"`` adds synthetic anomalies to it, ``"from_test"`` moves a share of the
             test images, ``"same_as_test"`` uses all test images. With ``"none"`` there are no thresholds, and only
             AUROC is meaningful.
         val_split_ratio: Share of the images that are used for validation.
         seed: Seed of the validation split.
+        **augmentations: Augmentations of :class:`anomalib.data.AnomalibDataModule`.
 
     Raises:
         ValueError: If ``val_split_mode`` is none of these; during setup, if ``source`` is not such a folder,
@@ -161,13 +158,10 @@ class OneClass(AnomalibDataModule):
         train_batch_size: int = 16,
         eval_batch_size: int = 32,
         num_workers: int = 2,
-        train_augmentations: Transform | None = None,
-        val_augmentations: Transform | None = None,
-        test_augmentations: Transform | None = None,
-        augmentations: Transform | None = None,
         val_split_mode: OneClassValSplit = "from_train",
         val_split_ratio: float = 0.1,
         seed: int = 0,
+        **augmentations: Any,
     ) -> None:
         if val_split_mode not in get_args(OneClassValSplit):
             msg = f"val_split_mode must be one of {', '.join(get_args(OneClassValSplit))}, got {val_split_mode!r}."
@@ -176,14 +170,12 @@ class OneClass(AnomalibDataModule):
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,
             num_workers=num_workers,
-            train_augmentations=train_augmentations,
-            val_augmentations=val_augmentations,
-            test_augmentations=test_augmentations,
-            augmentations=augmentations,
             val_split_mode=val_split_mode,
             val_split_ratio=val_split_ratio,
             test_split_mode=TestSplitMode.FROM_DIR,
+            test_split_ratio=None,
             seed=seed,
+            **augmentations,
         )
         self.source = str(source)
         self.normal_class = normal_class
@@ -195,22 +187,6 @@ class OneClass(AnomalibDataModule):
         """Download a torchvision data set and write its images, unless this has been done before."""
         if self.source in _SOURCES and not self.folder.is_dir():
             _write_images(self.source, self.root, self.folder)
-
-    def train_dataloader(self) -> DataLoader:
-        """Return the training batches.
-
-        A last batch of a single image is left out: at 32 x 32 pixels the bottleneck's map has one position, and batch
-        normalization needs more than one value.
-        """
-        size = self.train_batch_size
-        return DataLoader(
-            self.train_data,
-            batch_size=size,
-            shuffle=True,
-            drop_last=len(self.train_data) > size and len(self.train_data) % size == 1,
-            num_workers=self.num_workers,
-            collate_fn=self.external_collate_fn or self.train_data.collate_fn,
-        )
 
     def val_dataloader(self) -> DataLoader | list:
         """Return the validation batches, none if there is no validation set."""

@@ -3,7 +3,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from anomalib.data import AnomalibDataModule, AnomalibDataset
@@ -92,12 +92,9 @@ class SolarCells(AnomalibDataModule):
         train_batch_size: Images in a training batch.
         eval_batch_size: Images in an evaluation batch.
         num_workers: Processes that read images.
-        train_augmentations: Augmentations of training images.
-        val_augmentations: Augmentations of validation images.
-        test_augmentations: Augmentations of test images.
-        augmentations: Augmentations of all images for which no others are given.
         seed: Seed of the split.
         held_out: Number of normal training cells that are held out for validation; 0 for none.
+        **augmentations: Augmentations of :class:`anomalib.data.AnomalibDataModule`.
 
     Raises:
         ValueError: If ``cell_type`` is neither, or ``held_out`` is negative or leaves less than half to train on.
@@ -110,12 +107,9 @@ class SolarCells(AnomalibDataModule):
         train_batch_size: int = 16,
         eval_batch_size: int = 32,
         num_workers: int = 2,
-        train_augmentations: Transform | None = None,
-        val_augmentations: Transform | None = None,
-        test_augmentations: Transform | None = None,
-        augmentations: Transform | None = None,
         seed: int = 0,
         held_out: int = _HELD_OUT,
+        **augmentations: Any,
     ) -> None:
         if not 0 <= held_out <= _MOST_HELD_OUT:
             msg = f"held_out must be between 0 and {_MOST_HELD_OUT}, got {held_out}."
@@ -127,14 +121,13 @@ class SolarCells(AnomalibDataModule):
             train_batch_size=train_batch_size,
             eval_batch_size=eval_batch_size,
             num_workers=num_workers,
-            train_augmentations=train_augmentations,
-            val_augmentations=val_augmentations,
-            test_augmentations=test_augmentations,
-            augmentations=augmentations,
             # All three splits are made here, none by anomalib.
             test_split_mode=TestSplitMode.FROM_DIR,
+            test_split_ratio=None,
             val_split_mode=ValSplitMode.FROM_DIR,
+            val_split_ratio=None,
             seed=seed,
+            **augmentations,
         )
         self.category = self.cell_type = cell_type
         self.split_seed = seed

@@ -56,6 +56,7 @@ class Deliverer:
         patience: How long `close` waits for the target to accept what is left, in seconds.
 
     Attributes:
+        name: The target's.
         spool: The rows that have not been delivered.
         refused: Number of rows that the target has refused in this run.
 
@@ -65,12 +66,13 @@ class Deliverer:
 
     def __init__(self, target: Target, folder: Path, limit: int = 100_000, patience: float = 5.0) -> None:
         self._target = target
+        self.name = target.name
         self._limit = limit
         self._patience = patience
-        digest = hashlib.sha256(target.name.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:12]
         self.spool = Spool(folder / f"{digest}.sqlite", limit)
         if left := len(self.spool):
-            logger.info("%s: %d rows are left of an earlier run.", target.name, left)
+            logger.info("%s: %d rows are left of an earlier run.", self.name, left)
         self.refused = 0
         self._told_lost = self._told_refused = 0
         self._last = 0  # number of the last row that was accepted or refused
@@ -93,7 +95,7 @@ class Deliverer:
             self._told_lost = self.spool.lost
             logger.warning(
                 "%s: more than %d rows wait; the oldest are lost (%d so far).",
-                self._target.name,
+                self.name,
                 self._limit,
                 self.spool.lost,
             )
@@ -108,9 +110,7 @@ class Deliverer:
         self._thread.join()
         if left := len(self.spool):
             refused = f" ({self.refused} were refused)" if self.refused else ""
-            logger.warning(
-                "%s: %d rows are not delivered%s; the next run will send them.", self._target.name, left, refused
-            )
+            logger.warning("%s: %d rows are not delivered%s; the next run will send them.", self.name, left, refused)
         self.spool.close()
 
     def _deliver(self) -> None:
@@ -127,12 +127,12 @@ class Deliverer:
             except OSError as error:
                 if away_since is None:
                     away_since = monotonic()
-                    logger.warning("%s: %s. Rows are kept until it is back.", self._target.name, str(error).rstrip("."))
+                    logger.warning("%s: %s. Rows are kept until it is back.", self.name, str(error).rstrip("."))
                 self._give_up.wait(pause)
                 pause = min(2 * pause, _LONGEST)
                 continue
             if away_since is not None:
-                logger.info("%s: back after %.0f s.", self._target.name, monotonic() - away_since)
+                logger.info("%s: back after %.0f s.", self.name, monotonic() - away_since)
             pause, away_since = _SHORTEST, None
         self._target.close()
 
@@ -156,5 +156,5 @@ class Deliverer:
         if self.refused > 10 * self._told_refused:
             self._told_refused = self.refused
             logger.warning(
-                "%s: %s. The row is set aside until the next run (%d so far).", self._target.name, error, self.refused
+                "%s: %s. The row is set aside until the next run (%d so far).", self.name, error, self.refused
             )

@@ -36,7 +36,8 @@ class Webhook:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             msg = f"webhook must be an address like https://example.com/rows, got {url!r}."
             raise ValueError(msg)
-        self.name = f"webhook {url}"
+        # It is logged; a user's password is not.
+        self.name = f"webhook {parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}"
         headers = {"Content-Type": "application/json"}
         if token := os.environ.get(_TOKEN):
             headers["Authorization"] = f"Bearer {token}"

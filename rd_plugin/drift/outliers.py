@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that look unlike the others of a set, such as an empty, overexposed or foreign one among training images."""
+"""Images that look unlike the others of a set, such as an empty, overexposed or different one among training images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["check_outliers", "outliers"]
 # With fewer images the usual spread is not known.
 _FEWEST = 20
 # An image is an outlier at this multiple of the usual distance. Of 320 boards, 762 magnetic tiles and 300 solar cells,
-# 29 (of another colour), 5 and 2 are; a white, a black or a foreign image has 45 or more in each set.
+# 29 (of another colour), 5 and 2 are; a white, a black or a different image has 45 or more in each set.
 _LIMIT = 5.0
 # Least spread of each statistic: in grey values, logarithms or shares.
 _LEAST = np.array([2, 0.05, 2, 2, 2, 0.01, 0.01, 1, 1, 0.05, 0.05, 0.05, 0.02, 0.005, 0.005])

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anomalib import TaskType
 from anomalib.data import AnomalibDataModule
 from anomalib.deploy import CompressionType
-from anomalib.metrics import Evaluator
-from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
-from anomalib.visualization import Visualizer
 from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
@@ -65,21 +62,10 @@ class ExportedModule(RecordedModule):
     exported_part: str | None = None
     _on_the_way_to_openvino = False
 
-    def __init__(
-        self,
-        pre_processor: PreProcessor | bool,
-        post_processor: PostProcessor | bool,
-        evaluator: Evaluator | bool,
-        visualizer: Visualizer | bool,
-    ) -> None:
+    def __init__(self, pre_processor: PreProcessor | bool, **components: Any) -> None:
         if type(pre_processor) is PreProcessor:
             pre_processor = ExactPreProcessor(pre_processor.transform)
-        super().__init__(
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
+        super().__init__(pre_processor=pre_processor, **components)
 
     @staticmethod
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:

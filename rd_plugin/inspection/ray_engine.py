@@ -92,7 +92,7 @@ def ray_cluster(quiet: bool = False) -> Iterator[None]:
 
     Raises:
         ImportError: If Ray is not installed.
-        OSError: If the cluster does not answer.
+        OSError: If the cluster does not answer, or none can be started.
     """
     try:
         import ray
@@ -107,8 +107,9 @@ def ray_cluster(quiet: bool = False) -> Iterator[None]:
     own: dict[str, Any] = {"object_store_memory": _STORE, "include_dashboard": False} if address is None else {}
     try:
         ray.init(address or "local", logging_level=logging.WARNING, log_to_driver=not quiet, **own)
-    except ConnectionError as error:
-        msg = f"RAY_ADDRESS {address!r}: no Ray cluster answers ({error})."
+    except Exception as error:  # Ray raises bare ones, too
+        what = "Ray could not be started" if address is None else f"RAY_ADDRESS {address!r}: no Ray cluster answers"
+        msg = f"{what} ({' '.join(str(error).split())})."
         raise OSError(msg) from error
     try:
         yield

@@ -102,7 +102,7 @@ def files_in(folder: str) -> tuple[list[Path], list[str]]:
 
 
 def common_folder(paths: Iterable[str]) -> Path:
-    """Return the innermost folder that all paths lie in; for a list, the current one.
+    """Return the innermost folder that contains all paths; for a list, the current one.
 
     Example:
         >>> common_folder(["/parts/cam1/*.png", "/parts/cam2"])
@@ -112,7 +112,7 @@ def common_folder(paths: Iterable[str]) -> Path:
 
 
 def _folder(path: Path) -> Path:
-    """The folder that a path is, lies in, or searches."""
+    """The folder that a path is, is in, or searches."""
     if str(path) == "-":
         return Path()
     if path.is_dir():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates of self-contained HTML pages, and the styles and scripts that stand in them."""
+"""Templates of self-contained HTML pages, and their styles and scripts."""
 
 import base64
 import hashlib

@@ -17,6 +17,7 @@ from fastapi.exception_handlers import http_exception_handler
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from rd_plugin.delivery import Deliverer
 from rd_plugin.inspection import Inspector, Sink, Source, draw
 from rd_plugin.products import Store
 from rd_plugin.results import InspectionResult
@@ -71,7 +72,7 @@ def make_app(
         sinks: Receive each result before it is answered, from several threads.
     """
     models = Models(store, load, settings.queue)
-    metrics = Metrics(models.loaded)
+    metrics = Metrics(models.loaded, [sink for sink in sinks if isinstance(sink, Deliverer)])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

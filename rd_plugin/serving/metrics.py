@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Prometheus reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -15,6 +15,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rd_plugin.delivery import Deliverer
 from rd_plugin.results import InspectionResult
 
 from .models import Loaded
@@ -42,20 +43,42 @@ class _Models(Collector):
         yield models
 
 
+class _Deliveries(Collector):
+    """Rows that are on their way to other programs, and those that have not arrived.
+
+    Args:
+        deliverers: What sends them.
+    """
+
+    def __init__(self, deliverers: Sequence[Deliverer]) -> None:
+        self._deliverers = deliverers
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield three samples for each target."""
+        rows = GaugeMetricFamily("rd_plugin_rows", "Rows for other programs, by state.", labels=["target", "state"])
+        for sink in self._deliverers:
+            states = {"kept": len(sink.spool), "refused": sink.refused, "lost": sink.spool.lost}
+            for state, count in states.items():
+                rows.add_metric([sink.name, state], count)
+        yield rows
+
+
 class Metrics:
     """Numbers of a server, of its own rather than of the process.
 
     Args:
         loaded: The loaded models by product, as they are now.
+        deliverers: What sends rows to other programs.
     """
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, loaded: Mapping[str, Loaded]) -> None:
+    def __init__(self, loaded: Mapping[str, Loaded], deliverers: Sequence[Deliverer] = ()) -> None:
         self._registry = CollectorRegistry()
         PlatformCollector(self._registry)
         ProcessCollector(registry=self._registry)
         self._registry.register(_Models(loaded))
+        self._registry.register(_Deliveries(deliverers))
         self._images = Counter(
             "rd_plugin_images", "Images by verdict.", ["product", "client", "verdict"], registry=self._registry
         )

@@ -2,11 +2,6 @@
 """The accuracy benchmark: its grids go on where they stopped, and its tables say what the records do."""
 
 import argparse
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -18,11 +13,8 @@ from benchmarks.accuracy import measures, report, suites
 from benchmarks.accuracy.perturbations import PERTURBATIONS
 from benchmarks.common.grid import Cell
 from benchmarks.common.records import read, write
-from benchmarks.common.training import TEACHER
 from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 
-CHECKOUT = Path(__file__).parents[2]
-BACKBONE, WEIGHTS = TEACHER["backbone"], TEACHER["pre_trained"]
 SMALL = ["--image-size", "64", "--batch", "4", "--workers", "0", "--threads", "1", "--device", "cpu"]
 
 
@@ -47,44 +39,6 @@ def test_grid_goes_on_where_it_stopped(mvtec_root: Path, tmp_path: Path, capsys:
     assert "| tile | ReverseDistillation | 2 steps | 2 |" in printed
     assert "| tile | ReverseDistillation | 3 steps | 1 |" in printed
     assert not list(tmp_path.rglob("*.partial"))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_kill_keeps_finished_cells(mvtec_root: Path, tmp_path: Path) -> None:
-    arguments = _arguments(mvtec_root, tmp_path, "--seeds", 0, 1, "--steps", 10)
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(CHECKOUT)}
-    command = [sys.executable, "-m", "benchmarks.accuracy", *arguments]
-    with (tmp_path / "output.txt").open("w") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-        while process.poll() is None and not (tmp_path / "folder.parquet").exists():
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(60) == -signal.SIGKILL, (tmp_path / "output.txt").read_text()[-3000:]
-    killed = read(tmp_path / "folder.parquet")
-    assert len(killed) == 1
-    assert accuracy.main(arguments) == 0
-    both = read(tmp_path / "folder.parquet")
-    assert len(both) == 2
-    pd.testing.assert_frame_equal(both[:1], killed)
-
-
-def test_failed_cell_is_kept_and_the_rest_runs(mvtec_root: Path, tmp_path: Path) -> None:
-    models = ["--models", "anomalib.ReverseDistillation", "ReverseDistillation", "--steps", 1]
-    assert accuracy.main(_arguments(mvtec_root, tmp_path, *models)) == 1
-    rows = read(tmp_path / "folder.parquet").set_index("model")
-    assert rows.loc["anomalib.ReverseDistillation", "failure"] == (
-        f"ValueError: Decoder with architecture {BACKBONE} not supported"
-    )
-    assert rows["image_AUROC"].notna().tolist() == [False, True]
-    assert accuracy.main(_arguments(mvtec_root, tmp_path, *models)) == 1
-    again = read(tmp_path / "folder.parquet").set_index("model")
-    pd.testing.assert_frame_equal(again, rows)
-    time.sleep(1)  # dates are in seconds
-    assert accuracy.main(_arguments(mvtec_root, tmp_path, *models, "--retry")) == 1
-    dates = read(tmp_path / "folder.parquet").set_index("model")["date"]
-    assert dates["ReverseDistillation"] == rows.loc["ReverseDistillation", "date"]
-    assert dates["anomalib.ReverseDistillation"] > rows.loc["anomalib.ReverseDistillation", "date"]
 
 
 def _parts(records: Path, suite: str) -> dict[str, dict[str, float]]:

@@ -104,7 +104,7 @@ def test_lengths_tell_runs_of_a_model_apart(tmp_path: Path) -> None:
     assert found == {"ReverseDistillation, 200 steps": "0.800", "ReverseDistillation, 400 steps": "0.900"}
 
 
-def test_kinds_of_defects_are_told_from_good_ones(tmp_path: Path) -> None:
+def test_kinds_of_defects_are_not_mixed_with_good_ones(tmp_path: Path) -> None:
     arrays = {
         "labels": np.array([False, False, True, True, True]),
         "kinds": np.array(["good", "good", "crack", "fray", "fray"]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A number printed into a corner of each image: another in each, the same in the same, and what lies below it."""
+"""A number printed into a corner of each image: another in each, the same in the same, and what is below it."""
 
 import argparse
 from pathlib import Path
@@ -17,7 +17,7 @@ from rd_plugin import MVTec
 from rd_plugin.components import Region
 
 
-def test_number_depends_on_the_image_and_lies_in_its_corner() -> None:
+def test_number_depends_on_the_image_and_is_in_its_corner() -> None:
     images = torch.rand(4, 3, 128, 128, generator=torch.Generator().manual_seed(0)) / 2
     mask = tv_tensors.Mask(torch.zeros(128, 128, dtype=torch.uint8))
     printed = []

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speeds: what is asked for, by which clock, and how it is shown; they are measured in test_studies.py."""
 
+import asyncio
 from argparse import Namespace
 from itertools import count
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 import torch
 
 from benchmarks.common.grid import Machine
 from benchmarks.common.records import write
-from benchmarks.speed import archive, timing, transformers
+from benchmarks.speed import archive, serve, timing, transformers
 from benchmarks.speed.teachers import SIDES, inference, training_step
 from rd_plugin.comparison import methods
 
@@ -67,7 +69,7 @@ def test_each_comparison_is_a_cell(tmp_path: Path) -> None:
 def test_an_archive_is_inspected_each_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.xml").touch()
     (tmp_path / "model.json").write_text('{"method": "Fused", "arguments": {"backbone": "lite"}}')
-    options = Namespace(what=["rate", "memory"], model=tmp_path / "model.xml", side=8, images=30, many=300)
+    options = Namespace(what=["rate", "memory"], model=tmp_path / "model.xml", side=8, images=30, many=300, turns=3)
     monkeypatch.setattr(archive.command, "machine", lambda _: Machine("cpu", 2))
     rates, memory = archive.grid(options)
     inspected = []
@@ -84,7 +86,37 @@ def test_an_archive_is_inspected_each_way(tmp_path: Path, monkeypatch: pytest.Mo
     assert inspected == [(way, 30) for way in ways] * 3 + [(way, count) for count in (30, 300) for way in ways[:2]]
     shown = archive.show(pd.DataFrame(rows))
     assert "| Fused, lite | one process | 30 | 4.0 | 1.0 | 2.0 | 500 |" in shown
-    assert "| model | way | 30 images | 300 images |" in shown
+    assert "| model | way | 30 images, MiB | 300 images, MiB |" in shown
     assert "| Fused, lite | Ray, 1 actor | 500 | 500 |" in shown
     with pytest.raises(ValueError, match="there is no model None"):
         archive.grid(Namespace(model=None))
+
+
+@pytest.mark.parametrize(("clients", "broken"), [(1, False), (5, False), (3, True)])
+def test_every_image_of_a_load_is_answered(clients: int, broken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server refuses every third request, and finds one of four images damaged."""
+    monkeypatch.setattr(serve, "_PAUSE", 0.0)
+    asked = count(1)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if next(asked) % 3 == 0:
+            return httpx.Response(503)
+        return httpx.Response(500 if broken else 422 if request.content == b"3" else 200)
+
+    async def run() -> dict:
+        transport = httpx.MockTransport(answer)
+        async with httpx.AsyncClient(base_url="http://station", transport=transport) as client:
+            return await serve.load(client, [b"0", b"1", b"2", b"3"], clients, 40)
+
+    if broken:
+        with pytest.raises(RuntimeError, match=r"answered with status \{500\}"):
+            asyncio.run(run())
+        return
+    found = asyncio.run(run())
+    assert (found["images"], found["damaged"], found["refused"]) == (40, 10, 19)
+    assert 0 < found["p50"] <= found["p99"]
+    beside = {"load": "inspect", "images": 20, "rate": 7.5, "device": "CPU", "threads": 2, "torch": "2", "commit": "a"}
+    served = {**beside, **found, "load": "clients", "before": 200.0, "after": 201.0}
+    shown = serve.show(pd.DataFrame([beside, served]))
+    assert "| inspect | 20 |" in shown
+    assert "| 200 | 201 |" in shown

@@ -57,20 +57,8 @@ def test_drift(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
 
 
 def test_alignment(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    arguments = [
-        "tiles",
-        "--root",
-        str(root),
-        *_common(tmp_path),
-        "--workers",
-        "0",
-        "--steps",
-        "1",
-        "--shifts",
-        "0",
-        "2",
-    ]
-    assert alignment.main([*arguments, "--image-size", "64"]) == 0
+    arguments = ["tiles", "--root", str(root), *_common(tmp_path), "--workers", "0", "--steps", "1"]
+    assert alignment.main([*arguments, "--shifts", "0", "2", "--image-size", "64"]) == 0
     printed = capsys.readouterr().out
     assert "| tiles | none | " in printed
     assert "| tiles | translation | " in printed

@@ -102,7 +102,7 @@ def test_wrong_arguments(arguments: list[str], message: str) -> None:
         _grid(*arguments)
 
 
-def test_joined_images_are_told_apart(root: Path) -> None:
+def test_joined_images_keep_their_category(root: Path) -> None:
     data = _joined(root)
     counts = [len(images) for part in data.parts.values() for images in (part.train_data, part.test_data)]
     assert (len(data.train_data), len(data.test_data)) == (counts[0] + counts[2], counts[1] + counts[3])

@@ -14,7 +14,9 @@ import pytest
 import torch
 import yaml
 from anomalib.data.utils import read_image
+from anomalib.engine import Engine
 
+from rd_plugin import MVTec
 from rd_plugin.models import METHODS
 from rd_plugin.models.distillation import Distillation
 
@@ -29,6 +31,16 @@ SIZE = 64
 
 # For a test of what both methods share, such as the command line or the data: one will do.
 one_method = pytest.mark.parametrize("method", METHODS[:1], indirect=True, ids=lambda method: method.__name__)
+
+
+def cpu_engine(folder: Path, **arguments: object) -> Engine:
+    """An engine on the CPU, without a progress bar."""
+    return Engine(default_root_dir=folder, **{"accelerator": "cpu", "enable_progress_bar": False, **arguments})
+
+
+def tile_data(root: Path, **arguments: object) -> MVTec:
+    """The small data set."""
+    return MVTec(root, "tile", train_batch_size=4, num_workers=0, **arguments)
 
 
 @dataclass(frozen=True)

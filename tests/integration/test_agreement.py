@@ -17,10 +17,10 @@ from anomalib.engine import Engine
 from PIL import Image
 from torchvision.transforms.v2.functional import resize
 
-from rd_plugin import FusedReverseDistillation, MVTec
+from rd_plugin import FusedReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
-from .conftest import BACKBONE, METHODS, WEIGHTS, Method, run_openvino
+from .conftest import BACKBONE, METHODS, WEIGHTS, Method, run_openvino, tile_data
 
 # Height and width. Not square, so that none can be taken for the other.
 MODEL = (48, 64)
@@ -80,10 +80,6 @@ def _check(actual: list[Verdict], expected: list[Verdict]) -> None:
         assert ours.label == engine.label or abs(engine.score - 0.5) <= 1e-3
 
 
-def _data(root: Path) -> MVTec:
-    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
-
-
 @pytest.fixture(scope="module")
 def files(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], list[Path]]:
     """Good and defective images of each size, with detail down to the pixel."""
@@ -126,7 +122,7 @@ def model(request: pytest.FixtureRequest, mvtec_root: Path, tmp_path_factory: py
     engine = Engine(
         default_root_dir=tmp_path_factory.mktemp("trained"), accelerator="cpu", max_epochs=3, enable_progress_bar=False
     )
-    engine.fit(model, datamodule=_data(mvtec_root))
+    engine.fit(model, datamodule=tile_data(mvtec_root))
     return model
 
 
@@ -213,7 +209,7 @@ def test_int8_exports_resize_as_the_engine(
     export: Callable[..., Path], files: dict[tuple[int, int], list[Path]], mvtec_root: Path
 ) -> None:
     """What int8 costs the networks is another matter: images that are resized beforehand pay it, too."""
-    data = _data(mvtec_root)
+    data = tile_data(mvtec_root)
     path = export(export_type=ExportType.OPENVINO, compression_type=CompressionType.INT8_PTQ, datamodule=data)
     for images in files.values():
         for file, actual in zip(images, _run_openvino(path, images), strict=True):

@@ -84,7 +84,7 @@ def test_a_moved_part_is_inspected_as_one_in_its_place(trained: tuple[Distillati
         unaligned = network(prepared).pred_score.flatten().tolist()
         network.alignment = alignment
     assert moved - usual < 0.5 * (unaligned[1] - usual)
-    # As it lies.
+    # As the file has it.
     assert turned == pytest.approx(unaligned[2], abs=1e-6)
 
 
@@ -149,7 +149,7 @@ def test_region_and_tiles_follow_the_part(tile_size: int | None, images: Tensor)
     assert alignment.fit(alignment.reduce(model.pre_processor(_good(12)))).all()
     moved = images[1:2]
     others = moved.clone()
-    # The part lies 9 pixels lower, and the region with it.
+    # The part is 9 pixels lower, and the region with it.
     others[..., 94:, :] = others[..., 94:, :] * 0.9
     with torch.inference_mode():
         first, second = model(moved), model(others)
@@ -157,7 +157,7 @@ def test_region_and_tiles_follow_the_part(tile_size: int | None, images: Tensor)
     lowest = first.anomaly_map < first.anomaly_map.amin() + 1e-4
     # Of 64 rows and columns; the interpolation mixes two.
     assert lowest[..., 46:, :].all()
-    # The part lies 3 columns to the left, and 4 times as many beside those that came in do not count.
+    # The part is 3 columns to the left, and 4 times as many beside those that came in do not count.
     assert not lowest[..., 7:42, 14:-5].any()
     assert first.pred_score.item() == pytest.approx(second.pred_score.item(), abs=0.02)
 

@@ -2,19 +2,16 @@
 """Bad data and bad arguments: one clear message each, and nothing half-written."""
 
 import logging
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from anomalib.data import Folder
 from anomalib.engine import Engine
 from PIL import Image
 
-from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
-from rd_plugin.models.distillation import Distillation
+from rd_plugin import MVTec
 
 from .conftest import SIZE, Method, one_method
 
@@ -87,22 +84,6 @@ def test_bad_files_can_be_left_out(
     assert "pixel_AUPRO" in metrics
 
 
-@one_method
-def test_unchanged_files_are_not_read_again(
-    method: Method,
-    root: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _train(method, root, tmp_path)
-    (memory,) = tmp_path.glob("**/data_check.json")
-    assert memory.parent.name == "tile"
-    monkeypatch.setattr(
-        "rd_plugin.data.check.survey.inspect_file", lambda path, **_: pytest.fail(f"{path} was read again")
-    )
-    _train(method, root, tmp_path)
-
-
 def test_unknown_choice_for_bad_data(method: Method) -> None:
     with pytest.raises(ValueError, match="on_bad_data must be 'error', 'skip', 'warn' or 'off', got 'ignore'"):
         method(BACKBONE, pre_trained=False, on_bad_data="ignore").configure_callbacks()
@@ -145,58 +126,3 @@ def test_data_without_masks_leaves_pixel_metrics_out(
     left_out = [record for record in caplog.records if "left out" in record.message]
     assert len(left_out) == 1
     assert "pixel_AUPRO (no masks)" in left_out[0].message
-
-
-def _student_weight(model: Distillation) -> torch.Tensor:
-    return model.model.student.stages[-1][0].residual[0].weight
-
-
-def _teacher_weight(model: Distillation) -> torch.Tensor:
-    return model.model.teacher.net.blocks[4][0].conv_pw.weight
-
-
-@pytest.mark.parametrize(
-    ("method", "weight", "message"),
-    [
-        (
-            ReverseDistillation,
-            _student_weight,
-            "train_loss at step 0 is not finite (blocks.1 nan, blocks.2 {}, blocks.4 {})",
-        ),
-        (
-            ExpertReverseDistillation,
-            _student_weight,
-            "student_loss at step 0 is not finite (blocks.1 nan, blocks.2 {}, blocks.4 {})",
-        ),
-        (
-            ExpertReverseDistillation,
-            _teacher_weight,
-            "teacher_loss at step 0 is not finite (blocks.1 {}, blocks.2 {}, blocks.4 nan)",
-        ),
-    ],
-    indirect=["method"],
-)
-def test_loss_that_is_not_finite_stops_with_the_scale_and_the_files(
-    method: Method,
-    weight: Callable[[Distillation], torch.Tensor],
-    message: str,
-    root: Path,
-    tmp_path: Path,
-) -> None:
-    model = method(
-        BACKBONE,
-        pre_trained=False,
-        pre_processor=method.configure_pre_processor((SIZE, SIZE)),
-        visualizer=False,
-    )
-    data = MVTec(root, "tile", train_batch_size=4, num_workers=0)
-    _engine(tmp_path, 1).fit(model=model, datamodule=data)
-    (checkpoint,) = tmp_path.glob("**/*.ckpt")
-    before = checkpoint.read_bytes()
-    with torch.no_grad():
-        weight(model).fill_(float("nan"))
-    with pytest.raises(ValueError, match=re.escape(message).replace(r"\{\}", r"[\d.e-]+")) as caught:
-        _engine(tmp_path, 2).fit(model=model, datamodule=data)
-    assert str(root / "tile/train/good") in str(caught.value)
-    assert list(tmp_path.glob("**/*.ckpt")) == [checkpoint]
-    assert checkpoint.read_bytes() == before

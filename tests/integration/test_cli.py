@@ -12,8 +12,6 @@ import yaml
 from anomalib.cli import AnomalibCLI
 from PIL import Image
 
-from rd_plugin import ReverseDistillation
-
 from .conftest import (
     BACKBONE,
     Method,
@@ -147,46 +145,6 @@ def test_resolved_configuration_is_plain(trained: Trained) -> None:
     config = yaml.safe_load(text)
     assert config["model"]["class_path"] == f"rd_plugin.{trained.method.__name__}"
     assert config["data"]["class_path"] == "rd_plugin.MVTec"
-
-
-@pytest.mark.slow
-def test_seed_decides_the_weights(
-    method: Method,
-    tmp_path: Path,
-    mvtec_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Two runs with one seed give the same weights, bit for bit; another seed gives others."""
-    weights = []
-    for run, seed in enumerate((1, 1, 2)):
-        (tmp_path / str(run)).mkdir()
-        monkeypatch.chdir(tmp_path / str(run))
-        sections = {"model": small_model(method), "data": data_config(mvtec_root), "trainer": {"max_steps": 3}}
-        cli = AnomalibCLI(["fit", "--config", str(write_config(Path("config.yaml"), seed_everything=seed, **sections))])
-        weights.append(cli.model.state_dict())
-    once, again, other = weights
-    assert all(once[name].equal(again[name]) for name in once)
-    assert not all(once[name].equal(other[name]) for name in once)
-
-
-def test_results_folder_that_cannot_be_made_is_named(
-    tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is built or read for a command whose results have no place; an export elsewhere needs none."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
-    sections = {"model": small_model(ReverseDistillation), "data": data_config(mvtec_root)}
-    config = write_config(tmp_path / "config.yaml", default_root_dir="file/results", **sections)
-    message = r"file/results' cannot be written to: Not a directory\. Give another folder as default_root_dir\.$"
-    for subcommand in ("train", "fit", "test"):
-        with pytest.raises(OSError, match=message):
-            AnomalibCLI([subcommand, "--config", str(config)])
-    model = ["--model", "rd_plugin.ReverseDistillation", "--model.backbone", "resnet18", "--model.pre_trained", "false"]
-    export = ["export", *model, "--export_type", "torch", "--default_root_dir", "file/results", "--ckpt_path", "x.ckpt"]
-    with pytest.raises(OSError, match=message):
-        AnomalibCLI(export)
-    AnomalibCLI([*export, "--export_root", "exported"], run=False)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.yaml", "file"}
 
 
 def test_seed_of_the_command_line_is_used_and_kept(trained: Trained) -> None:

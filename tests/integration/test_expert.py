@@ -3,8 +3,6 @@
 
 import gc
 import shutil
-import subprocess
-import sys
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +17,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
-from rd_plugin import ExpertReverseDistillation, MVTec
+from rd_plugin import ExpertReverseDistillation
 from rd_plugin.components import Teacher
 
-from .conftest import BACKBONE, SIZE, WEIGHTS, data_config, small_model, write_config
+from .conftest import BACKBONE, SIZE, WEIGHTS, data_config, small_model, tile_data, write_config
 
 STEPS = 4  # one more than an epoch has
 
@@ -37,10 +35,6 @@ def _model(**arguments: object) -> ExpertReverseDistillation:
         "visualizer": False,
     }
     return ExpertReverseDistillation(**{**small, **arguments})
-
-
-def _data(root: Path) -> MVTec:
-    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
 
 
 def _engine(folder: Path, **arguments: object) -> Engine:
@@ -98,7 +92,7 @@ def _fit(
     record = _Recorder()
     engine = _engine(folder, max_steps=max_steps, callbacks=[record])
     model = _model(**arguments)
-    engine.fit(model=model, datamodule=_data(root), ckpt_path=checkpoint)
+    engine.fit(model=model, datamodule=tile_data(root), ckpt_path=checkpoint)
     return Fitted(model, engine, record)
 
 
@@ -150,9 +144,9 @@ def test_resumed_training_has_the_pre_trained_expert(tmp_path: Path, mvtec_root:
 )
 def test_arguments_that_need_one_optimizer(tmp_path: Path, mvtec_root: Path, argument: dict, message: str) -> None:
     with pytest.raises(MisconfigurationException, match=message):
-        _engine(tmp_path, **argument).fit(model=_model(), datamodule=_data(mvtec_root))
+        _engine(tmp_path, **argument).fit(model=_model(), datamodule=tile_data(mvtec_root))
     engine = _engine(tmp_path, **argument)
-    engine.fit(model=_model(train_teacher=False), datamodule=_data(mvtec_root))
+    engine.fit(model=_model(train_teacher=False), datamodule=tile_data(mvtec_root))
     assert engine.trainer.global_step == 1
 
 
@@ -183,70 +177,3 @@ def test_twin_picture_on_the_command_line(
     pixels = np.asarray(Image.open(picture))
     assert pixels.shape[0] > 3 * SIZE
     assert pixels.std() > 0
-
-
-# Lightning starts the script once more for the second process. The run that fails is the last: it ends that process.
-TWO_PROCESSES = """
-import sys
-import torch
-from anomalib.engine import Engine
-from rd_plugin import ExpertReverseDistillation, MVTec
-
-torch.set_num_threads(1)
-
-
-def fit(train_teacher, strategy, deviation):
-    model = ExpertReverseDistillation(
-        "resnet18",
-        layers=["layer2", "layer3"],
-        pre_trained=False,
-        train_teacher=train_teacher,
-        deviation=deviation,
-        pre_processor=ExpertReverseDistillation.configure_pre_processor((64, 64)),
-        visualizer=False,
-    )
-    data = MVTec(sys.argv[1], "tile", train_batch_size=4, num_workers=0)
-    limits = {"max_steps": 3, "limit_val_batches": 1, "enable_progress_bar": False}
-    engine = Engine(accelerator="cpu", devices=2, strategy=strategy, logger=False, **limits)
-    engine.fit(model, datamodule=data)
-    values = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    values.update(model.model.deviation.named_buffers())
-    result = {"steps": engine.trainer.global_step, "world": engine.trainer.world_size, "values": values}
-    torch.save(result, f"{strategy}-{engine.trainer.global_rank}.pt")
-
-
-fit(False, "ddp", "mahalanobis")
-fit(True, "ddp_find_unused_parameters_true", "cosine")
-try:
-    fit(True, "ddp", "cosine")
-except RuntimeError as error:
-    print("REFUSED", error)
-"""
-
-
-@pytest.fixture(scope="session")
-def two_processes(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("two")
-    (folder / "script.py").write_text(TWO_PROCESSES)
-    command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
-    return folder, done.stdout + done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "ddp_find_unused_parameters_true"])
-def test_two_processes_end_with_equal_weights(two_processes: tuple[Path, str], strategy: str) -> None:
-    folder, output = two_processes
-    files = [folder / f"{strategy}-{rank}.pt" for rank in (0, 1)]
-    assert all(file.is_file() for file in files), output[-3000:]
-    first, second = map(torch.load, files)
-    assert first["steps"] == second["steps"] == 3
-    assert first["world"] == second["world"] == 2
-    assert all(_equal(first["values"], second["values"]).values())
-
-
-@pytest.mark.slow
-def test_two_processes_with_a_taught_teacher_need_their_strategy(two_processes: tuple[Path, str]) -> None:
-    _, output = two_processes
-    (refusal,) = [line for line in output.splitlines() if line.startswith("REFUSED")][:1]
-    assert "strategy='ddp_find_unused_parameters_true'" in refusal

@@ -26,7 +26,7 @@ from rd_plugin.commands.tool import main
 from rd_plugin.models.distillation import Distillation
 
 from ..processes import run_function
-from .conftest import METHODS, SIZE, Method, one_method
+from .conftest import METHODS, SIZE, Method, one_method, tile_data
 
 BACKBONE = "test_resnet.r160_in1k"
 STEPS_PER_EPOCH = 3
@@ -36,10 +36,6 @@ def _model(method: Method = ReverseDistillation) -> Distillation:
     # The fused model validates once by itself, at the end, and leaves no checkpoint before.
     schedule = {"validations": None} if method is FusedReverseDistillation else {}
     return method(BACKBONE, pre_trained=False, pre_processor=method.configure_pre_processor((SIZE, SIZE)), **schedule)
-
-
-def _data(root: Path) -> MVTec:
-    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
 
 
 def _engine(folder: Path, *callbacks: Callback, **arguments: object) -> Engine:
@@ -96,14 +92,14 @@ def _assert_kept(folder: Path, method: Method) -> Path:
 
 def test_loss_that_is_not_finite_keeps_the_last_checkpoint(method: Method, mvtec_root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"loss at step {STEPS_PER_EPOCH} is not finite"):
-        _engine(tmp_path, _InSecondEpoch(_lose_weights)).fit(_model(method), datamodule=_data(mvtec_root))
+        _engine(tmp_path, _InSecondEpoch(_lose_weights)).fit(_model(method), datamodule=tile_data(mvtec_root))
     _assert_kept(tmp_path, method)
 
 
 @one_method
 def test_weights_that_are_not_finite_are_not_saved(method: Method, mvtec_root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"1 weights are not finite after step 6, .* No checkpoint is written"):
-        _engine(tmp_path, _LostGradients(), limit_val_batches=1.0).fit(_model(method), datamodule=_data(mvtec_root))
+        _engine(tmp_path, _LostGradients(), limit_val_batches=1.0).fit(_model(method), datamodule=tile_data(mvtec_root))
     _assert_kept(tmp_path, method)
 
 
@@ -111,19 +107,19 @@ def test_disk_that_fills_up_keeps_the_last_checkpoint(
     mvtec_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with _full_disk() as fill, pytest.raises(OSError, match=r"No space|File too large") as caught:
-        _engine(tmp_path, _InSecondEpoch(fill)).fit(_model(), datamodule=_data(mvtec_root))
+        _engine(tmp_path, _InSecondEpoch(fill)).fit(_model(), datamodule=tile_data(mvtec_root))
     checkpoint = _assert_kept(tmp_path, ReverseDistillation)
     assert caught.value.filename == str(checkpoint)
-    kept = f"The last good checkpoint is kept, '{checkpoint}'; go on from it with --ckpt_path."
+    kept = f"The last good checkpoint is kept, '{checkpoint}'; continue from it with --ckpt_path."
     assert f"{checkpoint} could not be written. {kept}" in caplog.messages
     steps = []
     resumed = _engine(tmp_path, _InSecondEpoch(lambda model: steps.append(model.global_step)))
-    resumed.fit(_model(), datamodule=_data(mvtec_root), ckpt_path=checkpoint)
+    resumed.fit(_model(), datamodule=tile_data(mvtec_root), ckpt_path=checkpoint)
     assert steps == [STEPS_PER_EPOCH]
 
 
 def test_disk_that_is_full_of_pictures(mvtec_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    engine, model, data = _engine(tmp_path), _model(), _data(mvtec_root)
+    engine, model, data = _engine(tmp_path), _model(), tile_data(mvtec_root)
     engine.test(model, datamodule=data)
     pictures = {path: path.read_bytes() for path in tmp_path.glob("**/images/**/*.png")}
     assert len(pictures) == 12
@@ -186,7 +182,7 @@ def test_too_little_space_stops_before_the_data_is_read(
         r"weights/lightning' needs 32 MiB of free space, but only 30 MiB are free\. .* folder as default_root_dir\.$"
     )
     with pytest.raises(OSError, match=message):
-        _engine(tmp_path).fit(_model(), datamodule=_data(mvtec_root))
+        _engine(tmp_path).fit(_model(), datamodule=tile_data(mvtec_root))
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -197,7 +193,7 @@ def test_space_asked_for_is_that_of_two_checkpoints(
 ) -> None:
     asked = []
     monkeypatch.setattr(results_folder, "check_folder", lambda _folder, needed, _argument: asked.append(needed))
-    _engine(tmp_path, max_steps=1).fit(_model(method), datamodule=_data(mvtec_root))
+    _engine(tmp_path, max_steps=1).fit(_model(method), datamodule=tile_data(mvtec_root))
     (checkpoint,) = tmp_path.glob("**/*.ckpt")
     assert asked == [pytest.approx(2 * checkpoint.stat().st_size, rel=0.02)]
 
@@ -206,7 +202,7 @@ def test_folder_that_cannot_be_written_to_stops_before_the_data_is_read(mvtec_ro
     (tmp_path / "file").touch()
     engine = _engine(tmp_path / "results", ModelCheckpoint(dirpath=tmp_path / "file" / "weights"))
     with pytest.raises(OSError, match=r"weights' cannot be written to: Not a directory\. .* as default_root_dir\.$"):
-        engine.fit(_model(), datamodule=_data(mvtec_root))
+        engine.fit(_model(), datamodule=tile_data(mvtec_root))
     assert not list(tmp_path.rglob("*.json"))
 
 
@@ -239,9 +235,7 @@ def _run_until_terminated(stage: str, root: Path, folder: Path, hook: str, count
         ("on_validation_batch_start", 4, STEPS_PER_EPOCH),
     ],
 )
-def test_training_that_is_told_to_stop_fails(
-    mvtec_root: Path, tmp_path: Path, hook: str, count: int, steps: int | None
-) -> None:
+def test_stopped_training_fails(mvtec_root: Path, tmp_path: Path, hook: str, count: int, steps: int | None) -> None:
     done = run_function(tmp_path, _run_until_terminated, "train", mvtec_root, tmp_path, hook, count)
     assert done.status == 128 + signal.SIGTERM, done.output[-3000:]
     checkpoints = list(tmp_path.glob("**/*.ckpt"))
@@ -250,13 +244,13 @@ def test_training_that_is_told_to_stop_fails(
         assert checkpoints == []
         assert ". There is no checkpoint yet." in done.output
     else:
-        kept = f"The last good checkpoint is kept, '{checkpoints[0]}'; go on from it with --ckpt_path."
+        kept = f"The last good checkpoint is kept, '{checkpoints[0]}'; continue from it with --ckpt_path."
         assert kept in done.output
         assert torch.load(checkpoints[0], weights_only=False)["global_step"] == steps
 
 
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
-def test_evaluation_that_is_told_to_stop_fails(mvtec_root: Path, tmp_path: Path, stage: str) -> None:
+def test_stopped_evaluation_fails(mvtec_root: Path, tmp_path: Path, stage: str) -> None:
     hook = f"on_{'validation' if stage == 'validate' else stage}_batch_start"
     done = run_function(tmp_path, _run_until_terminated, stage, mvtec_root, tmp_path, hook, 2)
     assert done.status == 128 + signal.SIGTERM, done.output[-3000:]
@@ -277,7 +271,7 @@ def _train_beside(killed: bool, root: Path, folder: Path) -> None:
     # anomalib counts the versions that are there, and does not expect another to do so at the same moment.
     while not killed and not list(folder.glob("**/v0/weights")):
         time.sleep(0.05)
-    _engine(folder, *callbacks, limit_val_batches=1.0).train(_model(), datamodule=_data(root))
+    _engine(folder, *callbacks, limit_val_batches=1.0).train(_model(), datamodule=tile_data(root))
 
 
 def test_two_trainings_in_one_folder_of_which_one_is_killed(mvtec_root: Path, tmp_path: Path) -> None:
@@ -303,7 +297,7 @@ def _export_until_terminated(folder: Path) -> None:
     Engine().export(_model(), ExportType.TORCH, export_root=folder)
 
 
-def test_export_that_is_told_to_stop_leaves_the_old_one(tmp_path: Path) -> None:
+def test_stopped_export_leaves_the_old_one(tmp_path: Path) -> None:
     path = Engine().export(_model(), ExportType.TORCH, export_root=tmp_path)
     before = path.read_bytes()
     assert run_function(tmp_path, _export_until_terminated, tmp_path).status == -signal.SIGTERM

@@ -75,7 +75,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A folder with what a function writes anew: a checkpoint and an export with their record, a page."""
+    """A folder with what a function writes again: a checkpoint and an export with their record, a page."""
     if request.getfixturevalue("write") is _update:
         model = request.getfixturevalue("trained_once")
         for suffix in (".ckpt", ".ckpt.sums", ".json"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed at any moment, a run leaves whole files only and goes on from its last checkpoint."""
+"""Killed at any moment, a run leaves whole files only and continues from its last checkpoint."""
 
 import json
 import logging
@@ -61,9 +61,7 @@ class Phases(Callback):
         del pl_module
         self._enter("training", trainer.global_step)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        del pl_module
-        self._enter("training", trainer.global_step)
+    on_train_epoch_start = on_train_start
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         del pl_module
@@ -81,9 +79,7 @@ class Phases(Callback):
         del pl_module
         self._enter("finished", trainer.global_step)
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        del pl_module
-        self._enter("finished", trainer.global_step)
+    on_test_end = on_fit_end
 
 
 def _phases(log: Path) -> list[tuple[str, int]]:

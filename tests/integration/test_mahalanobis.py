@@ -12,11 +12,22 @@ from anomalib.deploy import CompressionType, ExportType
 from anomalib.engine import Engine
 from torchmetrics.functional.classification import binary_auroc
 
-from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation
+from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.components import MahalanobisDeviation
 from rd_plugin.export.statistics import distances
 
-from .conftest import BACKBONE, SIZE, Trained, data_config, one_method, run_cli, run_openvino, small_model, write_config
+from .conftest import (
+    BACKBONE,
+    SIZE,
+    Trained,
+    data_config,
+    one_method,
+    run_cli,
+    run_openvino,
+    small_model,
+    tile_data,
+    write_config,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +44,6 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Path:
 @pytest.fixture(scope="module")
 def model(fitted: Path) -> ReverseDistillation:
     return ReverseDistillation.load_from_checkpoint(fitted, visualizer=False).eval()
-
-
-def _data(root: Path) -> MVTec:
-    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
 
 
 @torch.inference_mode()
@@ -61,7 +68,7 @@ def test_checkpoint_knows_the_training_images_as_its_weights_see_them(
 
 def test_defects_are_found(model: ReverseDistillation, mvtec_root: Path, tmp_path: Path) -> None:
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False)
-    (metrics,) = engine.test(model=model, datamodule=_data(mvtec_root))
+    (metrics,) = engine.test(model=model, datamodule=tile_data(mvtec_root))
     assert metrics["image_AUROC"] >= 0.9
     assert metrics["pixel_AUROC"] >= 0.9
 
@@ -87,9 +94,9 @@ def test_int8_keeps_the_order_of_scores(
     compression: CompressionType,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Statistics of twelve images, learned anew, take scores out of the range that normalization cuts them off at.
+    # Statistics of twelve images, fitted again, take scores out of the range that normalization cuts them off at.
     monkeypatch.setattr(model.post_processor, "enable_normalization", False)
-    arguments = {"compression_type": compression, "datamodule": _data(mvtec_root)}
+    arguments = {"compression_type": compression, "datamodule": tile_data(mvtec_root)}
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)
     if compression == CompressionType.INT8_PTQ:
         # Compared with training images as the quantized networks see them.
@@ -117,7 +124,7 @@ def test_run_without_validation_leaves_a_checkpoint_that_predicts(tmp_path: Path
     )
     limits = {"max_epochs": 1, "limit_val_batches": 0, "enable_progress_bar": False}
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", **limits)
-    engine.fit(model, datamodule=_data(mvtec_root))
+    engine.fit(model, datamodule=tile_data(mvtec_root))
     assert model.model.training
     loaded = ExpertReverseDistillation.load_from_checkpoint(engine.trainer.checkpoint_callback.best_model_path).eval()
     with torch.inference_mode():

@@ -11,7 +11,6 @@ import pytest
 import torch
 from anomalib.data import ImageBatch
 from anomalib.data.utils import read_image
-from anomalib.engine import Engine
 from PIL import Image, ImageOps
 
 from rd_plugin import FusedReverseDistillation, Inspector, PartsFolder, ReverseDistillation
@@ -21,7 +20,7 @@ from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY
 
 from ..unit.commands.conftest import Tool, log_level_as_before, tool  # noqa: F401
-from .conftest import BACKBONE, SIZE, WEIGHTS, run_cli
+from .conftest import BACKBONE, SIZE, WEIGHTS, cpu_engine, run_cli
 
 PARTS = ("plate", "tile")
 
@@ -35,11 +34,6 @@ class ManyParts:
     checkpoint: Path
     metrics: dict[str, float]
     output: str
-
-
-def engine(folder: Path, **arguments: object) -> Engine:
-    """An engine on the CPU, for few steps."""
-    return Engine(default_root_dir=folder, accelerator="cpu", enable_progress_bar=False, **arguments)
 
 
 def data(root: Path) -> PartsFolder:
@@ -75,7 +69,7 @@ def many(parts_root: Path, tmp_path_factory: pytest.TempPathFactory) -> ManyPart
     with pytest.MonkeyPatch.context() as patch:
         output: list[str] = []
         patch.setattr("sys.stdout.write", output.append)
-        (metrics,) = engine(folder, max_steps=6).train(model=model(), datamodule=data(parts_root))
+        (metrics,) = cpu_engine(folder, max_steps=6).train(model=model(), datamodule=data(parts_root))
     (checkpoint,) = folder.glob("ReverseDistillation/*/v0/weights/lightning/*.ckpt")
     return ManyParts(parts_root, folder, checkpoint, metrics, "".join(output))
 
@@ -89,7 +83,7 @@ def test_each_part_has_its_own_threshold_and_range(many: ManyParts) -> None:
     for part in PARTS:
         alone = ReverseDistillation.load_from_checkpoint(many.checkpoint)
         alone.post_processor.set_parts(())
-        engine(many.folder / part).validate(alone, datamodule=PartsFolder(many.root / part, num_workers=0))
+        cpu_engine(many.folder / part).validate(alone, datamodule=PartsFolder(many.root / part, num_workers=0))
         own, expected = post_processor.of(part), alone.post_processor
         for name in ("image_threshold", "pixel_threshold", "image_min", "image_max", "pixel_min", "pixel_max"):
             torch.testing.assert_close(getattr(own, name), getattr(expected, name), rtol=1e-5, atol=1e-6)
@@ -104,7 +98,7 @@ def test_metrics_are_those_of_each_part_and_their_mean(many: ManyParts) -> None:
     found = ReverseDistillation.load_from_checkpoint(many.checkpoint, visualizer=False)
     found.post_processor.set_parts(())
     single = PartsFolder(many.root / "tile", num_workers=0)
-    (alone,) = engine(many.folder / "alone").test(found, datamodule=single)
+    (alone,) = cpu_engine(many.folder / "alone").test(found, datamodule=single)
     assert alone["image_AUROC"] == pytest.approx(many.metrics["image_AUROC/tile"], abs=1e-6)
     assert alone["pixel_AUPRO"] == pytest.approx(many.metrics["pixel_AUPRO/tile"], abs=1e-5)
 
@@ -158,7 +152,7 @@ def test_an_export_of_each_part_agrees_with_the_engine(many: ManyParts) -> None:
     run = many.checkpoint.parents[2]
     run_cli(many.folder, "export", "--export_type", "openvino", "--ckpt_path", many.checkpoint, program="rd-plugin")
     found = ReverseDistillation.load_from_checkpoint(many.checkpoint, visualizer=False)
-    batches = engine(many.folder / "predict").predict(found, data_path=many.root)
+    batches = cpu_engine(many.folder / "predict").predict(found, data_path=many.root)
     expected = {
         path: float(score)
         for batch in batches
@@ -261,7 +255,7 @@ def test_a_new_threshold_for_one_part(many: ManyParts, tmp_path: Path, tool: Too
 def test_resuming_keeps_the_thresholds(many: ManyParts, tmp_path: Path) -> None:
     before = ReverseDistillation.load_from_checkpoint(many.checkpoint).post_processor
     resumed = model()
-    engine(tmp_path, max_steps=6).fit(resumed, datamodule=data(many.root), ckpt_path=many.checkpoint)
+    cpu_engine(tmp_path, max_steps=6).fit(resumed, datamodule=data(many.root), ckpt_path=many.checkpoint)
     for part in PARTS:
         assert resumed.post_processor.of(part).scale() == before.of(part).scale()
 
@@ -271,7 +265,7 @@ class TestStatisticsOfEachPart:
     def trained(self, parts_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Distillation, Path]:
         folder = tmp_path_factory.mktemp("fused")
         fused = model(FusedReverseDistillation, statistics="per_part", brightness=0)
-        engine(folder, max_steps=3).fit(fused, datamodule=data(parts_root))
+        cpu_engine(folder, max_steps=3).fit(fused, datamodule=data(parts_root))
         (checkpoint,) = folder.glob("FusedReverseDistillation/*/v0/weights/lightning/*.ckpt")
         return fused.eval(), checkpoint
 
@@ -314,20 +308,20 @@ class TestStatisticsOfEachPart:
         fused, checkpoint = trained
         again = FusedReverseDistillation.load_from_checkpoint(checkpoint, visualizer=False)
         found = {}
-        for batch in engine(tmp_path).predict(again, datamodule=data(parts_root)) or []:
+        for batch in cpu_engine(tmp_path).predict(again, datamodule=data(parts_root)) or []:
             found.update(zip(batch.image_path, batch.pred_score, strict=True))
         for part in PARTS:
             path = next(path for path in found if part_of(path, PARTS) == part)
             with torch.no_grad():
                 alone = fused(read_image(path, as_tensor=True)[None], part=part)
             torch.testing.assert_close(found[path], alone.pred_score[0], rtol=1e-3, atol=1e-4)
-        assert engine(tmp_path).test(again, datamodule=data(parts_root), verbose=False)
+        assert cpu_engine(tmp_path).test(again, datamodule=data(parts_root), verbose=False)
 
     def test_too_many_for_the_memory_are_shared(
         self, parts_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         fused = model(FusedReverseDistillation, statistics="per_part", statistics_bytes=1000, brightness=0)
-        engine(tmp_path, max_steps=1).fit(fused, datamodule=data(parts_root))
+        cpu_engine(tmp_path, max_steps=1).fit(fused, datamodule=data(parts_root))
         assert "Statistics of 2 parts would take" in caplog.text
         assert fused.model.evidence.is_fitted
         assert fused.model.parts == ()

@@ -43,8 +43,11 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     options += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with (tmp_path / "server.txt").open("w") as output:
         command = [sys.executable, "-m", "mlflow", "server", *options]
-        # In a session of its own, since it starts others.
-        server = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output, start_new_session=True)
+        # In a session of its own, since it starts others; without those that run jobs.
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        server = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
     try:
         wait_until(lambda: _is_ready(f"http://127.0.0.1:{port}"), 300)
         yield f"http://127.0.0.1:{port}"

@@ -7,14 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from anomalib.engine import Engine
 
-from rd_plugin import MVTec
 from rd_plugin.data.labels import content_digest
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import hash_weights
 
-from .conftest import BACKBONE, SIZE, WEIGHTS, Method, Trained, one_method
+from .conftest import BACKBONE, SIZE, WEIGHTS, Method, Trained, cpu_engine, one_method, tile_data
 
 IMAGE = Path("tile/train/good/003.png")
 
@@ -28,18 +26,10 @@ def _model(method: Method, **arguments: object) -> Distillation:
     return method(**{"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, **arguments})
 
 
-def _engine(folder: Path, **arguments: object) -> Engine:
-    return Engine(default_root_dir=folder, accelerator="cpu", enable_progress_bar=False, **arguments)
-
-
-def _data(root: Path) -> MVTec:
-    return MVTec(root, "tile", train_batch_size=4, num_workers=0)
-
-
 def _fit(folder: Path, root: Path, **arguments: object) -> dict:
     """Train for a step and return the record of the data."""
-    engine = _engine(folder, max_steps=1, limit_val_batches=0)
-    engine.fit(_model(**arguments), datamodule=_data(root))
+    engine = cpu_engine(folder, max_steps=1, limit_val_batches=0)
+    engine.fit(_model(**arguments), datamodule=tile_data(root))
     (record,) = folder.rglob("v0/weights/lightning/model.json")
     return json.loads(record.read_text())["data"]
 
@@ -64,7 +54,7 @@ def test_record_of_a_run_on_the_command_line(trained: Trained, mvtec_root: Path)
     assert len(record["data"]["fingerprint"]) == 64
     held_out = {content_digest(image) for image in (mvtec_root / "tile" / "test" / "good").iterdir()}
     assert held_out <= set(record["data"]["held_out"])
-    # What the teacher was before it was taught, if it was.
+    # What the teacher was before it was trained, if it was.
     untaught = _model(trained.method, backbone=BACKBONE, layers=None, pre_trained=WEIGHTS).model.teacher
     untaught.load_pretrained()
     assert record["teacher"] == hash_weights(untaught.state_dict())
@@ -90,8 +80,8 @@ def test_checkpoint_of_another_backbone(trained: Trained, tmp_path: Path, mvtec_
     message = f"backbone '{BACKBONE}' in the checkpoint, 'resnet18' in the model; layers "
     for run in ("fit", "test", "predict"):
         with pytest.raises(ValueError, match=f"The checkpoint does not fit the model: {message}"):
-            getattr(_engine(tmp_path, max_steps=1), run)(
-                _model(trained.method), datamodule=_data(mvtec_root), ckpt_path=trained.checkpoint
+            getattr(cpu_engine(tmp_path, max_steps=1), run)(
+                _model(trained.method), datamodule=tile_data(mvtec_root), ckpt_path=trained.checkpoint
             )
 
 
@@ -102,7 +92,9 @@ def test_checkpoint_of_another_size(
     pre_processor = trained.method.configure_pre_processor((96, 96))
     model = _model(trained.method, backbone=BACKBONE, layers=None, pre_processor=pre_processor)
     with caplog.at_level(logging.WARNING):
-        _engine(tmp_path, limit_test_batches=1).test(model, datamodule=_data(mvtec_root), ckpt_path=trained.checkpoint)
+        cpu_engine(tmp_path, limit_test_batches=1).test(
+            model, datamodule=tile_data(mvtec_root), ckpt_path=trained.checkpoint
+        )
     assert "(resizing to 64 x 64 pixels) replaces the model's (resizing to 96 x 96 pixels)" in caplog.text
     assert model.resized_to == [SIZE, SIZE]
 
@@ -111,7 +103,7 @@ def test_checkpoint_of_another_size(
 def test_export_says_which_model_it_takes(trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """anomalib takes the model from the checkpoint, whatever arguments were given."""
     with caplog.at_level(logging.INFO):
-        path = _engine(tmp_path).export(
+        path = cpu_engine(tmp_path).export(
             _model(trained.method), "torch", export_root=tmp_path, ckpt_path=trained.checkpoint
         )
     assert f"Exporting {trained.method.__name__} with backbone {BACKBONE} and layers blocks.1, blocks.2" in caplog.text

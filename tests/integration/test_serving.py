@@ -41,7 +41,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, st
     yield folder, address
     os.kill(server.pid, signal.SIGTERM)
     assert server.wait(60) == 0
-    # Rows that could not be sent are told of.
+    # Rows that could not be sent are reported.
     assert "rows are not delivered; the next run will send them" in server.stderr.read()
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A station made from nothing, by the commands of its Dockerfile: inspect, serve, a request, a metric, a message."""
+"""A station made from nothing, by the commands of its page: inspect, serve, a request, a metric, a message."""
 
+import csv
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ..docs.blocks import commands, read_blocks
 from ..unit.delivery.test_mqtt import Broker, broker, with_broker
 from ..waiting import wait_until
 from .conftest import one_method
@@ -21,86 +23,107 @@ from .conftest import one_method
 __all__ = ["broker"]
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "how-to" / "station.md"
+INSTALL, SERVE, ASK = (block.text for block in read_blocks(PAGE) if block.run == "guide")
 # What another program's run may change in a row.
-OWN = {"milliseconds": 0, "time": ""}
-
-pytestmark = pytest.mark.slow
+OWN = {"milliseconds": "", "time": ""}
 
 
-def _installations(checkout: Path) -> list[list[str]]:
-    """The ``pip install`` commands of the Dockerfile, with what it copies into the image where it is here."""
-    text = (ROOT / "docker" / "station.Dockerfile").read_text().replace("\\\n", " ")
-    text = text.replace("/tmp/station.txt", str(checkout / "requirements" / "station.txt"))
-    text = text.replace("/tmp/rd-plugin", str(checkout))
-    commands = [shlex.split(command)[1:] for command in re.findall(r"pip install [^&\n]+", text)]
-    assert len(commands) == 2
-    return commands
+def test_page_and_dockerfile_install_what_the_package_asks_for() -> None:
+    extras = dict(re.findall(r"^(serve|messages) = (\[.*\])$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
+    asked = {package for listed in extras.values() for package in json.loads(listed)}
+    dockerfile = (ROOT / "docker" / "station.Dockerfile").read_text()
+    assert set(re.findall(r'"([^"]+>=[^"]+)"', dockerfile)) == asked
+    (line,) = re.findall(r"^station/bin/pip install (.*)$", SERVE, re.MULTILINE)
+    assert set(line.split()) == {package.partition(">=")[0] for package in asked}
+    for line in re.findall(r"^station/bin/(pip install .*)$", INSTALL, re.MULTILINE):
+        copied = line.replace("requirements/", "/tmp/").replace(" .", " /tmp/rd-plugin")
+        assert copied.replace("install", "install --no-cache-dir") in dockerfile
 
 
-@pytest.fixture(scope="module")
-def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``rd-plugin`` in an environment of its own."""
-    folder = tmp_path_factory.mktemp("station")
-    checkout = folder / "checkout"
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The project's files that are on a station."""
+    folder = tmp_path / "checkout"
     for name in ("rd_plugin", "configs", "requirements"):
-        shutil.copytree(ROOT / name, checkout / name)
+        shutil.copytree(ROOT / name, folder / name)
     for name in ("LICENSE", "README.md", "pyproject.toml", "setup.cfg", "setup.py"):
-        shutil.copy(ROOT / name, checkout)
-    environment = folder / "venv"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=300)
-    for command in _installations(checkout):
-        pip = [environment / "bin" / "python", "-m", "pip", *command, "--quiet"]
-        done = subprocess.run(pip, capture_output=True, text=True, timeout=900)
-        if "No matching distribution" in done.stderr:
-            pytest.skip("needs a package registry")
-        assert done.returncode == 0, done.stderr[-3000:]
-    return environment / "bin" / "rd-plugin"
+        shutil.copy(ROOT / name, folder)
+    return folder
 
 
+@pytest.mark.slow
 @with_broker
 @one_method
 def test_station_inspects_serves_and_sends_as_the_full_installation(
-    tool: Path, exported: Path, files: list[Path], tmp_path: Path, broker: Broker
+    checkout: Path, exported: Path, files: list[Path], broker: Broker
 ) -> None:
-    environment = {**os.environ, "PYTHONPATH": ""}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": "", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
-    def run(program: Path | str, *arguments: object) -> str:
-        command = [program, *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    def here(script: str) -> str:
+        """A block of the page with the ports of this test."""
+        script = script.replace("127.0.0.1:8000", f"127.0.0.1:{port}").replace(
+            "localhost/", f"localhost:{broker.port}/"
+        )
+        script = script.replace("serve products", f"serve products --port {port}")
+        return script.replace("mosquitto_sub", f"mosquitto_sub -p {broker.port}")
+
+    def run(script: str) -> str:
+        command = ["bash", "-euo", "pipefail", "-c", here(script)]
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=1200)
+        if "No matching distribution" in done.stderr:
+            pytest.skip("needs a package registry")
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    def rows(name: str) -> list[dict]:
-        return [{**json.loads(line), **OWN} for line in (tmp_path / name).read_text().splitlines()]
+    def rows(name: str) -> dict[str, dict[str, str]]:
+        with (checkout / name).open() as lines:
+            return {row["path"]: {**row, **OWN} for row in csv.DictReader(lines)}
 
-    listed = run(tool.parent / "python", "-m", "pip", "list", "--format", "json")
-    assert not {"torch", "anomalib", "lightning", "timm"} & {package["name"] for package in json.loads(listed)}
+    for file in exported.parent.iterdir():
+        shutil.copy(file, checkout)
+    (checkout / "incoming").mkdir()
+    for number, file in enumerate(files, 17):
+        shutil.copy(file, checkout / "incoming" / f"part-{number}.png")
 
-    folder = files[0].parents[1]
-    run(tool, "inspect", exported, folder, "--jsonl", "station.jsonl")
-    run(sys.executable, "-m", "rd_plugin", "inspect", exported, folder, "--jsonl", "full.jsonl")
-    assert rows("station.jsonl") == rows("full.jsonl")
-    assert len(rows("full.jsonl")) == len(files)
+    run(INSTALL)
+    listed = json.loads(run("station/bin/pip list --format json"))
+    assert not {"torch", "anomalib", "lightning", "timm"} & {package["name"] for package in listed}
+    full = [sys.executable, "-m", "rd_plugin", "inspect", "model.xml", "incoming", "--csv", "full.csv"]
+    subprocess.run(full, cwd=checkout, env=environment, check=True, capture_output=True, timeout=600)
+    assert rows("verdicts.csv") == rows("full.csv")
+    assert len(rows("full.csv")) == len(files)
 
-    run(tool, "products", "add", "products", "tile", exported)
-    arguments = ("serve", "products", "--port", "0", "--mqtt", f"127.0.0.1:{broker.port}/line/1")
-    server = subprocess.Popen([tool, *arguments], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
+    *before, serve = SERVE.strip().splitlines()
+    run("\n".join(before))
+    server = subprocess.Popen(["bash", "-c", f"exec {here(serve)}"], cwd=checkout, env=environment)
     try:
-        address = next(line.split("Serving at ")[1].split()[0] for line in server.stderr if "Serving at " in line)
-        wait_until(lambda: httpx.get(f"{address}/ready").status_code == 200)
-        path = str(files[0])
-        answer = httpx.post(f"{address}/inspect", params={"path": path}, content=files[0].read_bytes(), timeout=60)
-        (of_file,) = [row for row in rows("full.jsonl") if row["path"] == path]
-        assert {**answer.json(), **OWN} == {**of_file, "product": "tile"}
-        (count,) = [
-            line
-            for line in httpx.get(f"{address}/metrics").text.splitlines()
-            if line.startswith("rd_plugin_images_total")
-        ]
-        assert f'verdict="{of_file["verdict"]}"' in count
-        assert count.endswith(" 1.0")
-        broker.wait_for(path)
+        wait_until(lambda: _is_ready(f"http://127.0.0.1:{port}"))
+        listen, *ask = commands(ASK)
+        # Not every computer with the broker has its clients.
+        heard = f"{listen.removesuffix('&')} -C 1 > message.json & sleep 2" if shutil.which("mosquitto_sub") else "true"
+        answer, metric = run("\n".join([heard, *ask, "wait"])).splitlines()
     finally:
         os.kill(server.pid, signal.SIGTERM)
     assert server.wait(60) == 0
+    row, of_file = json.loads(answer), rows("full.csv")["incoming/part-17.png"]
+    assert (row["path"], row["product"]) == ("part-17.png", "gasket")
+    assert (row["verdict"], row["score"], row["model"]) == (
+        of_file["verdict"],
+        float(of_file["score"]),
+        of_file["model"],
+    )
+    assert metric == f'rd_plugin_images_total{{client="local",product="gasket",verdict="{row["verdict"]}"}} 1.0'
+    broker.wait_for("part-17.png")
+    if heard != "true":
+        assert json.loads((checkout / "message.json").read_text()) == row
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/ready").status_code == 200
+    except httpx.ConnectError:
+        return False

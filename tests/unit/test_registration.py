@@ -41,64 +41,39 @@ init_args = {"backbone": "resnet18", "pre_trained": False}
 got = {
     "name": get_model("reverse_distillation", **init_args),
     "Name": get_model("ReverseDistillation", **init_args),
-    "class": get_model({"class_path": "ReverseDistillation", "init_args": init_args}),
     "anomalib": get_model({"class_path": "anomalib.models.ReverseDistillation", "init_args": init_args}),
     "plugin": get_model({"class_path": "rd_plugin.ReverseDistillation", "init_args": init_args}),
-    "expert": get_model({"class_path": "rd_plugin.ExpertReverseDistillation", "init_args": init_args}),
-    "expert.models": get_model({"class_path": "rd_plugin.models.ExpertReverseDistillation", "init_args": init_args}),
     "plugin.models": get_model({"class_path": "rd_plugin.models.ReverseDistillation", "init_args": init_args}),
 }
 print(json.dumps({"before": before, "after": registries(), "got": {k: path(type(v)) for k, v in got.items()}}))
 """
 
-# What the command line answers to "--model ...": exit code (0 if all was understood) and error output.
+# What the command line answers: exit code (0 if all was understood), error output and the number of validations.
 COMMAND_LINE = """
 import contextlib, io, json, sys
 from anomalib.cli import AnomalibCLI
 import rd_plugin
 
-def answer(name):
-    arguments = ["--model", name, "--model.backbone=resnet18", "--model.pre_trained=false"]
+def answer(name, *more):
+    given = ["--model", name, "--model.backbone=resnet18", "--model.pre_trained=false", *more]
+    sys.argv = ["anomalib", "train", "--data", "anomalib.data.MVTecAD", *given]
     with contextlib.redirect_stderr(io.StringIO()) as errors:
         try:
-            AnomalibCLI(args=["train", "--data", "anomalib.data.MVTecAD", *arguments], run=False)
+            config = AnomalibCLI(args=sys.argv[1:], run=False).config["train"]
         except SystemExit as stop:
-            return stop.code, errors.getvalue()
-    return 0, ""
+            return stop.code, errors.getvalue(), None
+    return 0, "", config["model"]["init_args"].get("validations", "unknown")
 
-print(json.dumps({name: answer(name) for name in sys.argv[1:]}))
-"""
-
-# How many validations there are to be, by the command line.
-SCHEDULE = """
-import json, sys
-from anomalib.cli import AnomalibCLI
-import rd_plugin
-
-def configured(*given):
-    sys.argv = ["anomalib", "train", "--data", "anomalib.data.MVTecAD", "--model", sys.argv_model, *given]
-    config = AnomalibCLI(args=sys.argv[1:], run=False).config["train"]
-    return config["model"]["init_args"].get("validations", "unknown")
-
-sys.argv_model = "rd_plugin.ReverseDistillation"
-every = "--trainer.check_val_every_n_epoch"
-small = ["--model.backbone=resnet18", "--model.pre_trained=false"]
-found = {
-    "neither": configured(*small),
-    "word": configured(*small, every, "1"),
-    "equals": configured(*small, f"{every}=1"),
-    "interval": configured(*small, "--trainer.val_check_interval=1.0"),
-    "both": configured(*small, every, "1", "--model.validations=3"),
-    "validations": configured(*small, "--model.validations=3"),
+names, every = sys.argv[1:], ["--trainer.check_val_every_n_epoch", "1"]
+schedules = {
+    "given": answer("rd_plugin.ReverseDistillation", *every),
+    "both": answer("rd_plugin.ReverseDistillation", *every, "--model.validations=3"),
 }
-sys.argv_model = "anomalib.models.Padim"
-print(json.dumps({**found, "other": configured(every, "1", "--model.backbone=resnet18", "--model.pre_trained=false")}))
+print(json.dumps({**{name: answer(name) for name in names}, **schedules}))
 """
 
 THEIRS = "anomalib.models.image.reverse_distillation.lightning_model.ReverseDistillation"
 OURS = "rd_plugin.models.reverse_distillation.lightning_model.ReverseDistillation"
-EXPERT = "rd_plugin.models.expert_reverse_distillation.lightning_model.ExpertReverseDistillation"
-
 
 SHORT_NAME, OTHER_SHORT_NAME = "ReverseDistillation", "Padim"
 EXPERT_NAMES = ("ExpertReverseDistillation", "rd_plugin.ExpertReverseDistillation")
@@ -118,7 +93,7 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
     names = (SHORT_NAME, OTHER_SHORT_NAME, *FULL_PATHS, *EXPERT_NAMES)
     return run(COMMAND_LINE, tmp_path_factory.mktemp("answers"), *names)
 
@@ -142,39 +117,31 @@ def test_new_names_are_the_packages_own(registries: dict[str, dict]) -> None:
     [
         ("name", THEIRS),
         ("Name", THEIRS),
-        ("class", THEIRS),
         ("anomalib", THEIRS),
         ("plugin", OURS),
         ("plugin.models", OURS),
-        ("expert", EXPERT),
-        ("expert.models", EXPERT),
     ],
 )
 def test_get_model(registries: dict[str, dict], asked: str, expected: str) -> None:
     assert registries["got"][asked] == expected
 
 
-def test_short_name_on_the_command_line_is_reported_as_ambiguous(answers: dict[str, tuple[int, str]]) -> None:
-    code, errors = answers[SHORT_NAME]
+def test_short_name_on_the_command_line_is_reported_as_ambiguous(answers: dict[str, list]) -> None:
+    code, errors, _ = answers[SHORT_NAME]
     assert code == 2
     assert all(path in errors for path in FULL_PATHS)
 
 
 @pytest.mark.parametrize("name", [OTHER_SHORT_NAME, *FULL_PATHS, *EXPERT_NAMES])
-def test_other_names_on_the_command_line_are_understood(answers: dict[str, tuple[int, str]], name: str) -> None:
-    assert answers[name] == [0, ""]
+def test_other_names_on_the_command_line_are_understood(answers: dict[str, list], name: str) -> None:
+    assert answers[name][:2] == [0, ""]
 
 
-def test_schedule_that_is_given_on_the_command_line_is_obeyed(tmp_path: Path) -> None:
-    assert run(SCHEDULE, tmp_path) == {
-        "neither": 5,
-        "word": None,
-        "equals": None,
-        "interval": None,
-        "both": 3,
-        "validations": 3,
-        "other": "unknown",
-    }
+@pytest.mark.parametrize(
+    ("name", "validations"), [(FULL_PATHS[1], 5), ("given", None), ("both", 3), (OTHER_SHORT_NAME, "unknown")]
+)
+def test_schedule_on_the_command_line_goes_first(answers: dict[str, list], name: str, validations: object) -> None:
+    assert answers[name][2] == validations
 
 
 def _broken(*_: object, **__: object) -> None:

@@ -50,7 +50,7 @@ def test_picture_has_the_images_own_shape(tmp_path: Path) -> None:
     assert tall.height > 200
 
 
-def test_verdict_and_score_are_told(tmp_path: Path) -> None:
+def test_verdict_and_score_are_drawn(tmp_path: Path) -> None:
     file = _image(tmp_path / "a.png")
     bars = {}
     pictures = {}
@@ -139,7 +139,7 @@ def test_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
     assert file.read_bytes() == before
 
 
-def test_masks_lie_where_they_were_found_when_the_model_crops(tmp_path: Path) -> None:
+def test_masks_are_where_they_were_found_when_the_model_crops(tmp_path: Path) -> None:
     """A mask of all that the model sees, which is the middle of the image, marks no more than that."""
     file = _image(tmp_path / "a.png", (200, 200))
     visualizer = PredictionVisualizer(200, fields=["pred_mask"], overlay_fields=[], text_config={"enable": False})

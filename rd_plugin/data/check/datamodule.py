@@ -148,7 +148,7 @@ def fingerprint(datamodule: AnomalibDataModule, memory: Path | None = None) -> s
 
     Args:
         datamodule: A data module that has been set up.
-        memory: File that keeps what the files hold; those that stand in it are not read again.
+        memory: File that keeps what the files hold; those that it lists are not read again.
 
     Returns:
         SHA-256 in hexadecimal.

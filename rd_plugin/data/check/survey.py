@@ -79,7 +79,7 @@ def inspect_files(
 
     Args:
         paths: Images and masks.
-        memory: File that keeps the result; files whose size and times of change stand in it are not read again.
+        memory: File that keeps the result; files whose size and times have not changed since are not read again.
         max_pixels: Greatest number of pixels in an image.
 
     Returns:
@@ -99,7 +99,8 @@ def inspect_files(
     with ThreadPoolExecutor() as pool:
         results = pool.map(partial(inspect_file, max_pixels=max_pixels), todo)
         # Shown on a terminal only, and gone when it is done.
-        facts |= zip(todo, tqdm(results, "Checking the data", len(todo), leave=False, disable=None), strict=True)
+        shown = tqdm(results, "Checking the data", len(todo), leave=False, disable=None if todo else True)
+        facts |= zip(todo, shown, strict=True)
     if memory is not None and todo:
         # Not what could not be read: that may have had other causes than the file, such as max_pixels.
         good = [path for path in todo if stamps[path] and facts[path].error is None]

@@ -187,14 +187,14 @@ class FeatureCache:
         self._fingerprints = torch.zeros(self.images, dtype=torch.int64)
         self._kept = [torch.empty(s, dtype=self._dtype, device=device) if in_memory else _on_disk(s) for s in shapes]
         place = "memory" if in_memory else "a temporary file"
-        most = f" of at most {_DISK_BYTES}" if self.kind == "auto" and not in_memory else ""
+        most = f" of at most {_DISK_BYTES / 1e9:.0f} GB" if self.kind == "auto" and not in_memory else ""
         precision = "full" if self._dtype == _FULL else "half"
         logger.info(
-            "The features of %d training images are kept in %s, in %s precision: %d bytes%s.",
+            "The features of %d training images are kept in %s, in %s precision: %.2g GB%s.",
             self.images,
             place,
             precision,
-            needed,
+            needed / 1e9,
             most,
         )
 

@@ -18,7 +18,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, cat, nn, optim
 
-from rd_plugin.callbacks import keep_to_own_run, ordered_callbacks
+from rd_plugin.callbacks import DataCheck, keep_to_own_run, ordered_callbacks
 from rd_plugin.components import (
     AlignedBatch,
     AlignType,
@@ -220,6 +220,7 @@ class Distillation(ExportedModule):
         self.betas: tuple[float, float] = chosen["betas"]
         self.on_bad_data = on_bad_data
         self.max_pixels = max_pixels
+        self._data_check: DataCheck | None = None
         self.validations = validations
         self.feature_cache = feature_cache
         self.feature_cache_bytes = feature_cache_bytes
@@ -295,10 +296,11 @@ class Distillation(ExportedModule):
     def configure_callbacks(self) -> Sequence[Callback]:
         """Return anomalib's components that are callbacks, and the package's own."""
         callbacks = super().configure_callbacks()
+        # The same in all stages: a test's report lists what was found before the training.
+        self._data_check = self._data_check or DataCheck(self.on_bad_data, self.max_pixels)
         own = ordered_callbacks(
             report=self.report,
-            on_bad_data=self.on_bad_data,
-            max_pixels=self.max_pixels,
+            data_check=self._data_check,
             validations=self.validations,
             statistics=isinstance(self.model.deviation, MahalanobisDeviation),
             aligned=self.model.alignment is not None,

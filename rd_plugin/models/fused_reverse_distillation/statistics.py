@@ -114,7 +114,8 @@ class FusedStatistics(NormalStatistics):
             self.sums = {}
         else:
             self._compute(trainer, module, range(len(dataset)))
-        logger.info("Statistics of normal images: %s.", module.learned_settings())
+        logger.info("Statistics of normal images are computed.")
+        logger.debug("They are: %s.", module.learned_settings())
 
     def _compute(self, trainer: Trainer, module: Any, chosen: Sequence[int]) -> None:
         """Do so with some training images, given by their indices in the data set."""

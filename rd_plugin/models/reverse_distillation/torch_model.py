@@ -88,7 +88,7 @@ class ReverseDistillationModel(DistillationModel):
                 given = "recentred" if recentred else f"bottleneck {bottleneck!r}"
                 msg = f"{given} is for a plain vision transformer, and backbone {backbone!r} is none."
                 raise ValueError(msg)
-            bottleneck, dropout = bottleneck or "mff_oce", dropout or 0.0
+            bottleneck, dropout = bottleneck or "mff_oce", 0.0 if dropout is None else dropout
             if not 0 <= dropout < 1:
                 msg = f"dropout must be in [0, 1), got {dropout}."
                 raise ValueError(msg)

@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from rd_plugin import MVTec
 from rd_plugin.callbacks import DataCheck
 
+from ..trainers import quiet_trainer
+
 
 class Means(LightningModule):
     """Predicts each image's mean."""
@@ -39,14 +41,7 @@ def deep(root: Path) -> Path:
 
 
 def trainer(folder: Path, *arguments: object) -> Trainer:
-    return Trainer(
-        default_root_dir=folder / "results",
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[DataCheck(*arguments)],
-    )
+    return quiet_trainer(folder / "results", callbacks=[DataCheck(*arguments)])
 
 
 def pictures(folder: Path) -> DataLoader:

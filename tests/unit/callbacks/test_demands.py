@@ -197,14 +197,7 @@ class Logging(Callback):
 def test_what_is_logged_can_be_monitored(monitor: str, more: list[Callback], root: Path) -> None:
     folder = root.parent / "checkpoints"
     callbacks = [*more, ModelCheckpoint(folder, monitor=monitor)]
-    trainer = Trainer(
-        default_root_dir=root.parent,
-        accelerator="cpu",
-        max_epochs=1,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=False,
-    )
+    trainer = quiet_trainer(root.parent, max_epochs=1, callbacks=callbacks, enable_checkpointing=True)
     trainer.fit(model(), datamodule=parts(root))
     assert list(folder.glob("*.ckpt"))
 

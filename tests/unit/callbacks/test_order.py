@@ -3,7 +3,8 @@
 
 import pytest
 
-from rd_plugin.callbacks import ordered_callbacks
+from rd_plugin import ReverseDistillation
+from rd_plugin.callbacks import DataCheck, ordered_callbacks
 from rd_plugin.models import METHODS
 from rd_plugin.models.distillation import Distillation
 
@@ -25,8 +26,16 @@ def test_order(method: type[Distillation]) -> None:
 
 
 def test_what_is_left_out() -> None:
-    arguments = {"on_bad_data": "error", "max_pixels": 10}
+    arguments = {"data_check": DataCheck()}
     most = ordered_callbacks(report=True, validations=1, statistics=True, aligned=True, **arguments)
     least = ordered_callbacks(report=False, validations=None, statistics=False, aligned=False, **arguments)
     missing = {type(callback).__name__ for callback in most} - {type(callback).__name__ for callback in least}
     assert missing == {"ReportWriter", "ValidationSchedule", "NormalStatistics", "RegistrationFitting"}
+
+
+def test_report_of_a_test_lists_what_was_found_before_the_training() -> None:
+    model = ReverseDistillation("resnet18", pre_trained=False)
+    check, again = (
+        next(callback for callback in model.configure_callbacks() if isinstance(callback, DataCheck)) for _ in range(2)
+    )
+    assert check is again

@@ -20,6 +20,8 @@ from rd_plugin.components import Teacher
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY, Provenance, hash_weights
 
+from ..trainers import quiet_trainer
+
 SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
 
 
@@ -31,17 +33,8 @@ def batches(count: int) -> DataLoader:
 def fit(
     model: Distillation, folder: Path, *checkpoints: ModelCheckpoint, steps: int = 1, ckpt_path: Path | None = None
 ) -> Trainer:
-    trainer = Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        callbacks=list(checkpoints),
-        enable_checkpointing=bool(checkpoints),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_steps=steps,
-        limit_val_batches=0,
-    )
+    checkpointing = {"callbacks": list(checkpoints), "enable_checkpointing": bool(checkpoints)}
+    trainer = quiet_trainer(folder, max_steps=steps, limit_val_batches=0, **checkpointing)
     trainer.fit(model, batches(steps), batches(1), ckpt_path=ckpt_path)
     return trainer
 
@@ -97,7 +90,7 @@ def weights(tmp_path: Path) -> tuple[Path, Path]:
     return files
 
 
-def test_teacher_that_is_taught_is_recorded_as_it_was_before(
+def test_trained_teacher_is_recorded_as_it_was_before(
     tmp_path: Path, weights: tuple[Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     def build(file: Path) -> ExpertReverseDistillation:

@@ -25,7 +25,7 @@ def _trainer(folder: Path, resumed: Path | None = None) -> SimpleNamespace:
 
 
 def kept(checkpoint: Path) -> str:
-    return f"The last good checkpoint is kept, '{checkpoint}'; go on from it with --ckpt_path."
+    return f"The last good checkpoint is kept, '{checkpoint}'; continue from it with --ckpt_path."
 
 
 FULL = (errno.ENOSPC, "No space left on device")
@@ -69,7 +69,7 @@ def test_other_errors_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize("written", [True, False])
-def test_run_that_is_told_to_stop_fails_and_says_where_it_can_go_on(
+def test_stopped_run_fails_and_names_its_checkpoint(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, written: bool
 ) -> None:
     trainer = _trainer(tmp_path)
@@ -84,7 +84,7 @@ def test_run_that_is_told_to_stop_fails_and_says_where_it_can_go_on(
     assert caplog.messages == [f"The run was stopped after step 7. {end}"]
 
 
-def test_prediction_that_is_told_to_stop_stops() -> None:
+def test_stopped_prediction_ends() -> None:
     ResultsFolder().on_predict_batch_end(SimpleNamespace(received_sigterm=False))
     with pytest.raises(SIGTERMException):
         ResultsFolder().on_predict_batch_end(SimpleNamespace(received_sigterm=True))

@@ -161,15 +161,18 @@ def test_a_training_that_is_taken_up_names_its_own_checkpoint(caplog: pytest.Log
     assert caplog.messages == ["Trained. The checkpoint is v1/model.ckpt"]
 
 
+def _validated(model: ReverseDistillation, phase: TrainerFn = TrainerFn.VALIDATING) -> None:
+    state, loop = SimpleNamespace(fn=phase), SimpleNamespace(verbose=True)
+    summary = RunSummary()
+    summary.on_validation_end(SimpleNamespace(state=state, validate_loop=loop, is_global_zero=True), model)
+    summary.teardown(None, model, "validate")
+
+
 @pytest.mark.parametrize(("phase", "shown"), [(TrainerFn.VALIDATING, True), (TrainerFn.FITTING, False)])
 def test_validation_prints_its_thresholds(capsys: pytest.CaptureFixture, phase: TrainerFn, shown: bool) -> None:
     model = with_thresholds(ReverseDistillation(**SMALL))
     model.post_processor.expected_false_alarms = (19, 0.05, (0.0, 0.2))
-    state, loop = SimpleNamespace(fn=phase), SimpleNamespace(verbose=True)
-    trainer = SimpleNamespace(state=state, validate_loop=loop, is_global_zero=True)
-    summary = RunSummary()
-    summary.on_validation_end(trainer, model)
-    summary.teardown(trainer, model, "validate")
+    _validated(model, phase)
     printed = capsys.readouterr().out
     assert ("ReverseDistillation: thresholds of the validation images." in printed) == shown
     assert ("of 100 new normal images 0 to 20, 5 on average (19 set the threshold)" in printed) == shown
@@ -178,13 +181,7 @@ def test_validation_prints_its_thresholds(capsys: pytest.CaptureFixture, phase: 
 
 
 def test_a_model_without_threshold_says_so(capsys: pytest.CaptureFixture) -> None:
-    trainer = SimpleNamespace(
-        state=SimpleNamespace(fn=TrainerFn.VALIDATING), validate_loop=SimpleNamespace(verbose=True), is_global_zero=True
-    )
-    summary = RunSummary()
-    model = ReverseDistillation(**SMALL)
-    summary.on_validation_end(trainer, model)
-    summary.teardown(trainer, model, "validate")
+    _validated(ReverseDistillation(**SMALL))
     assert "threshold  none: the model was never validated" in capsys.readouterr().out
 
 

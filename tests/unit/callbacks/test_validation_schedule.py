@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 from rd_plugin import ReverseDistillation
 from rd_plugin.callbacks import ValidationSchedule
 
+from ..trainers import quiet_trainer
+
 BATCHES = 3
 
 
@@ -41,15 +43,8 @@ class Trivial(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def trainer_for(tmp_path: Path, **arguments: object) -> Trainer:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
-    return Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", **{"enable_checkpointing": False, **quiet, **arguments}
-    )
-
-
 def fit(module: Trivial, tmp_path: Path, batches: int = BATCHES, **arguments: object) -> Trainer:
-    trainer = trainer_for(tmp_path, **arguments)
+    trainer = quiet_trainer(tmp_path, num_sanity_val_steps=0, **arguments)
     trainer.fit(module, DataLoader(torch.ones(batches, 1)), DataLoader(torch.ones(1, 1)))
     return trainer
 
@@ -176,7 +171,7 @@ def test_continued_run_ends_in_a_validation(tmp_path: Path) -> None:
     checkpoints = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1)
     fit(Trivial(), tmp_path, max_steps=20, callbacks=[checkpoints], enable_checkpointing=True)
     module = Trivial()
-    trainer = trainer_for(tmp_path, max_steps=25)
+    trainer = quiet_trainer(tmp_path, num_sanity_val_steps=0, max_steps=25)
     loaders = DataLoader(torch.ones(BATCHES, 1)), DataLoader(torch.ones(1, 1))
     trainer.fit(module, *loaders, ckpt_path=tmp_path / "step=20.ckpt")
     assert trainer.global_step == 25

@@ -32,8 +32,8 @@ def test_arguments_exist_and_have_the_stated_defaults(parsers: dict, subcommand:
     known = {
         option: action for action in parsers[subcommand]._actions for option in (*action.option_strings, action.dest)
     }
-    for group in FIRST_ARGUMENTS[subcommand]:
-        for name, _, text in group.arguments:
+    for _, arguments in FIRST_ARGUMENTS[subcommand]:
+        for name, _, text in arguments:
             stated = re.search(r"\(default: (.+)\)$", text)
             prefix = next((prefix for prefix in CLASSES if name.startswith(prefix)), None)
             if prefix is None:

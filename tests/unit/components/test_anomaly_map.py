@@ -57,12 +57,6 @@ def test_no_blur(mode: str) -> None:
     torch.testing.assert_close(generator(scales, (40, 30)), combined(expected, mode), rtol=0, atol=1e-5)
 
 
-def test_scale_maps_are_not_blurred() -> None:
-    scales = deviations()
-    for actual, deviation in zip(AnomalyMapGenerator().scale_maps(scales, (40, 30)), scales, strict=True):
-        torch.testing.assert_close(actual, interpolated(deviation, (40, 30)), rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 20), (3, 2)])
 def test_constant_deviations_give_a_constant_map_at_any_size(size: tuple[int, int]) -> None:
     anomaly_map = AnomalyMapGenerator()([torch.full((1, 4, 4), 0.5), torch.full((1, 1, 1), 0.25)], size)

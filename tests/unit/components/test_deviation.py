@@ -110,7 +110,7 @@ def test_a_state_brings_its_shapes() -> None:
     assert torch.equal(loaded([teacher], [student])[0], known([teacher], [student])[0])
 
 
-def test_learning_anew_replaces_what_was_known() -> None:
+def test_second_fit_replaces_the_first() -> None:
     teacher, student = features()
     deviation = MahalanobisDeviation([CHANNELS])
     for offset in (3.0, 0.0):

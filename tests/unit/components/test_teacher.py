@@ -56,19 +56,19 @@ def statistics(teacher: Teacher) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError])
-def test_batch_norms_learn_while_the_teacher_is_taught(error: type[Exception] | None) -> None:
+def test_batch_norms_learn_while_the_teacher_is_trained(error: type[Exception] | None) -> None:
     teacher, images = Teacher("resnet18", pre_trained=False, trainable=True), 3 + torch.randn(2, 3, 64, 64)
     before, plain = statistics(teacher), teacher(images)
     assert all(torch.equal(buffer, before[name]) for name, buffer in teacher.named_buffers())
     with nullcontext() if error is None else pytest.raises(error), teacher.training_mode():
         assert all(module.training for module in teacher.modules())
-        taught = teacher(images)
+        trained = teacher(images)
         if error is not None:
             raise error
     assert not any(module.training for module in teacher.modules())
     assert not any(torch.equal(buffer, before[name]) for name, buffer in teacher.named_buffers())
     # Normalized by the batch's own statistics, not by those of before.
-    assert not any(torch.allclose(a, b) for a, b in zip(taught, plain, strict=True))
+    assert not any(torch.allclose(a, b) for a, b in zip(trained, plain, strict=True))
 
 
 def test_expert_has_the_weights_that_the_teacher_started_from() -> None:

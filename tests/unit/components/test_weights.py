@@ -211,16 +211,6 @@ def test_file_is_read_once_and_only_when_needed(net: nn.Module, state: State, tm
     check(teacher, net)
 
 
-def test_checkpoint_makes_the_file_unnecessary(state: State, tmp_path: Path) -> None:
-    torch.save(state, tmp_path / "weights.pth")
-    trained, restored = (ReverseDistillationModel(BACKBONE, pre_trained=tmp_path / "weights.pth") for _ in range(2))
-    images = torch.randn(1, 3, 32, 32)
-    expected = trained.eval()(images)
-    (tmp_path / "weights.pth").unlink()
-    restored.load_state_dict(trained.state_dict())
-    torch.testing.assert_close(restored.eval()(images).anomaly_map, expected.anomaly_map)
-
-
 def test_state_dict_without_the_teacher_leaves_the_file_necessary(net: nn.Module, state: State, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "weights.pth")
     model = ReverseDistillationModel(BACKBONE, pre_trained=tmp_path / "weights.pth")

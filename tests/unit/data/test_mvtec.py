@@ -25,14 +25,6 @@ def test_command_line_offers_anomalibs_arguments_with_the_papers_batch_size() ->
     assert _defaults(MVTec) == {**_defaults(MVTecAD), "train_batch_size": 16}
 
 
-def test_arguments_arrive() -> None:
-    given = {"category": "tile", "train_batch_size": 3, "eval_batch_size": 5, "num_workers": 0, "seed": 7}
-    given |= {"test_split_mode": "synthetic", "test_split_ratio": 0.3, "val_split_mode": "from_test"}
-    data = MVTec(**given, val_split_ratio=0.4)
-    assert {name: getattr(data, name) for name in given} == given
-    assert data.val_split_ratio == 0.4
-
-
 def test_reads_its_layout(mvtec_root: Path) -> None:
     module = MVTec(root=mvtec_root, category="tile", num_workers=0)
     module.setup()

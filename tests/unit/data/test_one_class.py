@@ -63,7 +63,7 @@ def pixels(split: str, shape: tuple[int, ...]) -> np.ndarray:
 
 @pytest.fixture(params=["CIFAR10", "MNIST", "FashionMNIST"])
 def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None) -> str:
-    """Name of a data set of torchvision, of which a small copy lies in ``tmp_path`` in the publisher's format."""
+    """Name of a data set of torchvision, of which a small copy is in ``tmp_path`` in the publisher's format."""
     del no_network
     if request.param == "CIFAR10":
         write_cifar(tmp_path / "cifar-10-batches-py")
@@ -160,20 +160,6 @@ def test_batches_are_typed_and_grey_becomes_three_channels(shared_folder: Path) 
     assert test.gt_label.all()
     assert test.gt_mask is None
     assert module.task == "classification"
-
-
-@pytest.mark.parametrize(("batch_size", "seen"), [(3, 9), (4, 10), (5, 10), (9, 9), (10, 10), (16, 10)])
-def test_last_batch_of_a_single_image_is_left_out(shared_folder: Path, batch_size: int, seen: int) -> None:
-    module = set_up(shared_folder, train_batch_size=batch_size, val_split_mode="none")
-    sizes = [len(batch.image) for batch in module.train_dataloader()]
-    assert sum(sizes) == seen
-    assert 1 not in sizes
-
-
-def test_only_image_is_trained_on(folder: Path) -> None:
-    for file in list((folder / "train" / "cat").iterdir())[1:]:
-        file.unlink()
-    assert len(set_up(folder, val_split_mode="none").train_dataloader()) == 1
 
 
 def test_training_split_needs_the_normal_class_only(folder: Path) -> None:

@@ -64,6 +64,12 @@ def test_other_answers_are_refusals(receiver: tuple[type[Receiver], str], status
     assert kind.received[0][2] is None
 
 
+def test_password_is_not_part_of_the_name() -> None:
+    assert (
+        Webhook("https://me:secret@example.com:8443/rows?line=1").name == "webhook https://example.com:8443/rows?line=1"
+    )
+
+
 def test_server_that_is_not_there() -> None:
     target = Webhook("http://127.0.0.1:9/rows")
     with pytest.raises(OSError, match="not reached"):

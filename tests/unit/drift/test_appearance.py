@@ -21,7 +21,7 @@ def told(image: np.ndarray) -> dict[str, float]:
     return dict(zip(STATISTICS, image_statistics(image).tolist(), strict=True))
 
 
-def test_each_change_is_told_by_its_number(texture: np.ndarray) -> None:
+def test_each_change_is_detected_by_its_number(texture: np.ndarray) -> None:
     before = told(texture)
     darker = told((0.8 * texture).astype(np.uint8))
     assert darker["brightness"] == pytest.approx(0.8 * before["brightness"], abs=1)

@@ -50,7 +50,7 @@ def alarm(monitor: DriftMonitor, images: np.ndarray, scores: np.ndarray | None =
 
 
 def test_runs_of_the_same_cells_alarm_seldom(cells: np.ndarray) -> None:
-    """Three looks at each of 200 runs, at statistics and scores; references and runs are drawn anew."""
+    """Three looks at each of 200 runs, at statistics and scores; each with a reference of its own."""
     rng = np.random.default_rng(0)
     alarms = 0
     for _ in range(RUNS):

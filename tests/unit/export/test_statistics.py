@@ -30,7 +30,7 @@ def images(count: int, seed: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def taught(model: ReverseDistillation, seed: int) -> ReverseDistillation:
+def trained(model: ReverseDistillation, seed: int) -> ReverseDistillation:
     """A copy of the model that compares with other training images."""
     model = deepcopy(model)
     model.model.deviation.update(*model.model.distill(images(40, seed)))
@@ -48,7 +48,7 @@ def anomaly_map(model: openvino.Model, batch: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.slow
 def test_statistics_are_replaced_by_those_of_the_images_given(model: ReverseDistillation, tmp_path: Path) -> None:
-    exported, unseen = read(taught(model, seed=1), tmp_path), images(2, seed=3)
+    exported, unseen = read(trained(model, seed=1), tmp_path), images(2, seed=3)
     assert [product.input_value(1).get_shape() for _, product in distances(exported)] == [
         [8, 8, 64, 64],
         [2, 2, 128, 128],
@@ -56,7 +56,7 @@ def test_statistics_are_replaced_by_those_of_the_images_given(model: ReverseDist
     before = anomaly_map(exported, unseen)
     compute_statistics(exported, (image[None].numpy() for image in images(40, seed=2)), held_out(range(40)), range(32))
     with torch.no_grad():
-        expected = taught(model, seed=2)(unseen).anomaly_map.numpy()
+        expected = trained(model, seed=2)(unseen).anomaly_map.numpy()
     np.testing.assert_allclose(anomaly_map(exported, unseen), expected, rtol=1e-2)
     assert np.abs(before / expected - 1).max() > 0.1
 

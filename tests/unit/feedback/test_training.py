@@ -34,8 +34,8 @@ def test_steps_are_the_same_again_and_running_statistics_stay(method: type[Disti
     assert any(name.startswith("student.") for name in changed)
     assert not any(name.endswith(("running_mean", "running_var")) for name in changed)
     # Only RD with Expert trains its teacher.
-    taught = any(name.startswith("teacher.") for name in changed)
-    assert taught == (method is ExpertReverseDistillation)
+    trained = any(name.startswith("teacher.") for name in changed)
+    assert trained == (method is ExpertReverseDistillation)
 
 
 def test_statistics_are_those_of_old_and_new_images(tmp_path: Path) -> None:

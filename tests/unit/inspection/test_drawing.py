@@ -65,7 +65,7 @@ def test_small_and_narrow_images_and_models_without_a_map(result: InspectionResu
         draw(replace(result, picture=None))
 
 
-def test_pictures_lie_as_their_files_do(result: InspectionResult, tmp_path: Path) -> None:
+def test_pictures_have_the_folders_of_their_files(result: InspectionResult, tmp_path: Path) -> None:
     source = tmp_path / "source"
     folder = PictureFolder(tmp_path / "drawn", source)
     for path in ("a/x.png", "b/x.png", "x.jpeg", "x.bmp", "d/../y.png"):

@@ -207,7 +207,7 @@ def test_files_are_read_as_the_engine_reads_them(pixels: np.ndarray, tmp_path: P
 
 def test_name_of_version_0_2(pixels: np.ndarray) -> None:
     inspector = Inspector(Brightest())
-    with pytest.warns(DeprecationWarning, match=r"is now called Inspector\.predict"):
+    with pytest.warns(DeprecationWarning, match=r"is now Inspector\.predict"):
         assert inspector.judge(pixels, "a").score == inspector.predict(pixels).score
 
 

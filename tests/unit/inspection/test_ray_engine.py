@@ -68,6 +68,9 @@ def test_address_of_a_cluster_is_taken_from_the_environment(monkeypatch: pytest.
 
     def connect(address: str, **options: object) -> None:
         asked.append((address, options))
+        if address == "local" and len(asked) == 2:
+            msg = "too slow"
+            raise Exception(msg)  # noqa: TRY002  # as Ray does
         if address != "local":
             msg = "nobody answers"
             raise ConnectionError(msg)
@@ -79,8 +82,10 @@ def test_address_of_a_cluster_is_taken_from_the_environment(monkeypatch: pytest.
     with pytest.raises(OSError, match=r"RAY_ADDRESS '10.0.0.1:6379': no Ray cluster answers"), ray_engine.ray_cluster():
         pass
     monkeypatch.delenv("RAY_ADDRESS")
+    with pytest.raises(OSError, match=r"Ray could not be started \(too slow\)"), ray_engine.ray_cluster():
+        pass
     with ray_engine.ray_cluster(quiet=True):
         pass
-    assert [address for address, _ in asked] == ["10.0.0.1:6379", "local", "shutdown"]
+    assert [address for address, _ in asked] == ["10.0.0.1:6379", "local", "local", "shutdown"]
     assert asked[0][1] == {"logging_level": logging.WARNING, "log_to_driver": True}
-    assert asked[1][1]["log_to_driver"] is False
+    assert asked[2][1]["log_to_driver"] is False

@@ -35,7 +35,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, ...]]:
     return models
 
 
-def test_model_with_what_lies_beside_it(served: dict[str, tuple[str, ...]]) -> None:
+def test_model_with_the_files_beside_it(served: dict[str, tuple[str, ...]]) -> None:
     served["models:/cap/1"] = ("MLmodel", "model.bin", "model.json", "model.xml")
     file = fetched(Path("models:/cap/1"))
     assert file.name == "model.xml"

@@ -126,7 +126,7 @@ def test_an_empty_file_waits_for_its_content(tmp_path: Path, watched: Watched) -
 
 
 def test_a_file_that_is_closed_after_each_piece_is_taken_once(tmp_path: Path, watched: Watched) -> None:
-    """As a copying program does that opens the file anew."""
+    """As a copying program does that opens the file again."""
     found = _begun(watched(settle=60, quiet=0.01), tmp_path)
     image = _png(9)
     for end in (100, 300, len(image)):

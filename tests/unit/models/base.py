@@ -179,7 +179,7 @@ class TorchModelTests:
 
     @torch.no_grad()
     @pytest.mark.parametrize("tile_size", [None, 32])
-    def test_what_lies_outside_the_region_has_no_influence(self, tile_size: int | None) -> None:
+    def test_pixels_outside_the_region_have_no_influence(self, tile_size: int | None) -> None:
         model = self.build(roi=REGION, image_size=(64, 64), tile_size=tile_size).eval()
         images = torch.randn(2, 3, 64, 64)
         others = images.clone()
@@ -390,7 +390,7 @@ class LightningModelTests:
     def test_training_lowers_the_losses(self, tmp_path: Path) -> None:
         self.check_training_lowers_the_losses(self.build(), tmp_path)
 
-    def test_what_lies_outside_the_region_is_not_learned(self, tmp_path: Path) -> None:
+    def test_pixels_outside_the_region_are_not_learned(self, tmp_path: Path) -> None:
         found = []
         for outside in (0.0, 1.0):
             torch.manual_seed(0)

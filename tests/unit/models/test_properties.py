@@ -136,17 +136,9 @@ def check_predictions(data: st.DataObject) -> None:
     assert spoiled.anomaly_map[index].isnan().all()
 
 
-@examples(16)
-@given(st.data())
-def test_predictions(data: st.DataObject) -> None:
-    check_predictions(data)
-
-
-@pytest.mark.slow
-@examples(300)
-@given(st.data())
-def test_predictions_thoroughly(data: st.DataObject) -> None:
-    check_predictions(data)
+@pytest.mark.parametrize("count", [16, pytest.param(300, marks=pytest.mark.slow)])
+def test_predictions(count: int) -> None:
+    examples(count)(given(st.data())(check_predictions))()
 
 
 def check_frozen_teacher(data: st.DataObject) -> None:
@@ -166,17 +158,9 @@ def check_frozen_teacher(data: st.DataObject) -> None:
         assert torch.equal(tensor, before[name]) == name.startswith("teacher."), name
 
 
-@examples(8)
-@given(st.data())
-def test_training_leaves_a_frozen_teacher_bit_for_bit(data: st.DataObject) -> None:
-    check_frozen_teacher(data)
-
-
-@pytest.mark.slow
-@examples(100)
-@given(st.data())
-def test_training_leaves_a_frozen_teacher_bit_for_bit_thoroughly(data: st.DataObject) -> None:
-    check_frozen_teacher(data)
+@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.slow)])
+def test_training_leaves_a_frozen_teacher_bit_for_bit(count: int) -> None:
+    examples(count)(given(st.data())(check_frozen_teacher))()
 
 
 def run_onnx(path: Path, images: np.ndarray) -> Sequence[np.ndarray]:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Prometheus reads."""
 
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from rd_plugin.delivery import Deliverer
 from rd_plugin.products import Product
 from rd_plugin.results import InspectionResult
 from rd_plugin.serving.metrics import Metrics
@@ -39,3 +42,21 @@ def test_models_are_those_that_are_loaded_now() -> None:
     assert _numbers(metrics)["rd_plugin_model", "0a1b", "gasket"] == 1
     loaded.clear()
     assert ("rd_plugin_model", "0a1b", "gasket") not in _numbers(metrics)
+
+
+def test_rows_that_have_not_arrived_are_counted(tmp_path: Path) -> None:
+    class Away:
+        name = "webhook http://mes/rows"
+
+        def send(self, row: str) -> None:
+            raise OSError(row)
+
+        def close(self) -> None: ...
+
+    sink = Deliverer(Away(), tmp_path, limit=2, patience=0.0)
+    for path in "abc":
+        sink.write(InspectionResult(path, "normal"))
+    numbers = _numbers(Metrics({}, [sink]))
+    sink.close()
+    for state, count in (("kept", 2), ("refused", 0), ("lost", 1)):
+        assert numbers[("rd_plugin_rows", *sorted((state, sink.name)))] == count

@@ -89,7 +89,7 @@ def test_share_of_the_texture() -> None:
     shares = torch.stack(shares)
     assert shares.min() >= 0.2
     assert shares.max() <= 1
-    # Drawn anew for each image, from the whole range.
+    # Each image has its own, from the whole range.
     assert shares.min() < 0.3
     assert shares.max() > 0.9
 
@@ -151,7 +151,7 @@ def test_anomalies_are_on_the_foreground(kind: str) -> None:
     assert everywhere[..., outside].any()
 
 
-def test_masks_that_miss_the_object_are_drawn_anew() -> None:
+def test_masks_that_miss_the_object_are_drawn_again() -> None:
     images = torch.zeros(40, 3, 48, 48)
     images[..., 20:32, 14:26] = 1
     missed = (perlin_masks(torch.ones(40, 1, 48, 48)) * images[:, :1]).flatten(1).amax(dim=1) == 0
@@ -164,11 +164,6 @@ def test_mask_that_cannot_meet_its_object_stays_empty() -> None:
     objects = torch.ones(3, 1, 16, 16)
     objects[1] = 0
     assert perlin_masks(objects).flatten(1).any(dim=1).tolist() == [True, False, True]
-
-
-def test_unknown_foreground() -> None:
-    with pytest.raises(ValueError, match=r"foreground must be 'none', 'otsu' or 'grabcut', got 'edges'"):
-        TwinGenerator("edges")
 
 
 def test_bfloat16_images() -> None:

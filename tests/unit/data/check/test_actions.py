@@ -34,5 +34,5 @@ def test_errors_stop_or_are_listed(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize(("folder", "expected"), [("run/v3", "run"), ("run", "run"), ("run/v3a", "run/v3a")])
-def test_memory_lies_beside_the_versions_of_a_run(folder: str, expected: str) -> None:
+def test_memory_is_beside_the_versions_of_a_run(folder: str, expected: str) -> None:
     assert memory_file(SimpleNamespace(default_root_dir=folder)) == Path(expected) / "data_check.json"

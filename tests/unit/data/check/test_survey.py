@@ -93,7 +93,7 @@ def _entry(**changes: object) -> dict:
         ),
     ],
 )
-def test_memory_that_is_not_ours_is_made_anew_with_a_note(
+def test_memory_that_is_not_ours_is_replaced_with_a_note(
     files: list[str], tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory = tmp_path / "memory.json"
@@ -133,7 +133,7 @@ def test_change_that_keeps_size_and_time_is_noticed(files: list[str], tmp_path: 
     assert [after[path].digest != before[path].digest for path in files] == [True, True, False, False]
 
 
-def test_other_limit_of_pixels_is_heeded(files: list[str], tmp_path: Path) -> None:
+def test_other_limit_of_pixels_is_used(files: list[str], tmp_path: Path) -> None:
     memory = tmp_path / "memory.json"
     errors = [{fact.error is None for fact in inspect_files(files, memory, limit).values()} for limit in (16, 15, 16)]
     assert errors == [{True}, {False}, {True}]

@@ -97,7 +97,7 @@ def test_off_keeps_nothing() -> None:
 
 
 @pytest.mark.parametrize(("images", "names"), [(4, None), (4, NAMES[:2]), (0, NAMES)])
-def test_nothing_is_kept_of_images_that_cannot_be_told_apart(images: int, names: list[str] | None) -> None:
+def test_nothing_is_kept_of_images_without_names_of_their_own(images: int, names: list[str] | None) -> None:
     cache = FeatureCache(Network(), "memory", 10**9, images)
     cache(IMAGES, names)
     cache(IMAGES, names)
@@ -117,7 +117,7 @@ def test_auto_goes_to_disk_above_the_budget(caplog: pytest.LogCaptureFixture) ->
     cache(IMAGES, NAMES)
     cache(IMAGES, NAMES)
     assert cache.network.seen == 4
-    assert f"in a temporary file, in half precision: {NEEDED} bytes of at most 10000000000" in caplog.text
+    assert f"in a temporary file, in half precision: {NEEDED / 1e9:.2g} GB of at most 10 GB" in caplog.text
 
 
 def test_auto_takes_no_more_than_its_limit_on_a_disk(

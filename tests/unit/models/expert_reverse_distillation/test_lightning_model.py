@@ -138,7 +138,7 @@ class TestExpertReverseDistillation(LightningModelTests):
         images = DataLoader([batch()] * 10, batch_size=None)
         train(self.build(**RAW, train_teacher=False), tmp_path, images, max_steps=10, callbacks=[losses])
         values = losses.values["student_loss"]
-        # Two terms of one scale, where the taught teacher's student has four.
+        # Two terms of one scale, where the trained teacher's student has four.
         assert 2 > values[0] > values[-1]
 
     def test_training_step_returns_the_twins(self, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_frozen_teacher() -> None:
         assert (parameter.grad is not None) == parameter.requires_grad, name
 
 
-def test_teacher_is_taught_in_training_mode_and_with_gradient() -> None:
+def test_teacher_is_trained_in_train_mode_and_with_gradient() -> None:
     model = build().train()
     images, twins = torch.randn(2, 2, 3, 32, 32)
     before = model.teacher.net.bn1.running_mean.clone()

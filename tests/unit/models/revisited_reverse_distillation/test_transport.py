@@ -56,7 +56,7 @@ def map_with_peak(row: int, column: int, side: int = 32) -> Tensor:
     return features
 
 
-def test_maps_differ_by_how_far_their_mass_lies_apart() -> None:
+def test_maps_differ_by_how_far_apart_their_mass_is() -> None:
     here = map_with_peak(4, 4)
     assert map_transport(here, here).abs() < 1e-6
     near, far = (map_transport(here, map_with_peak(4, column)).item() for column in (12, 28))
