@@ -72,9 +72,10 @@ _NORMALIZED = ", brightness normalized"
 def _told_apart(rows: pd.DataFrame) -> pd.DataFrame:
     """Add its length to the name of a model that was trained in several on the same images."""
     lengths = rows.groupby(["model", "title"])["length"].transform("nunique")
+    several = rows["model"].isin(rows["model"][lengths > 1])
     # As text, which columns without rows are not.
     longer = rows["model"].astype(str) + ", " + rows["length"].astype(str)
-    return rows.assign(model=rows["model"].where(lengths == 1, longer))
+    return rows.assign(model=rows["model"].where(~several, longer))
 
 
 def _order(rows: pd.DataFrame) -> pd.DataFrame:
