@@ -55,7 +55,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> tuple
     folder = tmp_path_factory.mktemp("two")
     (folder / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=1500)
     return folder, done.stdout + done.stderr
 
 
