@@ -19,7 +19,7 @@ from anomalib.utils.serialization import anomalib_safe_globals
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 
-from rd_plugin import FusedReverseDistillation, ReverseDistillation, RevisitedReverseDistillation
+from rd_plugin import ReverseDistillation, RevisitedReverseDistillation
 
 from .conftest import data_config, run_cli, small_model, write_config
 
@@ -34,7 +34,7 @@ MODELS = {
         small_model(ReverseDistillation, backbone="test_vit", pre_trained=False, student_depth=2),
         5,
     ),
-    MANY_PARTS: (small_model(FusedReverseDistillation), 5),
+    MANY_PARTS: (small_model(ReverseDistillation), 5),
 }
 STEPS_PER_EPOCH = 3
 # What a kill aims at, in turns: the command, the phase that is waited for, and at most how many seconds later it comes.
