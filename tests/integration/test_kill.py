@@ -26,6 +26,7 @@ from .conftest import data_config, run_cli, small_model, write_config
 logger = logging.getLogger(__name__)
 
 # Models, and how often the run of each is killed: once for each aim at least.
+MANY_PARTS = "one model for many parts"
 MODELS = {
     "ReverseDistillation": (small_model(ReverseDistillation), 20),
     "RevisitedReverseDistillation": (small_model(RevisitedReverseDistillation), 5),
@@ -33,6 +34,7 @@ MODELS = {
         small_model(ReverseDistillation, backbone="test_vit", pre_trained=False, student_depth=2),
         5,
     ),
+    MANY_PARTS: (small_model(ReverseDistillation), 5),
 }
 STEPS_PER_EPOCH = 3
 # What a kill aims at, in turns: the command, the phase that is waited for, and at most how many seconds later it comes.
@@ -131,9 +133,13 @@ def _kill(arguments: list[object], folder: Path, log: Path, phases: list[str], d
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.parametrize("name", MODELS)
 def test_killed_run_leaves_whole_files_and_goes_on(
-    mvtec_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    mvtec_root: Path, parts_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     model, kills = MODELS[name]
+    data = data_config(mvtec_root)
+    if name == MANY_PARTS:
+        arguments = {"root": str(parts_root), "train_batch_size": 4, "num_workers": 0}
+        data = {"class_path": "rd_plugin.PartsFolder", "init_args": arguments}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     if os.access(_OTHER_DISK, os.W_OK):
@@ -144,7 +150,7 @@ def test_killed_run_leaves_whole_files_and_goes_on(
     phases = {"class_path": "tests.integration.test_kill.Phases", "init_args": {"path": str(log)}}
     sections = {
         "model": model,
-        "data": data_config(mvtec_root),
+        "data": data,
         # Every epoch ends in a validation and a checkpoint.
         "trainer": {"callbacks": [phases], "val_check_interval": STEPS_PER_EPOCH, "max_epochs": 10_000},
     }

@@ -11,7 +11,7 @@ import pytest
 import torch
 from anomalib.data import ImageBatch
 from anomalib.data.utils import read_image
-from PIL import Image, ImageOps
+from anomalib.deploy import CompressionType
 
 from rd_plugin import FusedReverseDistillation, Inspector, PartsFolder, ReverseDistillation
 from rd_plugin.data import part_recognition
@@ -20,9 +20,7 @@ from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY
 
 from ..unit.commands.conftest import Tool, log_level_as_before, tool  # noqa: F401
-from .conftest import BACKBONE, SIZE, WEIGHTS, cpu_engine, run_cli
-
-PARTS = ("plate", "tile")
+from .conftest import BACKBONE, PARTS, SIZE, WEIGHTS, cpu_engine, run_cli, run_openvino
 
 
 @dataclass(frozen=True)
@@ -45,21 +43,6 @@ def model(method: type[Distillation] = ReverseDistillation, **arguments: object)
     """A small model."""
     torch.manual_seed(0)
     return method(backbone=BACKBONE, pre_trained=WEIGHTS, image_size=SIZE, **arguments)
-
-
-@pytest.fixture(scope="session")
-def parts_root(mvtec_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of two parts, one with the colours of the other inverted."""
-    root = tmp_path_factory.mktemp("parts")
-    for part in PARTS:
-        for old, new in (("train/good", "good/a"), ("test/good", "good/b"), ("test/stain", "defect/stain")):
-            for image in sorted((mvtec_root / "tile" / old).glob("*.png")):
-                place = root / part / new / image.name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                picture = Image.open(image).convert("RGB")
-                (ImageOps.invert(picture) if part == "plate" else picture).save(place)
-        shutil.copytree(mvtec_root / "tile/ground_truth/stain", root / part / "mask/stain")
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -171,6 +154,54 @@ def test_an_export_of_each_part_agrees_with_the_engine(many: ManyParts) -> None:
     # An ordinary export for one part.
     with pytest.raises(ValueError, match="part must be one of plate, got 'tile'"):
         Inspector(run / "plate/weights/openvino/model.xml", part="tile")
+
+
+@pytest.fixture(scope="session")
+def loaded(many: ManyParts) -> Distillation:
+    """The model of both parts, whose exports are of one."""
+    found = ReverseDistillation.load_from_checkpoint(many.checkpoint, visualizer=False).eval()
+    found.exported_part = "tile"
+    return found
+
+
+@pytest.fixture(scope="session")
+def tile_export(loaded: Distillation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of one part."""
+    folder = tmp_path_factory.mktemp("tile")
+    loaded.to_openvino(folder)
+    (path,) = folder.rglob("*.xml")
+    return path
+
+
+@pytest.mark.parametrize("factor", [pytest.param(factor, marks=pytest.mark.slow) for factor in (0.5, 1, 2)] + [4])
+def test_an_export_of_one_part_agrees_with_the_engine_at_every_size(
+    loaded: Distillation, tile_export: Path, factor: float
+) -> None:
+    side = int(SIZE * factor)
+    images = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(0))
+    # It has no score, and is anomalous.
+    images[1, 0, 0, 0] = torch.nan
+    with torch.no_grad():
+        expected = loaded(images, part="tile")
+    assert expected.pred_score.isnan().flatten().tolist() == [False, True, False]
+    # All at once, and one alone.
+    for chosen in (slice(None), slice(1)):
+        actual = run_openvino(tile_export, images[chosen].numpy())
+        np.testing.assert_allclose(actual["pred_score"].ravel(), expected.pred_score.ravel()[chosen], atol=1e-3)
+        np.testing.assert_allclose(actual["anomaly_map"], expected.anomaly_map[chosen], atol=5e-3)
+    assert run_openvino(tile_export, images.numpy())["pred_label"].ravel()[1]
+
+
+@pytest.mark.slow
+def test_int8_of_one_part(loaded: Distillation, many: ManyParts, tmp_path: Path) -> None:
+    loaded.to_openvino(tmp_path, compression_type=CompressionType.INT8_PTQ, datamodule=data(many.root))
+    (path,) = tmp_path.rglob("*.xml")
+    files = sorted(many.root.glob("tile/*/*/*.png"))
+    images = torch.stack([read_image(file, as_tensor=True) for file in files])
+    with torch.no_grad():
+        expected = loaded(images, part="tile").anomaly_map.numpy()
+    actual = run_openvino(path, images.numpy())["anomaly_map"]
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.9
 
 
 def test_one_part_is_exported(many: ManyParts, tmp_path: Path, tool: Tool) -> None:  # noqa: F811

@@ -22,25 +22,32 @@ RUNS = {
     "dinomaly": ("ReverseDistillation", VIT),
     "fused": ("FusedReverseDistillation", VIT),
     "revisited": ("RevisitedReverseDistillation", RESNET),
+    "parts": ("FusedReverseDistillation", RESNET),
     "frozen": ("ExpertReverseDistillation", {**RESNET, "train_teacher": False, "deviation": "mahalanobis"}),
     "expert": ("ExpertReverseDistillation", RESNET),
 }
 
 
-def fit(method, arguments, strategy):
+def fit(method, arguments, strategy, several=False):
     model = getattr(rd_plugin, method)(pre_trained=False, image_size=64, visualizer=False, **arguments)
-    data = rd_plugin.MVTec(sys.argv[1], "tile", train_batch_size=4, num_workers=0)
+    loading = {"train_batch_size": 4, "num_workers": 0}
+    if several:
+        data = rd_plugin.PartsFolder(sys.argv[2], **loading)
+    else:
+        data = rd_plugin.MVTec(sys.argv[1], "tile", **loading)
     limits = {"max_steps": 3, "limit_val_batches": 1, "enable_progress_bar": False}
     engine = Engine(accelerator="cpu", devices=2, strategy=strategy, logger=False, **limits)
     engine.fit(model, datamodule=data)
     values = {name: parameter.detach() for name, parameter in model.named_parameters()}
     values |= {name: buffer for name, buffer in model.named_buffers() if ".deviation." in name}
+    each = model.post_processor.by_part if several else [model.post_processor]
+    values["thresholds"] = torch.tensor([float(one.image_threshold) for one in each])
     return {"steps": engine.trainer.global_step, "world": engine.trainer.world_size, "values": values}, engine
 
 
 for name, (method, arguments) in RUNS.items():
     strategy = "ddp_find_unused_parameters_true" if name == "expert" else "ddp"
-    result, engine = fit(method, arguments, strategy)
+    result, engine = fit(method, arguments, strategy, several=name == "parts")
     torch.save(result, f"{name}-{engine.trainer.global_rank}.pt")
 try:
     fit(*RUNS["expert"], "ddp")
@@ -50,17 +57,17 @@ except RuntimeError as error:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> tuple[Path, str]:
+def trained(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path, parts_root: Path) -> tuple[Path, str]:
     """The folder with the results, and what was printed."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
+    command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root), str(parts_root)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=1500)
     return folder, done.stdout + done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", ["dinomaly", "fused", "revisited", "frozen", "expert"])
+@pytest.mark.parametrize("run", ["dinomaly", "fused", "revisited", "parts", "frozen", "expert"])
 def test_two_processes_end_with_equal_weights(trained: tuple[Path, str], run: str) -> None:
     folder, output = trained
     files = [folder / f"{run}-{rank}.pt" for rank in (0, 1)]
@@ -68,6 +75,8 @@ def test_two_processes_end_with_equal_weights(trained: tuple[Path, str], run: st
     first, second = map(torch.load, files)
     assert first["steps"] == second["steps"] == 3
     assert first["world"] == second["world"] == 2
+    assert first["values"]["thresholds"].isfinite().all()
+    assert len(first["values"]["thresholds"]) == (2 if run == "parts" else 1)
     for name, expected in first["values"].items():
         assert torch.equal(expected, second["values"][name]), name
 

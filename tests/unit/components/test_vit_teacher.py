@@ -100,6 +100,16 @@ def test_position_table_is_resampled_once_at_the_size() -> None:
         torch.testing.assert_close(actual, wanted)
 
 
+def test_features_to_keep_are_group_means() -> None:
+    """1.2 MB an image in half precision, as the eight blocks would not be."""
+    with torch.device("meta"):
+        teacher = ViTTeacher("vit_small_patch14_reg4_dinov2", pre_trained=False)
+        teacher.set_size((392, 392))
+        features = teacher(torch.empty(1, 3, 392, 392))
+    # Two groups of 28 x 28 patches, a class and four register tokens.
+    assert sum(feature.numel() for feature in features) == 2 * 384 * (28 * 28 + 5)
+
+
 @pytest.mark.parametrize("size", [(60, 64), (64, 100), (8, 8)])
 def test_sizes_that_are_not_made_of_patches(size: tuple[int, int]) -> None:
     teacher = ViTTeacher(TINY, pre_trained=False)
