@@ -182,29 +182,23 @@ def sizes(records: Path, images: str) -> str:
 
 
 def places(records: Path) -> str:
-    """Return the table of where maps have their highest value, on pictures composed of four parts.
+    """Return the table of whether maps have their highest value at a defect, of one run.
 
-    A defective picture is found if its score is higher than those of 95 % of the good ones.
+    A defective image is found if its score is higher than those of 95 % of the good ones.
     """
-    rows = _load(records, "folder")
-    rows = _order(_told_apart(rows[rows["category"] == "composed"].assign(title="")))
     found = []
-    for _, row in rows.iterrows():
-        threshold = np.quantile(row["scores"][~row["labels"]], 0.95)
-        distances = row["peak_distances"][row["labels"] & (row["scores"] > threshold)]
-        figures = {"found": len(distances) / row["labels"].sum(), "near": (distances <= _NEAR).mean()}
-        found.append({name: row[name] for name in ("model", "image_AUROC")} | figures)
-    frame = pd.DataFrame(found, columns=["model", "image_AUROC", "found", "near"])
-    near = f"peak within {_NEAR} pixels of a defect, of those found, %"
-    return table(
-        frame,
-        {"composed boards": "model"},
-        {
-            "image AUROC": Figure("image_AUROC"),
-            "found at 5 % false alarms, %": Figure("found", digits=1, scale=100),
-            near: Figure("near", digits=1, scale=100),
-        },
-    )
+    for images, title in _MASKED.items():
+        for _, row in _one_run(records, images, "peak_distances").iterrows():
+            threshold = np.quantile(row["scores"][~row["labels"]], 0.95)
+            distances = row["peak_distances"][row["labels"] & (row["scores"] > threshold)]
+            figures = {"found": len(distances) / row["labels"].sum(), "near": (distances <= _NEAR).mean()}
+            found.append({"model": row["model"], "size": row["size"], "images": title} | figures)
+    frame = pd.DataFrame(found, columns=["images", "model", "size", "found", "near"])
+    figures = {
+        "found at 5 % false alarms, %": Figure("found", digits=1, scale=100),
+        f"highest value within {_NEAR} pixels of a defect, of those found, %": Figure("near", digits=1, scale=100),
+    }
+    return table(frame, {"images": "images", "model": "model", "size": "size"}, figures)
 
 
 def classes(records: Path) -> str:

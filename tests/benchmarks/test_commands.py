@@ -48,7 +48,7 @@ def test_commands_of_pages_are_understood(page: Path, monkeypatch: pytest.Monkey
     commands = _commands(page)
     for _, name, *arguments in commands:
         module = _module(name)
-        if name.endswith(("digits", "comparison", "composed")) or "picture" in arguments:
+        if name.endswith(("digits", "comparison")) or "picture" in arguments:
             assert callable(module.main)
             asked.append(Namespace())
         elif name == "benchmarks.accuracy":

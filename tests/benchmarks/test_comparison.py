@@ -129,14 +129,15 @@ def test_small_defects_are_told_from_large_ones(tmp_path: Path) -> None:
 
 
 def test_places_are_those_of_found_defects(tmp_path: Path) -> None:
-    """Of four defective pictures one is not found, and the peak of one is elsewhere."""
+    """Of four defective images one is not found, and the highest value of one is elsewhere."""
     arrays = {
         "labels": np.array([False, True, True, True, True]),
         "scores": np.array([0.5, 0.4, 0.6, 0.7, 0.8], dtype=np.float32),
         "peak_distances": np.array([np.nan, 0, 8, 8.1, 2], dtype=np.float32),
     }
-    _record(tmp_path, "composed", {"": {"image_AUROC": 0.7}}, arrays=arrays, suite="folder")
-    assert _rows(comparison.places(tmp_path)) == [["ReverseDistillation", "0.700", "75.0", "66.7"]]
+    _record(tmp_path, "magnetic_tile", {"": {"image_AUROC": 0.7}}, arrays=arrays)
+    found = [["magnetic tiles", "ReverseDistillation", "256 px", "75.0", "66.7"]]
+    assert _rows(comparison.places(tmp_path)) == found
 
 
 def test_costs_are_of_the_runs_that_were_timed(tmp_path: Path) -> None:
