@@ -219,7 +219,7 @@ def test_training_leaves_a_report(trained: Trained, browser: Any) -> None:
     assert opened.count("anomalous") == sum(row[2] for row in rows)
     assert opened.count("false-alarms") == sum(row[2] and not row[3] for row in rows)
     assert opened.count("misses") == sum(row[3] and not row[2] for row in rows)
-    for expected in ("found no problems", "tf_efficientnet_lite0", "pixel_AUPRO"):
+    for expected in ("there are 4 normal images to set thresholds on", "tf_efficientnet_lite0", "pixel_AUPRO"):
         assert expected in opened.page.content()
     assert opened.page.locator("#cards img").count() == 24
     # Rejected if a picture is none.

@@ -114,8 +114,12 @@ class FusedStatistics(NormalStatistics):
             self.sums = {}
         else:
             self._compute(trainer, module, range(len(dataset)))
-        logger.info("Statistics of normal images are computed.")
-        logger.debug("They are: %s.", module.learned_settings())
+        learned = module.learned_settings()
+        for part, found in (learned if module.model.parts else {"": learned}).items():
+            weights = ", ".join(f"{kind} {weight:.2g}" for kind, weight in found["weights"].items())
+            of_part = f" of {part}" if part else ""
+            logger.info("Weights%s, by what each kind of evidence finds of small defects: %s.", of_part, weights)
+        logger.debug("Statistics of normal images: %s.", learned)
 
     def _compute(self, trainer: Trainer, module: Any, chosen: Sequence[int]) -> None:
         """Do so with some training images, given by their indices in the data set."""

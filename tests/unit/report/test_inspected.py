@@ -35,7 +35,7 @@ def test_truth_threshold_and_errors(tmp_path: Path) -> None:
         ["parts/d.png", None, None, True],
     ]
     assert found["threshold"] == 0.4
-    assert "1 findings." in page
+    assert "1 finding." in page
     unknown = data(report(tmp_path, RESULTS[:1]))
     assert (unknown["rows"][0][3], unknown["threshold"]) == (None, 0.5)
 
