@@ -56,9 +56,9 @@ class Trained:
     output: str
 
 
-def run_cli(folder: Path, *arguments: object, program: str = "anomalib") -> str:
-    """Run a program of :func:`run_program` from ``folder``; return what it printed."""
-    environment = {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+def run_cli(folder: Path, *arguments: object, program: str = "anomalib", **environment: str) -> str:
+    """Run a program of :func:`run_program` from ``folder``, with these variables; return what it printed."""
+    environment = {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200", **environment}
     done = run_function(folder, run_program, program, *map(str, arguments), **environment)
     assert done.status == 0, done.output[-3000:]
     return done.output

@@ -61,8 +61,9 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def test_from_a_training_to_verdicts(
     uri: str, tmp_path: Path, mvtec_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    variables = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     logger = ("--trainer.logger", "anomalib.loggers.AnomalibMLFlowLogger", "--trainer.logger.tracking_uri", uri)
     run_cli(
         tmp_path,
@@ -72,6 +73,7 @@ def test_from_a_training_to_verdicts(
         *("--trainer.max_steps", "2", "--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"),
         *(*logger, "--trainer.logger.log_model", "true"),
         program="rd-plugin",
+        **variables,
     )
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(uri)
@@ -86,7 +88,7 @@ def test_from_a_training_to_verdicts(
     images = mvtec_root / "tile" / "test" / "stain"
     (checkpoint,) = tmp_path.glob("results/**/v0/weights/lightning/model.ckpt")
     for model, rows in (("models:/tile/1", "registered.jsonl"), (checkpoint, "file.jsonl")):
-        run_cli(tmp_path, "inspect", model, images, "--jsonl", rows, program="rd-plugin")
+        run_cli(tmp_path, "inspect", model, images, "--jsonl", rows, program="rd-plugin", **variables)
     registered, file = (
         [
             {name: value for name, value in json.loads(line).items() if name not in {"time", "milliseconds"}}
