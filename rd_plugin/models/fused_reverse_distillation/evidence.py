@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kinds of evidence from teacher and student, on one grid."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from rd_plugin.components import PositionGaussians, Teacher, ViTTeacher, cosine_deviation, random_directions
 
 from .context import Context
+from .contrast import LocalContrast
 
 __all__ = ["EVIDENCE", "Evidence", "evidence_for"]
 
@@ -19,6 +20,8 @@ __all__ = ["EVIDENCE", "Evidence", "evidence_for"]
 # measured in two ways.
 EVIDENCE = {"teacher": 1 / 5, "region": 1 / 5, "residual": 1 / 10, "cosine": 1 / 10, "context": 1 / 5, "image": 1 / 5}
 
+# The student's error, which depends on what there is to reconstruct, is compared with the error around it.
+_ERROR = slice(2, 4)
 # Positions of the coarsest scale along the side of a region.
 _REGION = 2
 # A vision transformer has one fine grid and wide features. So that its statistics take no more memory than those of a
@@ -100,12 +103,13 @@ class Evidence(nn.Module):
         self.context = Context()
         self.unexplained = PositionGaussians(of_region)
         self.image = PositionGaussians(2 * sum(channels) + class_channels)
+        self.contrast = LocalContrast()
         self.register_load_state_dict_pre_hook(_restore_version_0_2)
         self.reset()
 
     @property
     def has_context(self) -> bool:
-        """Whether there is evidence of the context, which version 0.2 did not have."""
+        """Whether there is evidence of the context, and a contrast, which version 0.2 did not have."""
         return hasattr(self, "context")
 
     @property
@@ -283,6 +287,33 @@ class Evidence(nn.Module):
                 found[name] = _resample(found[name].unsqueeze(1), grid.shape[-2:]).squeeze(1)
         return torch.stack([found[name].expand_as(grid) for name in self.kinds], dim=1)
 
+    @torch.no_grad()
+    def fit_contrast(self, found: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Compute what :meth:`contrasted` compares with.
+
+        Args:
+            found: Evidence of normal images, of shapes ``(N, kinds, H, W)``, as it is without a contrast, and where it
+                is inside the region of interest, as for :meth:`contrasted`.
+        """
+        if not self.has_context:
+            return
+        self.contrast.reset()
+        for evidence, inside in found:
+            self.contrast.update(evidence[:, _ERROR], inside)
+        self.contrast.compute()
+
+    def contrasted(self, evidence: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Return evidence with the student's error compared with the error around it.
+
+        Args:
+            evidence: Evidence of shape ``(N, kinds, H, W)``, 0 outside the region of interest.
+            inside: Where that is, booleans of shape ``(N or 1, 1, H, W)``; by default everywhere.
+        """
+        if not self.has_context:
+            return evidence
+        before, error, after = evidence.tensor_split((_ERROR.start, _ERROR.stop), dim=1)
+        return torch.cat([before, self.contrast(error, inside), after], dim=1)
+
 
 def evidence_for(teacher: Teacher) -> Evidence:
     """Build the evidence of a teacher's features."""
@@ -296,4 +327,4 @@ def _restore_version_0_2(evidence: Evidence, state: dict[str, Tensor], prefix: s
     """Look at images as the version of a checkpoint did."""
     if f"{prefix}teacher.mean" in state and f"{prefix}context.mean" not in state:
         evidence.scale, evidence.teacher.block, evidence.residual.block = -1, 1, 1
-        del evidence.context, evidence.unexplained
+        del evidence.context, evidence.unexplained, evidence.contrast

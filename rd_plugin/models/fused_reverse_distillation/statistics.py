@@ -153,9 +153,13 @@ class FusedStatistics(NormalStatistics):
 
     @staticmethod
     def _weight(trainer: Trainer, module: Any, places: Sequence[int]) -> dict[str, Tensor]:
-        """Compute the weights from some of the held-out images, given by their places, and from twins of them."""
+        """Compute contrast and weights from some of the held-out images, given by their places, and twins of them."""
         network = module.model
-        batches = training_batches(trainer, module, spread(places, _WEIGHTING_IMAGES))
+        chosen = spread(places, _WEIGHTING_IMAGES)
+        # One after the other, once there is no contrast.
+        found = (network.find_evidence(*features) for _, *features in training_features(trainer, module, chosen))
+        network.evidence.fit_contrast((evidence, network.inside(evidence)) for evidence in found)
+        batches = training_batches(trainer, module, chosen)
         pairs = ((batch.image, partial(module.distill_batch, batch)) for batch in batches)
         normal, twins = highest_evidence(network, pairs, trainer.precision_plugin.val_step_context)
         if len(normal):

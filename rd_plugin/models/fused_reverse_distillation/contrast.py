@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evidence compared with the evidence around it."""
+
+import torch
+from torch import Tensor
+
+from rd_plugin.components.buffers import DynamicBuffers
+
+__all__ = ["LocalContrast"]
+
+# Half of the window as a share of the grid's sides, so that the window takes about half of each.
+_HALF = 7 / 32
+# How many times the usual evidence joins that of the window.
+_FLOOR = 3.0
+
+
+class LocalContrast(DynamicBuffers):
+    r"""Evidence in units of what is usual around it.
+
+    Where a picture shows much, such as a dense layout, evidence is high in normal images, too, and where it shows
+    nothing, low. A defect stands out from what surrounds it. So with :math:`\bar e_W` the mean over a window of about
+    half of each side, and :math:`\bar e` that over normal images,
+
+    .. math:: e' = \frac{(1 + c)\, e}{\bar e_W + c\, \bar e}, \qquad c = 3,
+
+    which is about 1 in normal images. The second term keeps noise low where there is nothing to see.
+
+    Attributes:
+        usual: Mean of each kind of evidence in normal images, of shape ``(kinds,)``; empty until it is fitted. Evidence
+            then stays as it is.
+
+    Example:
+        >>> contrast = LocalContrast()
+        >>> contrast.update(torch.ones(1, 1, 8, 8))
+        >>> contrast.compute()
+        >>> evidence = torch.ones(1, 1, 8, 8)
+        >>> evidence[..., 4, 4] = 9
+        >>> contrast(evidence).amax().item() > 7
+        True
+        >>> contrast(4 * evidence).amax().item() < 20
+        True
+    """
+
+    usual: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("usual", torch.empty(0))
+        self.reset()
+
+    def reset(self) -> None:
+        """Leave evidence as it is, until there is a new mean."""
+        self.usual = self.usual.new_empty(0)
+        self._sums, self._count = self.usual.new_zeros(()), 0
+
+    @torch.no_grad()
+    def update(self, evidence: Tensor, inside: Tensor | None = None) -> None:
+        """Add up evidence of normal images.
+
+        Args:
+            evidence: Evidence of shape ``(N, kinds, H, W)``, 0 outside the region of interest.
+            inside: Where that is, booleans of shape ``(N or 1, 1, H, W)``; by default everywhere.
+        """
+        self._sums = self._sums.to(evidence.device) + evidence.sum((0, 2, 3))
+        self._count += evidence[:, 0].numel() if inside is None else int(inside.expand_as(evidence[:, :1]).sum())
+
+    def compute(self) -> None:
+        """Set what is usual to the mean of what was added up, if anything was."""
+        if self._count:
+            self.usual = (self._sums / self._count).clamp_min(torch.finfo(self._sums.dtype).tiny)
+
+    def forward(self, evidence: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Return the contrast.
+
+        Args:
+            evidence: Evidence of shape ``(N, kinds, H, W)``, at least 0; 0 outside the region of interest.
+            inside: Where that is, booleans of shape ``(N or 1, 1, H, W)``; by default everywhere.
+
+        Returns:
+            Tensor of the same shape, at least 0.
+        """
+        if not self.usual.numel():
+            return evidence
+        usual = _FLOOR * self.usual.to(evidence.dtype).view(1, -1, 1, 1)
+        around = _windows(evidence)
+        if inside is not None:
+            around = around / _windows(inside.to(evidence.dtype)).clamp_min(torch.finfo(evidence.dtype).eps)
+        return (1 + _FLOOR) * evidence / (around + usual)
+
+
+def _windows(evidence: Tensor) -> Tensor:
+    """Mean over a window around each position, as products with constant matrices: a quantizer leaves them alone."""
+    height, width = evidence.shape[-2:]
+    return _band(height, evidence) @ evidence @ _band(width, evidence).mT
+
+
+def _band(side: int, like: Tensor) -> Tensor:
+    """Rows that average the positions of a window, of shape ``(side, side)``; beyond the border there are none."""
+    places = torch.arange(side, device=like.device)
+    near = ((places.unsqueeze(1) - places).abs() <= max(1, round(_HALF * side))).to(like.dtype)
+    return near / near.sum(1, keepdim=True)
