@@ -93,7 +93,7 @@ with torch.no_grad():
     features = network.distill(network.network_inputs(images[:4]))
     result = {
         "world": engine.trainer.world_size,
-        "fusion": dict(network.fusion.named_buffers()),
+        "fusion": {**dict(network.fusion.named_buffers()), "usual": network.evidence.contrast.usual},
         "shrinkage": [network.evidence.teacher.shrinkage, network.evidence.residual.shrinkage],
         "shrinkage alone": [alone.teacher.shrinkage, alone.residual.shrinkage],
         "evidence": network.evidence(*features),
@@ -117,6 +117,7 @@ def test_statistics_of_two_processes_are_those_of_one(tmp_path: Path, mvtec_root
         torch.testing.assert_close(result["evidence"], result["evidence alone"], rtol=5e-2, atol=1e-2)
     first, second = (result["fusion"] for result in results)
     assert all(torch.equal(first[name], second[name]) for name in first)
+    assert len(first["usual"]) == 2
 
 
 @pytest.mark.slow
@@ -135,7 +136,7 @@ def test_score_is_at_most_two_points_below_that_of_the_best_kind(tmp_path: Path)
     with torch.inference_mode():
         for batch in data.test_dataloader():
             images = model.pre_processor.transform(batch.image)
-            evidence = network.evidence(*network.distill(network.network_inputs(images)))
+            evidence = network.find_evidence(*network.distill(network.network_inputs(images)))
             scores.append(network.fuse(evidence, images.shape[-2:]).pred_score.flatten())
             kinds.append(evidence.flatten(2).amax(2))
             labels.append(batch.gt_label.int())

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evidence compared with the evidence around it."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -51,7 +53,7 @@ class LocalContrast(DynamicBuffers):
     def reset(self) -> None:
         """Leave evidence as it is, until there is a new mean."""
         self.usual = self.usual.new_empty(0)
-        self._sums, self._count = self.usual.new_zeros(()), 0
+        self._sums = self._count = self.usual.new_zeros(())
 
     @torch.no_grad()
     def update(self, evidence: Tensor, inside: Tensor | None = None) -> None:
@@ -61,13 +63,19 @@ class LocalContrast(DynamicBuffers):
             evidence: Evidence of shape ``(N, kinds, H, W)``, 0 outside the region of interest.
             inside: Where that is, booleans of shape ``(N or 1, 1, H, W)``; by default everywhere.
         """
+        counted = torch.ones_like(evidence[:, :1]) if inside is None else inside.expand_as(evidence[:, :1])
         self._sums = self._sums.to(evidence.device) + evidence.sum((0, 2, 3))
-        self._count += evidence[:, 0].numel() if inside is None else int(inside.expand_as(evidence[:, :1]).sum())
+        self._count = self._count.to(evidence.device) + counted.sum()
 
-    def compute(self) -> None:
-        """Set what is usual to the mean of what was added up, if anything was."""
-        if self._count:
-            self.usual = (self._sums / self._count).clamp_min(torch.finfo(self._sums.dtype).tiny)
+    def compute(self, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
+        """Set what is usual to the mean of what was added up, if anything was.
+
+        Args:
+            reduce: Returns the sum of a tensor over all processes; by default there is one.
+        """
+        if self._count > 0:
+            usual = reduce(self._sums) / reduce(self._count)
+            self.usual = usual.clamp_min(torch.finfo(usual.dtype).tiny)
 
     def forward(self, evidence: Tensor, inside: Tensor | None = None) -> Tensor:
         """Return the contrast.

@@ -288,19 +288,24 @@ class Evidence(nn.Module):
         return torch.stack([found[name].expand_as(grid) for name in self.kinds], dim=1)
 
     @torch.no_grad()
-    def fit_contrast(self, found: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+    def fit_contrast(
+        self,
+        found: Iterable[tuple[Tensor, Tensor | None]],
+        reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    ) -> None:
         """Compute what :meth:`contrasted` compares with.
 
         Args:
             found: Evidence of normal images, of shapes ``(N, kinds, H, W)``, as it is without a contrast, and where it
                 is inside the region of interest, as for :meth:`contrasted`.
+            reduce: Returns the sum of a tensor over all processes; by default there is one.
         """
         if not self.has_context:
             return
         self.contrast.reset()
         for evidence, inside in found:
             self.contrast.update(evidence[:, _ERROR], inside)
-        self.contrast.compute()
+        self.contrast.compute(reduce)
 
     def contrasted(self, evidence: Tensor, inside: Tensor | None = None) -> Tensor:
         """Return evidence with the student's error compared with the error around it.

@@ -147,18 +147,20 @@ class FusedStatistics(NormalStatistics):
         compute_perturbations(network, (batch.image for batch in perturbed), trainer.precision_plugin.val_step_context)
         evidence.compute(reduce)
         places = held_out(range(images)).nonzero().flatten().tolist()
-        weighted = self._weight(trainer, module, [chosen[place] for place in places])
+        weighted = self._weight(trainer, module, [chosen[place] for place in places], reduce)
         self.sums = {"evidence": evidence.sums(), **weighted}
         evidence.include_held_out()
 
     @staticmethod
-    def _weight(trainer: Trainer, module: Any, places: Sequence[int]) -> dict[str, Tensor]:
+    def _weight(
+        trainer: Trainer, module: Any, places: Sequence[int], reduce: Callable[[Tensor], Tensor]
+    ) -> dict[str, Tensor]:
         """Compute contrast and weights from some of the held-out images, given by their places, and twins of them."""
         network = module.model
         chosen = spread(places, _WEIGHTING_IMAGES)
         # One after the other, once there is no contrast.
-        found = (network.find_evidence(*features) for _, *features in training_features(trainer, module, chosen))
-        network.evidence.fit_contrast((evidence, network.inside(evidence)) for evidence in found)
+        evidence = (network.find_evidence(*features) for _, *features in training_features(trainer, module, chosen))
+        network.evidence.fit_contrast(((found, network.inside(found)) for found in evidence), reduce)
         batches = training_batches(trainer, module, chosen)
         pairs = ((batch.image, partial(module.distill_batch, batch)) for batch in batches)
         normal, twins = highest_evidence(network, pairs, trainer.precision_plugin.val_step_context)

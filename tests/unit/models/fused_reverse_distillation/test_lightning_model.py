@@ -69,6 +69,8 @@ def test_settings_are_logged_and_recorded(tmp_path: Path, caplog: pytest.LogCapt
     assert learned["brightness_strength"] == 0.25
     assert set(learned["weights"]) == {"teacher", "region", "residual", "cosine", "context", "image"}
     assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)
+    # Of residual and cosine.
+    assert (model.model.evidence.contrast.usual > 0).tolist() == [True, True]
     (line,) = [text for text in caplog.messages if text.startswith("Weights, by what each kind of evidence finds")]
     logged = dict(part.split(" ") for part in line.rstrip(".").partition(": ")[2].split(", "))
     assert {kind: float(weight) for kind, weight in logged.items()} == pytest.approx(learned["weights"], rel=0.1)

@@ -81,6 +81,30 @@ def test_map_is_that_of_the_evidence_and_survives_a_checkpoint() -> None:
 
 
 @torch.no_grad()
+def test_only_the_students_error_is_compared_with_what_surrounds_it() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(8, 3, 64, 64)
+    model = fitted(images)
+    features = model.distill(model.network_inputs(images))
+    raw = model.find_evidence(*features)
+    model.evidence.fit_contrast([(part, None) for part in raw.split(3)])
+    found = model.find_evidence(*features)
+    changed = [not torch.equal(old, new) for old, new in zip(raw.unbind(1), found.unbind(1), strict=True)]
+    assert dict(zip(model.evidence.kinds, changed, strict=True)) == {
+        "teacher": False,
+        "region": False,
+        "residual": True,
+        "cosine": True,
+        "context": False,
+        "image": False,
+    }
+    assert found[:, 2:4].mean((0, 2, 3)).tolist() == pytest.approx([1, 1], abs=0.1)
+    other = FusedReverseDistillationModel("resnet18", pre_trained=False).eval()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(images).pred_score, model(images).pred_score)
+
+
+@torch.no_grad()
 def test_of_tiles_the_most_unusual_as_a_whole_counts() -> None:
     torch.manual_seed(0)
     model = fitted(torch.randn(8, 3, 64, 96), tile_size=64, tile_overlap=32)
