@@ -41,6 +41,12 @@ def _constructor_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.Module, "__init__", torch.nn.Module.__init__)
 
 
+@pytest.fixture
+def small_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the noise of synthetic defects for small images, not for a million pixels at each step."""
+    monkeypatch.setattr("rd_plugin.synthetic.twins._PIXELS_PER_CELL", 2)
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """Folder with the numbers of the authors' own programs."""

@@ -23,7 +23,7 @@ def _record(trained: Trained) -> dict:
 
 def _model(method: Method, **arguments: object) -> Distillation:
     arguments = {"pre_processor": method.configure_pre_processor((SIZE, SIZE)), "visualizer": False, **arguments}
-    return method(**{"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, **arguments})
+    return method(**{"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, **arguments})
 
 
 def _fit(folder: Path, root: Path, **arguments: object) -> dict:
@@ -77,7 +77,7 @@ def test_fingerprint_of_the_images_that_were_trained_on(method: Method, tmp_path
 
 @one_method
 def test_checkpoint_of_another_backbone(trained: Trained, tmp_path: Path, mvtec_root: Path) -> None:
-    message = f"backbone '{BACKBONE}' in the checkpoint, 'resnet18' in the model; layers "
+    message = f"backbone '{BACKBONE}' in the checkpoint, 'test_resnet' in the model; layers "
     for run in ("fit", "test", "predict"):
         with pytest.raises(ValueError, match=f"The checkpoint does not fit the model: {message}"):
             getattr(cpu_engine(tmp_path, max_steps=1), run)(

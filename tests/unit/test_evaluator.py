@@ -34,7 +34,7 @@ def batch(masks: bool, labels: tuple[bool, ...] = (False, True, False, True)) ->
 def model() -> ReverseDistillation:
     torch.manual_seed(0)
     return ReverseDistillation(
-        "resnet18",
+        "test_resnet",
         ["layer1"],
         pre_trained=False,
         pre_processor=False,
@@ -84,7 +84,7 @@ def test_no_masks_leave_pixel_metrics_out_with_one_warning(
 
 def test_f1_is_left_out_without_a_threshold(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """anomalib's own is 1.0 then, or whatever the scores happen to make of it."""
-    model = ReverseDistillation("resnet18", ["layer1"], pre_trained=False, pre_processor=False, visualizer=False)
+    model = ReverseDistillation("test_resnet", ["layer1"], pre_trained=False, pre_processor=False, visualizer=False)
     metrics = measure(model, [batch(masks=True)], tmp_path, validated=False)
     assert metrics.keys() == {"image_AUROC", "pixel_AUROC", "pixel_AUPRO"}
     assert "image_F1Score (no threshold), pixel_F1Score (no threshold)" in caplog.text
@@ -161,7 +161,7 @@ REGION = {"width": 32, "height": 32, "polygons": [[[0, 0], [16, 0], [16, 32], [0
 def half() -> ReverseDistillation:
     torch.manual_seed(0)
     return ReverseDistillation(
-        "resnet18", ["layer1"], pre_trained=False, pre_processor=False, visualizer=False, roi=REGION
+        "test_resnet", ["layer1"], pre_trained=False, pre_processor=False, visualizer=False, roi=REGION
     )
 
 

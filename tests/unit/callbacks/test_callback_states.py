@@ -41,14 +41,14 @@ def test_a_checkpoint_stays_readable(tmp_path: Path, caplog: pytest.LogCaptureFi
     """It is inspected, tested and resumed; the state is there for those who trust the file."""
     caplog.set_level(logging.INFO, "rd_plugin")
     path = tmp_path / "model.ckpt"
-    model = with_thresholds(ReverseDistillation(**SMALL))
+    model = with_thresholds(ReverseDistillation(**SMALL, image_size=32))
     trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, callbacks=[Keeper()])
     trainer.fit(model, loader())
     trainer.save_checkpoint(path)
     assert load_inferencer(path).threshold == 0.5
     keeper = Keeper()
     resumed = quiet_trainer(tmp_path, max_steps=2, limit_val_batches=0, callbacks=[keeper])
-    resumed.fit(ReverseDistillation(**SMALL), loader(), ckpt_path=path)
+    resumed.fit(ReverseDistillation(**SMALL, image_size=32), loader(), ckpt_path=path)
     assert (resumed.global_step, keeper.restored) == (2, None)
     assert "The state of the callback Keeper is left out" in caplog.text
     content = read_plain(path)

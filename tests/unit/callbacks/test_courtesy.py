@@ -77,7 +77,7 @@ def test_a_courtesy_that_fails_leaves_the_results(
             pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "parts" / folder / f"{index}.png")
     COURTESIES[what](monkeypatch)
-    model = ReverseDistillation("resnet18", pre_trained=False, image_size=(40, 40))
+    model = ReverseDistillation("test_resnet", pre_trained=False, image_size=(40, 40))
     trainer = quiet_trainer(tmp_path, max_steps=1)
     data = PartsFolder(tmp_path / "parts", num_workers=0)
     trainer.fit(model, datamodule=data)

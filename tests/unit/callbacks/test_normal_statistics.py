@@ -13,12 +13,13 @@ from rd_plugin.models.distillation import Distillation
 
 from ..trainers import quiet_trainer
 
+pytestmark = pytest.mark.usefixtures("small_noise")
 IMAGES = 6
 EPOCHS = 3
 
 
 def build(method: type[Distillation], **arguments: object) -> Distillation:
-    small = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
+    small = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
     return method(**small, pre_processor=False, deviation="mahalanobis", **arguments)
 
 

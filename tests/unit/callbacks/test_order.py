@@ -20,7 +20,7 @@ ORDERS = (
 
 @pytest.mark.parametrize("method", METHODS)
 def test_order(method: type[Distillation]) -> None:
-    names = [type(callback).__name__ for callback in method("resnet18", pre_trained=False).configure_callbacks()]
+    names = [type(callback).__name__ for callback in method("test_resnet", pre_trained=False).configure_callbacks()]
     for order in ORDERS:
         assert [name for name in names if name in order] == [name for name in order if name in names]
 
@@ -34,7 +34,7 @@ def test_what_is_left_out() -> None:
 
 
 def test_report_of_a_test_lists_what_was_found_before_the_training() -> None:
-    model = ReverseDistillation("resnet18", pre_trained=False)
+    model = ReverseDistillation("test_resnet", pre_trained=False)
     check, again = (
         next(callback for callback in model.configure_callbacks() if isinstance(callback, DataCheck)) for _ in range(2)
     )

@@ -22,7 +22,7 @@ from rd_plugin.provenance import RECORD_KEY, Provenance, hash_weights
 
 from ..trainers import quiet_trainer
 
-SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
+SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False, "image_size": 32}
 
 
 def batches(count: int) -> DataLoader:

@@ -16,7 +16,7 @@ from rd_plugin.models.distillation import Distillation
 from ...moved_parts import parts, view
 from ..trainers import quiet_trainer
 
-SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False, "image_size": 32}
+SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False, "image_size": 32}
 
 
 def _fit(images: Tensor, folder: Path, model: Distillation | None = None, **arguments: object) -> Distillation:

@@ -19,7 +19,7 @@ def test_phases_are_announced_in_order(tmp_path: Path, caplog: pytest.LogCapture
     for index in range(10):
         image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(image).save(tmp_path / "parts" / "good" / f"{index}.png")
-    model = ReverseDistillation("resnet18", pre_trained=False, image_size=(32, 32), visualizer=False)
+    model = ReverseDistillation("test_resnet", pre_trained=False, image_size=(32, 32), visualizer=False)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", max_steps=1, **quiet)
     data = PartsFolder(tmp_path / "parts", num_workers=0)

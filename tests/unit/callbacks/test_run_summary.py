@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def run(root: Path, **arguments: object) -> tuple[ReverseDistillation, Engine]:
-    model = ReverseDistillation("resnet18", pre_trained=False, image_size=(32, 32), **arguments)
+    model = ReverseDistillation("test_resnet", pre_trained=False, image_size=(32, 32), **arguments)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     engine = Engine(default_root_dir="results", accelerator="cpu", max_epochs=1, logger=False, **quiet)
     engine.train(model=model, datamodule=PartsFolder(root, num_workers=0, train_batch_size=3))

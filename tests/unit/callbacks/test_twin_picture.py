@@ -17,7 +17,7 @@ from rd_plugin.callbacks import TwinPicture
 SIDE, BORDER = 32, 2
 # Three rows, each picture within a frame.
 HEIGHT = 3 * (SIDE + BORDER) + BORDER
-SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
+SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
 
 
 def outputs(count: int = 3) -> dict[str, Tensor]:

@@ -180,7 +180,7 @@ def test_continued_run_ends_in_a_validation(tmp_path: Path) -> None:
 
 def test_schedule_of_a_model_can_be_chosen() -> None:
     def schedules(**arguments: object) -> list[int]:
-        callbacks = ReverseDistillation("resnet18", pre_trained=False, **arguments).configure_callbacks()
+        callbacks = ReverseDistillation("test_resnet", pre_trained=False, **arguments).configure_callbacks()
         return [callback.validations for callback in callbacks if isinstance(callback, ValidationSchedule)]
 
     assert (schedules(), schedules(validations=2), schedules(validations=None)) == ([5], [2], [])

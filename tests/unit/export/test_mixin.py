@@ -11,7 +11,7 @@ from PIL import Image
 from rd_plugin import MVTec, ReverseDistillation
 from rd_plugin.export import mixin
 
-SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
+SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_models_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.fixture(scope="module")
 def model() -> ReverseDistillation:
     """One that was never trained."""
-    return ReverseDistillation("resnet18", pre_trained=False)
+    return ReverseDistillation("test_resnet", pre_trained=False)
 
 
 def test_record_of_another_export_is_not_believed(

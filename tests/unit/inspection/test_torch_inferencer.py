@@ -50,7 +50,7 @@ def test_zero_is_a_threshold(
 
 def test_weights_of_a_checkpoint_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.ckpt"
-    write_checkpoint(with_thresholds(ReverseDistillation("resnet18", pre_trained=False)), path, "RD4AD")
+    write_checkpoint(with_thresholds(ReverseDistillation("test_resnet", pre_trained=False)), path, "RD4AD")
     read, load = [], torch.load
 
     def noted(*arguments: Any, **options: Any) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests against the numbers of the authors' own programs."""
+"""Small noise, and fixtures of the tests against the numbers of the authors' own programs."""
 
 import json
 from collections.abc import Callable
@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 from ...golden import fill
+
+
+@pytest.fixture(autouse=True)
+def _small_noise(small_noise: None) -> None:
+    """Images of these tests are small, too."""
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,17 @@ from rd_plugin.models.distillation import Distillation
 
 @pytest.mark.parametrize("method", METHODS)
 def test_height_and_width(method: type[Distillation]) -> None:
-    model = method("resnet18", pre_trained=False, image_size=[32, 64])
+    model = method("test_resnet", pre_trained=False, image_size=[32, 64])
     assert model.resized_to == [32, 64]
     assert model.hparams["image_size"] == (32, 64)
     assert model.eval()(torch.rand(1, 3, 50, 40)).anomaly_map.shape == (1, 1, 32, 64)
-    assert method("resnet18", pre_trained=False).resized_to == [256, 256]
-    assert method("resnet18", pre_trained=False, image_size=32).hparams["image_size"] == (32, 32)
+    assert method("test_resnet", pre_trained=False).resized_to == [256, 256]
+    assert method("test_resnet", pre_trained=False, image_size=32).hparams["image_size"] == (32, 32)
 
 
 def test_a_checkpoint_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    trainer.strategy.connect(ReverseDistillation("resnet18", pre_trained=False, image_size=(32, 64)))
+    trainer.strategy.connect(ReverseDistillation("test_resnet", pre_trained=False, image_size=(32, 64)))
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     assert ReverseDistillation.load_from_checkpoint(tmp_path / "model.ckpt").resized_to == [32, 64]
     assert "replaces" not in caplog.text
@@ -41,4 +41,4 @@ def test_a_checkpoint_keeps_it(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 )
 def test_refused(arguments: dict, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        ReverseDistillation("resnet18", pre_trained=False, **arguments)
+        ReverseDistillation("test_resnet", pre_trained=False, **arguments)

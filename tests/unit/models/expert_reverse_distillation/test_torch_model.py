@@ -8,12 +8,12 @@ from rd_plugin.models.expert_reverse_distillation.injection import InformationIn
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, TeacherLoss
 from rd_plugin.models.expert_reverse_distillation.torch_model import features_of_both
 
-from ..base import ONE_BACKBONE, TorchModelTests
+from ..base import ONE_BACKBONE, TWO_BACKBONES, TorchModelTests
 
 
 def build(**arguments: object) -> ExpertReverseDistillationModel:
     return ExpertReverseDistillationModel(
-        "resnet18", **{"layers": ["layer1", "layer2"], "pre_trained": False, **arguments}
+        "test_resnet", **{"layers": ["layer1", "layer2"], "pre_trained": False, **arguments}
     )
 
 
@@ -21,7 +21,7 @@ class ExpertTests(TorchModelTests):
     network = ExpertReverseDistillationModel
 
     @classmethod
-    def build(cls, backbone: str = "resnet18", **arguments: object) -> ExpertReverseDistillationModel:
+    def build(cls, backbone: str = "test_resnet", **arguments: object) -> ExpertReverseDistillationModel:
         model = super().build(backbone, **arguments)
         # timm starts the last batch norm of a ResNet's block at zero, and the block would get no gradient.
         for parameter in model.teacher.parameters():
@@ -41,6 +41,12 @@ class ExpertTests(TorchModelTests):
 
 class TestGuided(ExpertTests):
     arguments = {"injection": "guided"}  # noqa: RUF012
+
+    @pytest.fixture(scope="class", params=TWO_BACKBONES)
+    @classmethod
+    def model(cls, request: pytest.FixtureRequest) -> ExpertReverseDistillationModel:
+        torch.manual_seed(0)
+        return cls.build(request.param)
 
 
 class VariantTests(ExpertTests):
@@ -96,7 +102,7 @@ def test_teacher_is_trained_in_train_mode_and_with_gradient() -> None:
     before = model.teacher.net.bn1.running_mean.clone()
     features, twin_features = model.teach(images, twins)
     assert all(feature.requires_grad for feature in (*features, *twin_features))
-    assert [feature.shape for feature in features] == [(2, 64, 8, 8), (2, 128, 4, 4)]
+    assert [feature.shape for feature in features] == [(2, 32, 8, 8), (2, 48, 4, 4)]
     assert not torch.equal(model.teacher.net.bn1.running_mean, before)
     assert not model.teacher.net.bn1.training
     # Images and twins are normalized each by their own statistics.

@@ -12,7 +12,14 @@ from rd_plugin import FusedReverseDistillation
 from ....unit.trainers import quiet_trainer
 from ..base import LightningModelTests, train
 
-SMALL = {"backbone": "resnet18", "layers": ["layer1"], "pre_trained": False, "visualizer": False, "on_bad_data": "off"}
+SMALL = {
+    "backbone": "test_resnet",
+    "layers": ["layer1"],
+    "pre_trained": False,
+    "visualizer": False,
+    "on_bad_data": "off",
+    "image_size": 64,
+}
 
 
 def fit(folder: Path, images: torch.Tensor, validation: torch.Tensor, labels: torch.Tensor, **arguments: object):

@@ -58,12 +58,12 @@ class TestFusedViT(LightningModelTests):
 
 def test_all_kinds_of_evidence_are_fitted_and_restored(tmp_path: Path) -> None:
     validation = torch.rand(2, 3, 64, 64), torch.tensor([False, True])
-    model = fit(tmp_path, good(), *validation, **VIT, pre_processor=False)
+    model = fit(tmp_path, good(), *validation, **VIT)
     network = model.model.eval()
     assert sum(network.fusion.weights.tolist()) == pytest.approx(1)
     # Means and deviations of two groups of 64 channels, and the class token of each.
     assert network.evidence.image.projection.shape[0] == 2 * 128 + 128
-    again = FusedReverseDistillation(**{**SMALL, **VIT}, pre_processor=False)
+    again = FusedReverseDistillation(**{**SMALL, **VIT}, image_size=64)
     again.model.load_state_dict(network.state_dict())
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():

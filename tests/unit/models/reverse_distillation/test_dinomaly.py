@@ -72,7 +72,7 @@ class TestDinomalyModel(TorchModelTests):
             ({"bottleneck": "mff_oce"}, "bottleneck must be 'noisy' or 'narrow' for a plain ViT, got 'mff_oce'"),
             ({"backbone": "resnet18", "bottleneck": "noisy"}, "bottleneck 'noisy' is for a plain vision transformer"),
             ({"backbone": "resnet18", "recentred": True}, "recentred is for a plain vision transformer"),
-            ({"backbone": "vit_base_patch16_siglip_224", "recentred": True}, "recentred targets need a class token"),
+            ({"backbone": "vit_medium_patch16_gap_240", "recentred": True}, "recentred targets need a class token"),
         ):
             with pytest.raises(ValueError, match=message):
                 self.build(**arguments)

@@ -24,6 +24,12 @@ class TestRevisitedReverseDistillation(LightningModelTests):
     # The projection's loss is the small difference that a little noise makes.
     half = 0.03
 
+    @pytest.mark.slow
+    def test_feature_cache_leaves_the_losses_as_they_are(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        super().test_feature_cache_leaves_the_losses_as_they_are(tmp_path, caplog)
+
     def test_projection_has_its_own_learning_rate(self) -> None:
         model = self.build()
         optimizer = model.configure_optimizers()

@@ -7,7 +7,7 @@ from rd_plugin.models import RevisitedReverseDistillationModel
 from rd_plugin.models.reverse_distillation.loss import CosineLoss
 from rd_plugin.models.revisited_reverse_distillation.loss import ProjectionLoss
 
-from ..base import ONE_BACKBONE, TorchModelTests
+from ..base import ONE_BACKBONE, TWO_BACKBONES, TorchModelTests
 
 
 class RevisitedTests(TorchModelTests):
@@ -27,7 +27,11 @@ class RevisitedTests(TorchModelTests):
 
 
 class TestRevisitedReverseDistillationModel(RevisitedTests):
-    pass
+    @pytest.fixture(scope="class", params=TWO_BACKBONES)
+    @classmethod
+    def model(cls, request: pytest.FixtureRequest) -> RevisitedReverseDistillationModel:
+        torch.manual_seed(0)
+        return cls.build(request.param)
 
 
 class TestCoarsestScaleAlone(RevisitedTests):
@@ -41,7 +45,7 @@ class TestCoarsestScaleAlone(RevisitedTests):
 
 
 def build(**arguments: object) -> RevisitedReverseDistillationModel:
-    return RevisitedReverseDistillationModel("resnet18", pre_trained=False, **arguments)
+    return RevisitedReverseDistillationModel("test_resnet", pre_trained=False, **arguments)
 
 
 def test_scales_that_are_projected() -> None:
