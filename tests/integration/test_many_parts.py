@@ -131,9 +131,16 @@ def scores(model: Path, images: Path, **arguments: object) -> np.ndarray:
     return np.array([result.score for result in Inspector(model, **arguments)([images])])
 
 
-def test_an_export_of_each_part_agrees_with_the_engine(many: ManyParts) -> None:
+# The graph of one part is compared below.
+@pytest.mark.parametrize(
+    ("kind", "name"), [("torch", "model.pt"), pytest.param("openvino", "model.xml", marks=pytest.mark.slow)]
+)
+def test_an_export_of_each_part_agrees_with_the_engine(
+    many: ManyParts, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     run = many.checkpoint.parents[2]
-    run_cli(many.folder, "export", "--export_type", "openvino", "--ckpt_path", many.checkpoint, program="rd-plugin")
+    run_cli(many.folder, "export", "--export_type", kind, "--ckpt_path", many.checkpoint, program="rd-plugin")
     found = ReverseDistillation.load_from_checkpoint(many.checkpoint, visualizer=False)
     batches = cpu_engine(many.folder / "predict").predict(found, data_path=many.root)
     expected = {
@@ -142,7 +149,7 @@ def test_an_export_of_each_part_agrees_with_the_engine(many: ManyParts) -> None:
         for path, score in zip(batch.image_path, batch.pred_score.flatten(), strict=True)
     }
     for part in PARTS:
-        export = run / part / "weights/openvino/model.xml"
+        export = run / part / "weights" / kind / name
         inspector = Inspector(export)
         results = list(inspector([many.root / part / "defect", many.root / part / "good"]))
         assert len(results) == 20
@@ -153,7 +160,7 @@ def test_an_export_of_each_part_agrees_with_the_engine(many: ManyParts) -> None:
         assert len(inspector.inferencer.reference.statistics) == 5
     # An ordinary export for one part.
     with pytest.raises(ValueError, match="part must be one of plate, got 'tile'"):
-        Inspector(run / "plate/weights/openvino/model.xml", part="tile")
+        Inspector(run / "plate/weights" / kind / name, part="tile")
 
 
 @pytest.fixture(scope="session")
@@ -204,11 +211,20 @@ def test_int8_of_one_part(loaded: Distillation, many: ManyParts, tmp_path: Path)
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.9
 
 
-def test_one_part_is_exported(many: ManyParts, tmp_path: Path, tool: Tool) -> None:  # noqa: F811
-    arguments = ("export", "--export_type", "onnx", "--ckpt_path", many.checkpoint, "--export_root", tmp_path)
+@pytest.mark.parametrize(("kind", "suffix"), [("torch", "pt"), pytest.param("onnx", "onnx", marks=pytest.mark.slow)])
+def test_one_part_is_exported(
+    many: ManyParts,
+    tmp_path: Path,
+    tool: Tool,  # noqa: F811
+    kind: str,
+    suffix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
+    arguments = ("export", "--export_type", kind, "--ckpt_path", many.checkpoint, "--export_root", tmp_path)
     assert tool(*arguments, "--part", "tile").status == 0
     assert [path.name for path in tmp_path.iterdir()] == ["tile"]
-    (export,) = tmp_path.rglob("*.onnx")
+    (export,) = tmp_path.rglob(f"*.{suffix}")
     images = many.root / "tile/defect"
     np.testing.assert_allclose(scores(export, images), scores(many.checkpoint, images, part="tile"), atol=1e-5)
     assert "part must be one of plate, tile, got 'disc'" in tool(*arguments, "--part", "disc").errors
@@ -303,16 +319,26 @@ class TestStatisticsOfEachPart:
     def images(self, root: Path, part: str) -> torch.Tensor:
         return torch.stack([read_image(path, as_tensor=True) for path in sorted(root.glob(f"{part}/defect/*/*.png"))])
 
+    @pytest.mark.parametrize(
+        ("kind", "suffix"), [("torch", "pt"), pytest.param("onnx", "onnx", marks=pytest.mark.slow)]
+    )
     def test_a_checkpoint_and_an_export_keep_them(
-        self, trained: tuple[Distillation, Path], parts_root: Path, tmp_path: Path
+        self,
+        trained: tuple[Distillation, Path],
+        parts_root: Path,
+        tmp_path: Path,
+        kind: str,
+        suffix: str,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
         fused, checkpoint = trained
         assert tuple(fused.learned_settings()) == PARTS
         assert not fused.model.evidence.is_fitted
         loaded = FusedReverseDistillation.load_from_checkpoint(checkpoint, visualizer=False).eval()
         loaded.exported_part = "tile"
-        loaded.to_onnx(tmp_path)
-        inspector = Inspector(next(tmp_path.rglob("*.onnx")))
+        getattr(loaded, f"to_{kind}")(tmp_path)
+        inspector = Inspector(next(tmp_path.rglob(f"*.{suffix}")))
         images = self.images(parts_root, "tile")
         with torch.no_grad():
             expected = fused(images, part="tile")
