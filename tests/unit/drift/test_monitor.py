@@ -15,6 +15,7 @@ from rd_plugin.drift.monitor import FALSE_ALARM_RATE
 
 KNOWN = 150
 RUNS = 200
+FEW_RUNS = 60
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gain 0.85": lambda image: np.round(0.85 * image).astype(np.uint8),
     "gamma 1.3": lambda image: np.round(255 * (image / 255) ** 1.3).astype(np.uint8),
@@ -49,17 +50,18 @@ def alarm(monitor: DriftMonitor, images: np.ndarray, scores: np.ndarray | None =
     return len(images) if monitor.finish() else None
 
 
-def test_runs_of_the_same_cells_alarm_seldom(cells: np.ndarray) -> None:
-    """Three looks at each of 200 runs, at statistics and scores; each with a reference of its own."""
+@pytest.mark.parametrize("runs", [FEW_RUNS, pytest.param(RUNS, marks=pytest.mark.slow)])
+def test_runs_of_the_same_cells_alarm_seldom(cells: np.ndarray, runs: int) -> None:
+    """Three looks at each run, at statistics and scores; each with a reference of its own."""
     rng = np.random.default_rng(0)
     alarms = 0
-    for _ in range(RUNS):
+    for _ in range(runs):
         drawn = cells[rng.permutation(len(cells))[: KNOWN + 60]]
         scores = rng.normal(size=len(drawn))
         monitor = DriftMonitor(Reference(drawn[:KNOWN], scores[:KNOWN]))
         alarms += alarm(monitor, drawn[KNOWN:], scores[KNOWN:]) is not None
         assert len(monitor.looks) == 3 or monitor.alarmed
-    assert alarms <= FALSE_ALARM_RATE * RUNS
+    assert alarms <= FALSE_ALARM_RATE * runs
 
 
 @pytest.mark.slow
