@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from anomalib.cli import AnomalibCLI
 
@@ -11,6 +12,16 @@ from rd_plugin import ExpertReverseDistillation, ReverseDistillation, RevisitedR
 from rd_plugin.models.distillation import Distillation
 
 from .conftest import Method
+
+# The papers' teachers and students have a hundred million weights, and none is read here.
+_INITIALIZERS = ("kaiming_normal_", "kaiming_uniform_", "normal_", "trunc_normal_", "uniform_", "xavier_uniform_")
+
+
+@pytest.fixture(autouse=True)
+def _weights_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _INITIALIZERS:
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

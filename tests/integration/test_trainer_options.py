@@ -29,7 +29,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _model() -> ReverseDistillation:
-    return ReverseDistillation("resnet18", pre_trained=False, image_size=32, report=False, visualizer=False)
+    return ReverseDistillation("test_resnet", pre_trained=False, image_size=32, report=False, visualizer=False)
 
 
 def _engine(**arguments: object) -> Engine:
