@@ -28,7 +28,7 @@ STEPS = 4  # one more than an epoch has
 def _model(**arguments: object) -> ExpertReverseDistillation:
     torch.manual_seed(0)
     small = {
-        "backbone": "resnet18",
+        "backbone": "test_resnet",
         "layers": ["layer2", "layer3"],
         "pre_trained": False,
         "pre_processor": ExpertReverseDistillation.configure_pre_processor((SIZE, SIZE)),
@@ -169,7 +169,7 @@ def test_twin_picture_on_the_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model = small_model(ExpertReverseDistillation, backbone="resnet18", pre_trained=False)
+    model = small_model(ExpertReverseDistillation, backbone="test_resnet", pre_trained=False)
     config = write_config(tmp_path / "config.yaml", model=model, data=data_config(mvtec_root))
     limit = ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
     AnomalibCLI(["fit", "--config", str(config), *limit, "--trainer.callbacks+=rd_plugin.callbacks.TwinPicture"])

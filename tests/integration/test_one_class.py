@@ -45,7 +45,7 @@ def test_configuration_runs(stripes: Path, tmp_path: Path, monkeypatch: pytest.M
 
 def test_expert_trains_at_32_pixels_and_draws_every_test_image(stripes: Path, tmp_path: Path) -> None:
     pre_processor = ExpertReverseDistillation.configure_pre_processor((32, 32))
-    model = ExpertReverseDistillation("resnet18", pre_trained=False, score="mean", pre_processor=pre_processor)
+    model = ExpertReverseDistillation("test_resnet", pre_trained=False, score="mean", pre_processor=pre_processor)
     # Batches of 4 leave one of the 9 images over, which these models could not train on alone.
     data = OneClass(stripes, "across", train_batch_size=4, num_workers=0, val_split_mode="none")
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=1)
