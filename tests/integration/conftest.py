@@ -149,13 +149,13 @@ def method(request: pytest.FixtureRequest) -> Method:
 
 
 @pytest.fixture(scope="session")
-def train_once(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Callable[[Method], Trained]:
+def train_once(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Callable[..., Trained]:
     """Train and test a model by ``anomalib train`` in an empty folder, when it is first asked for."""
 
     @cache
-    def train(method: Method) -> Trained:
+    def train(method: Method, epochs: int = 25) -> Trained:
         folder = tmp_path_factory.mktemp("trained")
-        sections = {"model": small_model(method), "data": data_config(mvtec_root), "trainer": {"max_epochs": 25}}
+        sections = {"model": small_model(method), "data": data_config(mvtec_root), "trainer": {"max_epochs": epochs}}
         config = write_config(folder / "config.yaml", **sections)
         output = run_cli(folder, "train", "--config", config)
         (checkpoint,) = folder.glob(f"results/{method.__name__}/MVTec/tile/v0/weights/lightning/*.ckpt")
@@ -165,7 +165,7 @@ def train_once(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path) -> Ca
 
 
 @pytest.fixture(scope="session")
-def trained(train_once: Callable[[Method], Trained], method: Method) -> Trained:
+def trained(train_once: Callable[..., Trained], method: Method) -> Trained:
     """A trained model of each method."""
     return train_once(method)
 

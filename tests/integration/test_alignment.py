@@ -112,7 +112,8 @@ def test_another_checkpoint_does_not_fit(tmp_path: Path, data: Folder) -> None:
     assert not [name for name in plain.state_dict() if "alignment" in name]
 
 
-@pytest.mark.parametrize("kind", ["ckpt", "torch", "onnx", "openvino"])
+# OpenVINO's goes through ONNX.
+@pytest.mark.parametrize("kind", ["ckpt", "torch", "onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_exports_agree_with_the_engine(
     trained: tuple[Distillation, Path], images: Tensor, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

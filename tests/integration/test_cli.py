@@ -14,6 +14,7 @@ from PIL import Image
 
 from .conftest import (
     BACKBONE,
+    SIZE,
     Method,
     Trained,
     data_config,
@@ -34,13 +35,13 @@ def test_train_prints_metrics_and_writes_pictures(trained: Trained) -> None:
 
 
 def test_train_as_on_the_design_card(method: Method, tmp_path: Path, mvtec_root: Path) -> None:
-    """The card's words, with what any user adds: the data's place, and a limit so that the test ends."""
+    """The card's words, with what any user adds: the data's place, and limits so that the test ends."""
     (tmp_path / "elsewhere").mkdir()
     output = run_cli(
         tmp_path / "elsewhere",
         *("train", "--model", f"rd_plugin.{method.__name__}", "--data", "MVTec"),
         *("--data.root", mvtec_root, "--data.category", "tile", "--data.num_workers", 0),
-        *("--model.backbone", BACKBONE, "--model.pre_trained", "false"),
+        *("--model.backbone", BACKBONE, "--model.pre_trained", "false", "--model.image_size", SIZE),
         *("--trainer.max_steps", 1, "--trainer.accelerator", "cpu"),
     )
     assert "image_AUROC" in output
@@ -103,7 +104,8 @@ def test_module_takes_arguments_in_any_order(method: Method, tmp_path: Path, mvt
         tmp_path,
         *("fit", "--data", "MVTec", "--data.root", mvtec_root, "--data.category", "tile"),
         *("--data.num_workers", 0, "--model", f"rd_plugin.{method.__name__}", "--model.backbone", BACKBONE),
-        *("--model.pre_trained", "false", "--trainer.max_steps", 1, "--trainer.accelerator", "cpu", "-v"),
+        *("--model.pre_trained", "false", "--model.image_size", SIZE),
+        *("--trainer.max_steps", 1, "--trainer.accelerator", "cpu", "-v"),
         program="rd_plugin",
     )
     assert "max_steps=1" in output

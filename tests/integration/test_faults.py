@@ -136,9 +136,13 @@ def test_disk_that_is_full_of_pictures(mvtec_root: Path, tmp_path: Path, caplog:
     assert not list(tmp_path.rglob("*.partial"))
 
 
-# OpenVINO's goes through ONNX.
+# All are written to a hidden folder, and moved.
 @pytest.mark.parametrize(
-    "kind", [ExportType.TORCH, ExportType.OPENVINO, pytest.param(ExportType.ONNX, marks=pytest.mark.slow)]
+    "kind",
+    [
+        ExportType.TORCH,
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in (ExportType.OPENVINO, ExportType.ONNX)),
+    ],
 )
 def test_disk_that_is_full_at_an_export_leaves_the_old_one(kind: ExportType, tmp_path: Path) -> None:
     model = _model()
@@ -229,10 +233,10 @@ def _run_until_terminated(stage: str, root: Path, folder: Path, hook: str, count
 @pytest.mark.parametrize(
     ("hook", "count", "steps"),
     [
-        ("on_train_batch_end", 1, None),
+        pytest.param("on_train_batch_end", 1, None, marks=pytest.mark.slow),
         ("on_train_batch_end", STEPS_PER_EPOCH + 1, STEPS_PER_EPOCH),
         ("on_validation_batch_start", 1, None),
-        ("on_validation_batch_start", 4, STEPS_PER_EPOCH),
+        pytest.param("on_validation_batch_start", 4, STEPS_PER_EPOCH, marks=pytest.mark.slow),
     ],
 )
 def test_stopped_training_fails(mvtec_root: Path, tmp_path: Path, hook: str, count: int, steps: int | None) -> None:
@@ -249,7 +253,7 @@ def test_stopped_training_fails(mvtec_root: Path, tmp_path: Path, hook: str, cou
         assert torch.load(checkpoints[0], weights_only=False)["global_step"] == steps
 
 
-@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+@pytest.mark.parametrize("stage", [pytest.param("validate", marks=pytest.mark.slow), "test", "predict"])
 def test_stopped_evaluation_fails(mvtec_root: Path, tmp_path: Path, stage: str) -> None:
     hook = f"on_{'validation' if stage == 'validate' else stage}_batch_start"
     done = run_function(tmp_path, _run_until_terminated, stage, mvtec_root, tmp_path, hook, 2)

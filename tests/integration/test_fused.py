@@ -3,6 +3,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from .conftest import Trained, run_openvino
 
 
 @pytest.fixture(scope="module")
-def trained(train_once) -> Trained:
-    return train_once(FusedReverseDistillation)
+def trained(train_once: Callable[..., Trained]) -> Trained:
+    return train_once(FusedReverseDistillation, epochs=2)
 
 
 def test_command_line_logs_and_records_what_was_learned(trained: Trained) -> None:
@@ -37,9 +38,14 @@ def test_command_line_logs_and_records_what_was_learned(trained: Trained) -> Non
 
 @pytest.mark.slow
 def test_int8_compares_with_what_quantized_networks_make_of_training_images(
-    trained: Trained, images: torch.Tensor, files: list[Path], mvtec_root: Path, tmp_path: Path
+    train_once: Callable[..., Trained],
+    images: torch.Tensor,
+    files: list[Path],
+    mvtec_root: Path,
+    tmp_path: Path,
 ) -> None:
-    model = FusedReverseDistillation.load_from_checkpoint(trained.checkpoint, visualizer=False).eval()
+    checkpoint = train_once(FusedReverseDistillation).checkpoint
+    model = FusedReverseDistillation.load_from_checkpoint(checkpoint, visualizer=False).eval()
     data = MVTec(mvtec_root, "tile", train_batch_size=4, num_workers=0)
     arguments = {"compression_type": CompressionType.INT8_PTQ, "datamodule": data}
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)

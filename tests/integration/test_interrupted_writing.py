@@ -91,8 +91,18 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 WRITERS = [_threshold, _threshold_of_export, _page, _update]
 
 
-@pytest.mark.parametrize("write", WRITERS)
-@pytest.mark.parametrize("moment", ["half", "whole"])
+# Each writer once, and each moment twice; the others are slow.
+@pytest.mark.parametrize(
+    ("moment", "write"),
+    [
+        ("half", _threshold_of_export),
+        ("half", _update),
+        ("whole", _threshold),
+        ("whole", _page),
+        *(pytest.param("half", write, marks=pytest.mark.slow) for write in (_threshold, _page)),
+        *(pytest.param("whole", write, marks=pytest.mark.slow) for write in (_threshold_of_export, _update)),
+    ],
+)
 def test_killed_in_the_middle(write: Write, moment: str, folder: Path) -> None:
     before = _files(folder)
     done = run_function(folder, _killed, moment, write, folder, CUDA_VISIBLE_DEVICES="")

@@ -16,7 +16,7 @@ from rd_plugin.inspection import Inspector
 from rd_plugin.report import write_region_page
 
 from ..unit.models.base import with_thresholds
-from ..unit.models.fused_reverse_distillation.test_torch_model import fitted
+from ..unit.models.fused_reverse_distillation.test_torch_model import WIDE, fitted
 from .conftest import run_openvino
 
 
@@ -57,8 +57,10 @@ def test_polygons_are_drawn_and_saved(browser: Any, tmp_path: Path) -> None:
     assert not wrong
 
 
+# The fused model's export, which holds these networks, is among the quick tests.
+@pytest.mark.slow
 @torch.no_grad()
-@pytest.mark.parametrize("tile_size", [None, pytest.param(32, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tile_size", [None, 32])
 def test_export_looks_at_the_same_region(tmp_path: Path, tile_size: int | None) -> None:
     torch.manual_seed(0)
     region = {"width": 80, "height": 64, "polygons": [[[0, 0], [80, 0], [50, 40], [0, 40]]]}
@@ -87,8 +89,8 @@ def test_exports_of_a_fused_model_see_nothing_outside(
     torch.manual_seed(0)
     # With tiles the lower ones hold nothing of it.
     region = {"width": 64, "height": 64, "polygons": [[[0, 0], [64, 0], [64, 32], [0, 32]]]}
-    network = {"roi": region, "image_size": (64, 64), "tile_size": tile_size}
-    module = with_thresholds(FusedReverseDistillation("resnet18", pre_trained=False, **network)).eval()
+    network = {**WIDE, "roi": region, "image_size": (64, 64), "tile_size": tile_size}
+    module = with_thresholds(FusedReverseDistillation(**network, pre_trained=False)).eval()
     module.model = fitted(torch.randn(8, 3, 64, 64), **network)
     path = Path(getattr(module, f"to_{kind}")(export_root=tmp_path))
     # It was fitted without a trainer, which counts steps.

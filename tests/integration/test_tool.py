@@ -24,7 +24,10 @@ SMALL = (
 )
 
 
-@pytest.fixture(params=["good", "good and defect", "good, defect and mask"])
+# The second is trained on by the tool, too.
+@pytest.fixture(
+    params=["good", pytest.param("good and defect", marks=pytest.mark.slow), "good, defect and mask"],
+)
 def parts(request: pytest.FixtureRequest, tmp_path: Path, mvtec_root: Path) -> Path:
     """A folder of parts, with a name that is not ASCII."""
     root = tmp_path / "Prüfteile 2024"
