@@ -185,6 +185,11 @@ class ViTTeacher(Teacher):
         return int(self.net.blocks[0].attn.num_heads)
 
     @property
+    def has_class_token(self) -> bool:
+        """Whether the first token of the prefix is a class token; there may be registers alone."""
+        return getattr(self.net, "cls_token", None) is not None
+
+    @property
     def prefix_tokens(self) -> int:
         """Number of tokens before the patches: class and registers."""
         return int(self.net.num_prefix_tokens)

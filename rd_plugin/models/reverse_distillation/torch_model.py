@@ -74,7 +74,7 @@ class ReverseDistillationModel(DistillationModel):
         teacher = build_teacher(backbone, layers, pre_trained, with_embedding=bottleneck == "none")
         parts: tuple[Any, Any]
         if isinstance(teacher, ViTTeacher):
-            if recentred and not teacher.prefix_tokens:
+            if recentred and not teacher.has_class_token:
                 msg = f"recentred targets need a class token, and backbone {backbone!r} has none."
                 raise ValueError(msg)
             bottleneck, dropout = bottleneck or "noisy", _DROPOUT if dropout is None else dropout

@@ -73,6 +73,8 @@ class TestDinomalyModel(TorchModelTests):
             ({"backbone": "resnet18", "bottleneck": "noisy"}, "bottleneck 'noisy' is for a plain vision transformer"),
             ({"backbone": "resnet18", "recentred": True}, "recentred is for a plain vision transformer"),
             ({"backbone": "vit_medium_patch16_gap_240", "recentred": True}, "recentred targets need a class token"),
+            # A register alone.
+            ({"backbone": "test_vit4", "recentred": True}, "recentred targets need a class token"),
         ):
             with pytest.raises(ValueError, match=message):
                 self.build(**arguments)
