@@ -10,8 +10,8 @@ from rd_plugin.components.buffers import DynamicBuffers
 
 __all__ = ["LocalContrast"]
 
-# Half of the window as a share of the grid's sides, so that the window takes about half of each.
-_HALF = 7 / 32
+# Half of the window as a share of the grid's sides: it takes about half of each. A grid of four positions has none.
+_HALF = 15 / 64
 # How many times the usual evidence joins that of the window.
 _FLOOR = 3.0
 
@@ -25,7 +25,8 @@ class LocalContrast(DynamicBuffers):
 
     .. math:: e' = \frac{(1 + c)\, e}{\bar e_W + c\, \bar e}, \qquad c = 3,
 
-    which is about 1 in normal images. The second term keeps noise low where there is nothing to see.
+    which is about 1 in normal images. The second term keeps noise low where there is nothing to see. On a grid of less
+    than five positions a side, as of images of 32 x 32 pixels, there are no surroundings, and evidence stays as it is.
 
     Attributes:
         usual: Mean of each kind of evidence in normal images, of shape ``(kinds,)``; empty until it is fitted. Evidence
@@ -87,13 +88,18 @@ class LocalContrast(DynamicBuffers):
         Returns:
             Tensor of the same shape, at least 0.
         """
-        if not self.usual.numel():
+        if not self.usual.numel() or not any(map(_half, evidence.shape[-2:])):
             return evidence
         usual = _FLOOR * self.usual.to(evidence.dtype).view(1, -1, 1, 1)
         around = _windows(evidence)
         if inside is not None:
             around = around / _windows(inside.to(evidence.dtype)).clamp_min(torch.finfo(evidence.dtype).eps)
         return (1 + _FLOOR) * evidence / (around + usual)
+
+
+def _half(side: int) -> int:
+    """How many positions the window reaches to either side."""
+    return int(_HALF * side)
 
 
 def _windows(evidence: Tensor) -> Tensor:
@@ -105,5 +111,5 @@ def _windows(evidence: Tensor) -> Tensor:
 def _band(side: int, like: Tensor) -> Tensor:
     """Rows that average the positions of a window, of shape ``(side, side)``; beyond the border there are none."""
     places = torch.arange(side, device=like.device)
-    near = ((places.unsqueeze(1) - places).abs() <= max(1, round(_HALF * side))).to(like.dtype)
+    near = ((places.unsqueeze(1) - places).abs() <= _half(side)).to(like.dtype)
     return near / near.sum(1, keepdim=True)

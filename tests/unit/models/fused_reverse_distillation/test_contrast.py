@@ -63,6 +63,14 @@ def test_window_is_that_of_the_formula() -> None:
     torch.testing.assert_close(found, 4 * torch.stack([evidence[0, 0, 10, 16], evidence[0, 0, 0, 0]]) / (around + 3))
 
 
+def test_grid_that_is_too_small_for_a_window_has_no_contrast() -> None:
+    small, long = torch.rand(1, 1, 4, 4), torch.rand(1, 1, 4, 16)
+    contrast = fitted(torch.ones(1, 1, 4, 4))
+    assert torch.equal(contrast(small), small)
+    around = long[0, 0, 1, 5:12].mean()
+    torch.testing.assert_close(contrast(long)[0, 0, 1, 8], 4 * long[0, 0, 1, 8] / (around + 3))
+
+
 def test_only_the_region_of_interest_counts() -> None:
     inside = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     inside[..., :4, :] = True
@@ -79,7 +87,7 @@ def test_only_the_region_of_interest_counts() -> None:
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
 def test_evidence_that_is_zero_or_nan_stays_so(value: float) -> None:
-    evidence = torch.full((1, 1, 4, 4), value)
+    evidence = torch.full((1, 1, 8, 8), value)
     torch.testing.assert_close(fitted(evidence)(evidence), evidence, equal_nan=True)
 
 
