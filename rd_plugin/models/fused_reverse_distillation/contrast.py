@@ -91,10 +91,14 @@ class LocalContrast(DynamicBuffers):
         if not self.usual.numel() or not any(map(_half, evidence.shape[-2:])):
             return evidence
         usual = _FLOOR * self.usual.to(evidence.dtype).view(1, -1, 1, 1)
-        around = _windows(evidence)
-        if inside is not None:
-            around = around / _windows(inside.to(evidence.dtype)).clamp_min(torch.finfo(evidence.dtype).eps)
-        return (1 + _FLOOR) * evidence / (around + usual)
+        # What is usual joins before the mean, which leaves a constant as it is: OpenVINO cannot run a product to whose
+        # channels something is added.
+        if inside is None:
+            return (1 + _FLOOR) * evidence / _windows(evidence + usual)
+        counted = inside.to(evidence.dtype)
+        # Where there is nothing inside, evidence is 0.
+        around = _windows(evidence + usual * counted) + (1 - _windows(counted).sign())
+        return (1 + _FLOOR) * evidence * _windows(counted) / around
 
 
 def _half(side: int) -> int:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -96,3 +98,25 @@ def test_state_is_restored() -> None:
     other.load_state_dict(contrast.state_dict())
     evidence = torch.rand(1, 2, 8, 8)
     torch.testing.assert_close(other(evidence), contrast(evidence))
+
+
+@pytest.mark.parametrize("region", [False, True])
+def test_runtime_gives_the_same(region: bool, tmp_path: Path) -> None:
+    # Of any number of images, as an export: OpenVINO could not run an earlier formula, and only so.
+    openvino = pytest.importorskip("openvino")
+    inside = torch.ones(1, 1, 32, 32, dtype=torch.bool).tril() if region else None
+    evidence = torch.rand(2, 2, 32, 32) * (1 if inside is None else inside)
+
+    class Contrasted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.contrast = fitted(torch.rand(3, 2, 32, 32))
+
+        def forward(self, evidence: Tensor) -> Tensor:
+            return self.contrast(evidence, inside)
+
+    model, images = Contrasted().eval(), torch.export.Dim("images")
+    exported = torch.onnx.export(model, (evidence,), dynamo=True, dynamic_shapes=({0: images},), verbose=False)
+    exported.save(tmp_path / "contrast.onnx")
+    compiled = openvino.compile_model(tmp_path / "contrast.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    torch.testing.assert_close(torch.from_numpy(compiled(evidence.numpy())[0]), model(evidence), rtol=1e-4, atol=1e-5)
