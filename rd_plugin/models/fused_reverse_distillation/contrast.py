@@ -96,9 +96,10 @@ class LocalContrast(DynamicBuffers):
         if inside is None:
             return (1 + _FLOOR) * evidence / _windows(evidence + usual)
         counted = inside.to(evidence.dtype)
-        # Where there is nothing inside, evidence is 0.
-        around = _windows(evidence + usual * counted) + (1 - _windows(counted).sign())
-        return (1 + _FLOOR) * evidence * _windows(counted) / around
+        share = _windows(counted)
+        # Where a window holds nothing of the region, evidence is 0, and must not be divided by it.
+        around = _windows(evidence + usual * counted) + (1 - share.sign())
+        return (1 + _FLOOR) * evidence * share / around
 
 
 def _half(side: int) -> int:
