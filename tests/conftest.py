@@ -145,19 +145,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _group(item: pytest.Item) -> str:
-    """Return what tests share that run in one process: a trained model, or a file's fixtures."""
-    parameters = getattr(item, "callspec", None)
-    method = None if parameters is None else parameters.params.get("method")
+    """Return what tests share that run in one process: a trained model, or a file's fixtures; a page stands alone."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
     shared = {"trained", "exported"} & set(getattr(item, "fixturenames", ()))
-    group = method.__name__ if shared and method is not None else str(item.path)
-    if parameters is not None and "model" in parameters.params:
-        group += f" {parameters.params['model']}"
-    return group
+    if shared and "method" in parameters:
+        return str(parameters["method"].__name__)
+    if "page" in parameters:
+        return item.nodeid
+    file = item.nodeid.partition("::")[0]
+    return f"{file} {parameters['model']}" if "model" in parameters else file
 
 
-def in_third(name: str, third: int) -> bool:
-    """Return whether a test is in a third of all: by its name alone, so that three runs in turn run each once."""
-    return zlib.crc32(name.encode()) % 3 == third % 3
+def in_third(group: str, third: int) -> bool:
+    """Return whether a group is in a third of all: by its name alone, so that three runs in turn run each once."""
+    return zlib.crc32(group.encode()) % 3 == third % 3
 
 
 # Before pytest-xdist reads the groups.
@@ -174,6 +175,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(_SLOW_TIMEOUT))
     third = config.getoption("--third")
     if third is not None:
-        others = [item for item in items if not in_third(item.nodeid, third)]
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if in_third(item.nodeid, third)]
+        chosen = [item for item in items if in_third(_group(item), third)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
