@@ -166,7 +166,8 @@ def in_third(group: str, third: int) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give tests that share something to one worker, so that it is made once; leave out what was not asked for.
 
-    The pages of the documentation come last: each takes minutes.
+    The pages of the documentation come last: each takes minutes. Thirds have a new order in each run, so that a limit
+    does not skip the same tests each time.
     """
     items.sort(key=lambda item: item.path.is_relative_to(_PAGES))
     for item in items:
@@ -177,4 +178,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if third is not None:
         chosen = [item for item in items if in_third(_group(item), third)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+        items[:] = sorted(chosen, key=lambda item: zlib.crc32(f"{third} {_group(item)}".encode()))
