@@ -136,7 +136,7 @@ def check_predictions(data: st.DataObject) -> None:
     assert spoiled.anomaly_map[index].isnan().all()
 
 
-@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(300, marks=pytest.mark.slow)])
 def test_predictions(count: int) -> None:
     examples(count)(given(st.data())(check_predictions))()
 
@@ -158,7 +158,7 @@ def check_frozen_teacher(data: st.DataObject) -> None:
         assert torch.equal(tensor, before[name]) == name.startswith("teacher."), name
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_training_leaves_a_frozen_teacher_bit_for_bit(count: int) -> None:
     examples(count)(given(st.data())(check_frozen_teacher))()
 
@@ -174,7 +174,7 @@ def run_openvino(path: Path, images: np.ndarray) -> Sequence[np.ndarray]:
 
 
 @pytest.mark.slow
-@examples(5)
+@examples(12)
 @given(data=st.data())
 def test_export_equals_eager(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     network = data.draw(networks())
