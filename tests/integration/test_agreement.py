@@ -70,8 +70,6 @@ RUNTIMES: list[tuple[ExportType, Run]] = [
     (ExportType.ONNX, _run_openvino),
     (ExportType.OPENVINO, _run_openvino),
 ]
-# For a test of how images are resized, which the methods share.
-one_model = pytest.mark.parametrize("model", [(METHODS[0], "cosine")], indirect=True, ids=[METHODS[0].__name__])
 
 
 def _check(actual: list[Verdict], expected: list[Verdict]) -> None:
@@ -196,19 +194,17 @@ def test_exports_predict_as_the_engine(
 
 
 @pytest.mark.slow
-@one_model
 def test_exports_of_one_size_predict_as_the_engine(
     export: Callable[..., Path],
     files: dict[tuple[int, int], list[Path]],
     expected: dict[tuple[int, int], list[Verdict]],
 ) -> None:
     for size in (SIZES[0], SIZES[-1]):
-        path = export(export_type=ExportType.OPENVINO, input_size=size)
-        _check(_run_openvino(path, files[size]), expected[size])
+        for kind, run in ((ExportType.ONNX, _run_onnx), (ExportType.OPENVINO, _run_openvino)):
+            _check(run(export(export_type=kind, input_size=size), files[size]), expected[size])
 
 
 @pytest.mark.slow
-@one_model
 def test_int8_exports_resize_as_the_engine(
     export: Callable[..., Path], files: dict[tuple[int, int], list[Path]], mvtec_root: Path
 ) -> None:
