@@ -109,16 +109,18 @@ def _gives_no_verdict(kind: str, folder: Path) -> Path:
     model = ReverseDistillation(**SMALL)
     path = folder / "model.ckpt"
     write_checkpoint(model, path, "RD4AD")
-    if kind == "pt":
-        path = model.to_torch(folder)
+    if kind != "ckpt":
+        path = getattr(model, {"pt": "to_torch", "onnx": "to_onnx", "xml": "to_openvino"}[kind])(folder)
         # As of a training.
         record = json.loads(record_file(path).read_text())
         write_record(record_file(path), {**record, "steps": 3})
     return path
 
 
-@pytest.mark.parametrize("kind", ["ckpt", "pt"])
-def test_model_without_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["ckpt", "pt", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("onnx", "xml"))]
+)
+def test_model_without_threshold_in_each_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     path = _gives_no_verdict(kind, tmp_path)
     with pytest.raises(ValueError, match=rf"^model '{path}' has no threshold: it was never validated\. Train it"):
