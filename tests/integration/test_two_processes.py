@@ -24,6 +24,8 @@ RUNS = {
     "revisited": ("RevisitedReverseDistillation", RESNET),
     "parts": ("FusedReverseDistillation", RESNET),
     "frozen": ("ExpertReverseDistillation", {**RESNET, "train_teacher": False, "deviation": "mahalanobis"}),
+    "projected tokens": ("RevisitedReverseDistillation", VIT),
+    "expert tokens": ("ExpertReverseDistillation", VIT),
     "expert": ("ExpertReverseDistillation", RESNET),
 }
 
@@ -46,7 +48,7 @@ def fit(method, arguments, strategy, several=False):
 
 
 for name, (method, arguments) in RUNS.items():
-    strategy = "ddp_find_unused_parameters_true" if name == "expert" else "ddp"
+    strategy = "ddp_find_unused_parameters_true" if name.startswith("expert") else "ddp"
     result, engine = fit(method, arguments, strategy, several=name == "parts")
     torch.save(result, f"{name}-{engine.trainer.global_rank}.pt")
 try:
@@ -54,6 +56,9 @@ try:
 except RuntimeError as error:
     print("REFUSED", error)
 """
+
+
+RUNS = ("dinomaly", "fused", "revisited", "parts", "frozen", "projected tokens", "expert tokens", "expert")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +72,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path, parts_ro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", ["dinomaly", "fused", "revisited", "parts", "frozen", "expert"])
+@pytest.mark.parametrize("run", RUNS)
 def test_two_processes_end_with_equal_weights(trained: tuple[Path, str], run: str) -> None:
     folder, output = trained
     files = [folder / f"{run}-{rank}.pt" for rank in (0, 1)]
