@@ -46,6 +46,8 @@ def test_int8_compares_with_what_quantized_networks_make_of_training_images(
 ) -> None:
     checkpoint = train_once(FusedReverseDistillation).checkpoint
     model = FusedReverseDistillation.load_from_checkpoint(checkpoint, visualizer=False).eval()
+    # Of a dozen training images the range of the scores moves, and most would be cut off at 0.
+    model.post_processor.enable_normalization = False
     data = MVTec(mvtec_root, "tile", train_batch_size=4, num_workers=0)
     arguments = {"compression_type": CompressionType.INT8_PTQ, "datamodule": data}
     path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)
