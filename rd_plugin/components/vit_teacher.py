@@ -107,20 +107,22 @@ def build_teacher(
     layers: Sequence[str] | None = None,
     pre_trained: bool | str | Path = True,
     with_embedding: bool = False,
+    trainable: bool = False,
 ) -> Teacher:
-    """Build a frozen teacher of the kind that the backbone is.
+    """Build a teacher of the kind that the backbone is.
 
     Args:
         backbone: timm's name.
         layers: As in :class:`Teacher` or :class:`ViTTeacher`.
         pre_trained: Likewise.
         with_embedding: As in :class:`Teacher`.
+        trainable: Whether the weights can be trained; otherwise they are frozen.
 
     Raises:
         ValueError: If the backbone is unknown or a layer does not exist.
     """
     kind = ViTTeacher if is_plain_vit(backbone) else Teacher
-    return kind(backbone, layers, pre_trained, with_embedding)
+    return kind(backbone, layers, pre_trained, with_embedding, trainable)
 
 
 class ViTTeacher(Teacher):

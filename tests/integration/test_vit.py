@@ -12,7 +12,13 @@ from anomalib.deploy import CompressionType
 from anomalib.engine import Engine
 from PIL import Image
 
-from rd_plugin import FusedReverseDistillation, MVTec, ReverseDistillation
+from rd_plugin import (
+    ExpertReverseDistillation,
+    FusedReverseDistillation,
+    MVTec,
+    ReverseDistillation,
+    RevisitedReverseDistillation,
+)
 from rd_plugin.export.quantization import other_products
 from rd_plugin.inspection import Inspector
 from rd_plugin.models.distillation import Distillation
@@ -20,6 +26,12 @@ from rd_plugin.models.distillation import Distillation
 from .conftest import run_openvino
 
 pytestmark = pytest.mark.slow
+METHODS = [
+    ReverseDistillation,
+    FusedReverseDistillation,
+    RevisitedReverseDistillation,
+    ExpertReverseDistillation,
+]
 NAMES = ["pred_score", "anomaly_map", "pred_label", "pred_mask"]
 
 
@@ -28,7 +40,7 @@ def data(mvtec_root: Path) -> MVTec:
     return MVTec(mvtec_root, "tile", train_batch_size=4, eval_batch_size=4, num_workers=0)
 
 
-@pytest.fixture(scope="module", params=[ReverseDistillation, FusedReverseDistillation])
+@pytest.fixture(scope="module", params=METHODS)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data: MVTec) -> Distillation:
     torch.manual_seed(0)
     model = request.param("test_vit", pre_trained=False, image_size=(64, 96), student_depth=2, visualizer=False)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every reverse-distillation method does in anomalib's engine."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, cat, nn, optim
+from torch import Tensor, cat, optim
 
 from rd_plugin.callbacks import DataCheck, keep_to_own_run, ordered_callbacks
 from rd_plugin.components import (
@@ -30,6 +30,7 @@ from rd_plugin.components import (
     ScoreType,
     Teacher,
     Tiles,
+    ViTTeacher,
     default_image_size,
     is_plain_vit,
     tiles_of,
@@ -47,6 +48,7 @@ from .default_length import set_default_length
 from .feature_cache import FeatureCache, FeatureCacheType
 from .finite_loss import finite_sum
 from .inference import predict
+from .token_training import GRADIENT_NORM
 from .torch_model import DistillationModel
 
 __all__ = ["Distillation"]
@@ -139,12 +141,15 @@ class Distillation(ExportedModule):
             none.
         default_max_steps: The same in steps.
         vit_defaults: What is taken with a plain ViT where an argument is not given.
+        vit_length: Epochs and steps with a plain ViT.
     """
 
     model: DistillationModel
     default_max_epochs: int = -1
     default_max_steps: int = -1
     vit_defaults: Mapping[str, Any] = _VIT_DEFAULTS
+    # Dinomaly's authors train a model of one part for 5,000 steps.
+    vit_length: tuple[int, int] = (-1, 5000)
 
     def __init__(
         self,
@@ -344,6 +349,17 @@ class Distillation(ExportedModule):
         self.model.teacher.load_pretrained()
 
     @property
+    def is_vit(self) -> bool:
+        """Whether the teacher is a plain vision transformer."""
+        return isinstance(self.model.teacher, ViTTeacher)
+
+    @property
+    def steps(self) -> float:
+        """Number of steps of the training; the default one with a ViT without a trainer or a limit of steps."""
+        steps = float("inf") if self._trainer is None else self.trainer.estimated_stepping_batches
+        return float(self.vit_length[1]) if steps == float("inf") else float(steps)
+
+    @property
     def frozen_network(self) -> Teacher:
         """The network whose features of a training image never change while the model is trained."""
         return self.model.teacher
@@ -486,16 +502,26 @@ class Distillation(ExportedModule):
             "anomaly_map": cat([each.anomaly_map for each in found])[order],
         }
 
-    def adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> optim.Optimizer:
-        """Return Adam over those of ``parameters`` that are trained."""
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
+    def adam(self, groups: Sequence[dict[str, Any]]) -> optim.Optimizer:
+        """Return Adam over parameters in groups, each with its ``lr``."""
         # Lightning refuses to clip gradients beside it in 16-bit training.
         clips = self._trainer is not None and self.trainer.gradient_clip_val and self.trainer.precision != "32-true"
         if self.device.type == "cpu" and not clips:
             # One pass over the weights instead of seven.
-            return optim.Adam(trained, lr=learning_rate, betas=self.betas, fused=True)
+            return optim.Adam(groups, lr=groups[0]["lr"], betas=self.betas, fused=True)
         # On a GPU it gains little.
-        return optim.Adam(trained, lr=learning_rate, betas=self.betas)
+        return optim.Adam(groups, lr=groups[0]["lr"], betas=self.betas)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients as the trainer's arguments say; for a ViT by default to a norm of 0.1."""
+        if gradient_clip_val is None and self.is_vit:
+            gradient_clip_val = GRADIENT_NORM
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def optimizer_step(
         self,

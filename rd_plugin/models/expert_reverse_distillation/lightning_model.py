@@ -6,11 +6,13 @@ from typing import Any, cast
 
 from anomalib.data import ImageBatch
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.utilities.types import STEP_OUTPUT
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, optim
+from torch.optim.lr_scheduler import LRScheduler
 
 from rd_plugin.components import Teacher
 from rd_plugin.models.distillation import Distillation
+from rd_plugin.models.distillation.token_training import GRADIENT_NORM, token_optimizer
 from rd_plugin.synthetic import ForegroundType, Textures, TwinGenerator
 
 from .injection import InjectionType
@@ -32,6 +34,10 @@ class ExpertReverseDistillation(Distillation):
     The weights after the last step are kept; the authors' script keeps those of the epoch that is best on the test
     images.
 
+    With a plain ViT as the teacher, bottleneck and student are those of Dinomaly, and so are their optimizer, its
+    schedule and the clipped gradients; there is no injection, since a ViT has no finer scale. This is the package's own
+    combination; no figures are published.
+
     Training alternates two optimizers, so Lightning refuses ``accumulate_grad_batches`` and ``gradient_clip_val``
     unless ``train_teacher`` is off; several devices need ``strategy: ddp_find_unused_parameters_true``.
 
@@ -41,7 +47,7 @@ class ExpertReverseDistillation(Distillation):
         injection: Which of the teacher's features the student gets between its stages. ``"guided"``: weighted by their
             similarity to the student's, as in the paper. ``"unguided"``: without weights, as in the authors' released
             script, in which a flag is inverted; their published figures come from this. ``"none"``: none, as in plain
-            reverse distillation.
+            reverse distillation. By default ``"guided"``, and for a ViT ``"none"``.
         train_teacher: Whether the teacher is trained (the paper). Otherwise it stays the pre-trained network: there is
             no expert, the student has two loss terms instead of four, and a step costs half.
         anomaly_source: Folder of pictures, at any depth, for the texture of synthetic anomalies, such as the
@@ -49,6 +55,8 @@ class ExpertReverseDistillation(Distillation):
         foreground: Where synthetic anomalies may be: ``"none"`` (everywhere, for textures), or on the object, found by
             ``"otsu"`` or ``"grabcut"``.
         teacher_learning_rate: Adam's learning rate for the teacher.
+        dropout: For a ViT: probability of dropout in the bottleneck.
+        student_depth: For a ViT: number of the student's blocks.
         **arguments: All other arguments of :class:`~rd_plugin.models.distillation.Distillation`. The feature cache
             keeps features of the frozen expert or, without an expert, of the teacher.
 
@@ -67,11 +75,13 @@ class ExpertReverseDistillation(Distillation):
     def __init__(
         self,
         *network: Any,
-        injection: InjectionType = "guided",
+        injection: InjectionType | None = None,
         train_teacher: bool = True,
         anomaly_source: str | Path | None = None,
         foreground: ForegroundType = "none",
         teacher_learning_rate: float = 1e-4,
+        dropout: float = 0.2,
+        student_depth: int = 8,
         **arguments: Any,
     ) -> None:
         super().__init__(*network, **arguments)
@@ -80,8 +90,13 @@ class ExpertReverseDistillation(Distillation):
         self.anomaly_source = anomaly_source
         self.automatic_optimization = not train_teacher
         self.model = ExpertReverseDistillationModel(
-            injection=injection, train_teacher=train_teacher, **self.network_arguments
+            injection=injection,
+            train_teacher=train_teacher,
+            dropout=dropout,
+            student_depth=student_depth,
+            **self.network_arguments,
         )
+        self.hparams.update(injection=self.model.injection)
         self.twin_generator = TwinGenerator(foreground)
         self.teacher_loss = TeacherLoss()
         self.student_loss = StudentLoss()
@@ -89,14 +104,25 @@ class ExpertReverseDistillation(Distillation):
         # In a tuple, since a module as an attribute would be saved with the model.
         self._expert: tuple[Teacher] | None = None
 
-    def configure_optimizers(self) -> list[optim.Optimizer]:
-        """Return Adam over bottleneck and student and, if the teacher is trained, Adam over the teacher."""
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return Adam over bottleneck and student and, if the teacher is trained, Adam over the teacher.
+
+        For a ViT that of bottleneck and student is StableAdamW, with a schedule.
+        """
         network = self.model
-        student = [*network.bottleneck.parameters(), *network.student.parameters()]
-        optimizers = [self.adam(student, self.learning_rate)]
+        trained = [*network.bottleneck.parameters(), *network.student.parameters()]
+        student = [{"params": trained, "lr": self.learning_rate}]
+        optimizers: list[optim.Optimizer]
+        schedules: list[dict[str, Any]] = []
+        if self.is_vit:
+            optimizer, schedule = token_optimizer(student, self.betas, int(self.steps))
+            optimizers, schedules = [optimizer], [{"scheduler": schedule, "interval": "step"}]
+        else:
+            optimizers = [self.adam(student)]
         if self.train_teacher:
-            optimizers.append(self.adam(network.teacher.parameters(), self.teacher_learning_rate))
-        return optimizers
+            teacher = {"params": list(network.teacher.parameters()), "lr": self.teacher_learning_rate}
+            optimizers.append(self.adam([teacher]))
+        return cast("OptimizerLRScheduler", (optimizers, schedules) if schedules else optimizers)
 
     def on_fit_start(self) -> None:
         """Read the teacher's weights, build the expert and find the textures."""
@@ -129,7 +155,7 @@ class ExpertReverseDistillation(Distillation):
             teacher, *students = self.model.distill_twins(images, twins, frozen)
             targets = [teacher]
         else:
-            inside = self.model.features_within_roi
+            inside = self.model.targets_within_roi
             expert = inside(frozen), inside(self._expert[0](twins))
             scales = self.teacher_loss.scales(self.model.teach(images, twins), expert, masks)
             self._teacher_step(self.total_loss("teacher_loss", scales, batch))
@@ -155,5 +181,9 @@ class ExpertReverseDistillation(Distillation):
         """Step the student's optimizer."""
         optimizer, _ = cast("list[LightningOptimizer]", self.optimizers())
         self.manual_backward(loss)
+        if self.is_vit:
+            self.clip_gradients(optimizer.optimizer, GRADIENT_NORM, "norm")
         optimizer.step()
         optimizer.zero_grad()
+        if self.is_vit:
+            cast("LRScheduler", self.lr_schedulers()).step()

@@ -1,26 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reverse distillation in anomalib's engine (Deng and Li, CVPR 2022)."""
 
-from functools import partial
 from typing import Any
 
 from anomalib.data import ImageBatch
-from anomalib.models.image.dinomaly.components import StableAdamW
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
-from torch import optim
 
-from rd_plugin.components import BottleneckType, TokenBottleneckType, ViTTeacher
+from rd_plugin.components import BottleneckType, TokenBottleneckType
 from rd_plugin.models.distillation import Distillation
+from rd_plugin.models.distillation.token_training import token_optimizer
 
 from .hard_mining import MiningType
 from .loss import CosineLoss, LossType
-from .schedule import warm_cosine
 from .torch_model import ReverseDistillationModel
 
 __all__ = ["ReverseDistillation"]
-
-# Dinomaly's program: weight decay, also of biases and norms, and the norm that gradients are clipped to.
-_WEIGHT_DECAY, _EPSILON, _CLIP = 1e-4, 1e-10, 0.1
 
 
 class ReverseDistillation(Distillation):
@@ -63,8 +57,6 @@ class ReverseDistillation(Distillation):
     model: ReverseDistillationModel
     loss: CosineLoss
     default_max_epochs = 200
-    # Epochs and steps with a ViT: the authors train a model of one part for 5,000 steps.
-    vit_length = (-1, 5000)
 
     def __init__(
         self,
@@ -91,42 +83,17 @@ class ReverseDistillation(Distillation):
         if self.is_vit:
             self.default_max_epochs, self.default_max_steps = self.vit_length
 
-    @property
-    def is_vit(self) -> bool:
-        """Whether the teacher is a plain vision transformer."""
-        return isinstance(self.model.teacher, ViTTeacher)
-
-    @property
-    def steps(self) -> float:
-        """Number of steps of the training; the default one without a trainer or a limit of steps."""
-        steps = float("inf") if self._trainer is None else self.trainer.estimated_stepping_batches
-        return float(self.vit_length[1]) if steps == float("inf") else float(steps)
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return what is trained, bottleneck and student, in groups of one learning rate each."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return [{"params": trained, "lr": self.learning_rate}]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over bottleneck and student, without the frozen teacher; for a ViT StableAdamW and a schedule."""
         if not self.is_vit:
-            return self.adam(self.model.parameters(), self.learning_rate)
-        optimizer = StableAdamW(
-            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
-            lr=self.learning_rate,
-            betas=self.betas,
-            eps=_EPSILON,
-            weight_decay=_WEIGHT_DECAY,
-            amsgrad=True,
-        )
-        schedule = optim.lr_scheduler.LambdaLR(optimizer, partial(warm_cosine, steps=int(self.steps)))
+            return self.adam(self.parameter_groups())
+        optimizer, schedule = token_optimizer(self.parameter_groups(), self.betas, int(self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip gradients as the trainer's arguments say; for a ViT by default to a norm of 0.1."""
-        if gradient_clip_val is None and self.is_vit:
-            gradient_clip_val = _CLIP
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Return the loss of one batch of normal images.

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from rd_plugin.components import (
     BottleneckType,
     NoisyBottleneck,
     Student,
+    Teacher,
     TokenBottleneckType,
     TokenStudent,
     ViTTeacher,
@@ -79,8 +80,9 @@ class ReverseDistillationModel(DistillationModel):
                 raise ValueError(msg)
             bottleneck, dropout = bottleneck or "noisy", _DROPOUT if dropout is None else dropout
             channels = teacher.pyramid.embedding.channels
+            tokens = NoisyBottleneck(channels, teacher.groups, dropout, bottleneck)  # type: ignore[arg-type]
             parts = (
-                NoisyBottleneck(channels, teacher.groups, dropout, bottleneck),  # type: ignore[arg-type]
+                self.with_projection(tokens, bottleneck, teacher),
                 TokenStudent(channels, teacher.heads, student_depth, len(teacher.groups)),
             )
         else:
@@ -92,10 +94,8 @@ class ReverseDistillationModel(DistillationModel):
             if not 0 <= dropout < 1:
                 msg = f"dropout must be in [0, 1), got {dropout}."
                 raise ValueError(msg)
-            parts = (
-                build_bottleneck(bottleneck, teacher.pyramid),  # type: ignore[arg-type]
-                Student(teacher.pyramid),
-            )
+            scales = build_bottleneck(bottleneck, teacher.pyramid)  # type: ignore[arg-type]
+            parts = (self.with_projection(scales, bottleneck, teacher), Student(teacher.pyramid))
         super().__init__(teacher, *parts, **map_arguments)
         self.bottleneck_kind = bottleneck
         self.recentred = recentred
@@ -103,9 +103,24 @@ class ReverseDistillationModel(DistillationModel):
         # A vision transformer's bottleneck drops by itself.
         self.drops_embedding = not isinstance(teacher, ViTTeacher)
 
+    @staticmethod
+    def with_projection(bottleneck: nn.Module, kind: str, teacher: Teacher) -> nn.Module:
+        """Return the bottleneck with what a method puts before it; here as it is.
+
+        Args:
+            bottleneck: The bottleneck.
+            kind: Its kind.
+            teacher: The teacher whose features it takes.
+        """
+        del kind, teacher
+        return bottleneck
+
     def reconstruct(self, features: list[Tensor]) -> list[Tensor]:
         """Return the student's features for those of the teacher, all of shapes ``(N, C_l, H_l, W_l)``."""
-        embedding = self.bottleneck(features)
+        return self.student_of(self.bottleneck(features), features)
+
+    def student_of(self, embedding: Tensor, features: list[Tensor]) -> list[Tensor]:
+        """Return the student's features for an embedding; those of the teacher give their sizes."""
         if self.drops_embedding:
             embedding = F.dropout(embedding, self.dropout, self.training)
         return self.student(embedding, features[: len(self.teacher.pyramid.distilled)])

@@ -5,14 +5,13 @@ from typing import Any, cast
 
 from anomalib.data import ImageBatch
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, optim
+from torch import Tensor
 
-from rd_plugin.models.distillation import Distillation
-from rd_plugin.models.reverse_distillation.loss import CosineLoss
+from rd_plugin.models.reverse_distillation import ReverseDistillation
 from rd_plugin.synthetic import SimplexTwins
 
 from .loss import ProjectionLoss
-from .torch_model import ProjectedBottleneckType, RevisitedReverseDistillationModel
+from .torch_model import RevisitedReverseDistillationModel
 
 __all__ = ["RevisitedReverseDistillation"]
 
@@ -20,25 +19,25 @@ __all__ = ["RevisitedReverseDistillation"]
 _PROJECTION = 0.2
 
 
-class RevisitedReverseDistillation(Distillation):
+class RevisitedReverseDistillation(ReverseDistillation):
     """RD++: reverse distillation with a projection of the teacher's features, trained on noisy twins.
 
     Each training image gets a twin with simplex noise in a rectangle. Between teacher and bottleneck a projection
     learns to give the same features for both, so that less of an anomaly reaches the student. Teacher, bottleneck,
-    student, anomaly map and score are those of :class:`~rd_plugin.models.reverse_distillation.ReverseDistillation`.
-    Instance norms make features depend on the whole image, so tiles change them.
+    student, anomaly map and score are those of :class:`~rd_plugin.models.reverse_distillation.ReverseDistillation`,
+    and so is the training of all but the projection; with a plain ViT that is Dinomaly's. Instance norms make features
+    depend on the whole image, so tiles change them.
 
     The weights after the last step are kept; the authors' program keeps those of the epoch that is best on the test
     images.
 
     Args:
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position.
-        bottleneck: ``"mff_oce"`` (all scales projected, fused and embedded) or ``"oce"`` (the coarsest scale projected
-            and embedded).
         optimal_transport: Whether the projection's loss has the paper's term of optimal transport between the maps of
             different images. In the authors' program it is 0; their published figures come without its effect.
-        projection_learning_rate: Adam's learning rate for the projection.
-        **arguments: All other arguments of :class:`~rd_plugin.models.distillation.Distillation`.
+        projection_learning_rate: The optimizer's learning rate for the projection.
+        **arguments: All other arguments of :class:`~rd_plugin.models.reverse_distillation.ReverseDistillation`; as
+            ``bottleneck`` all but ``"none"``. Of ``"oce"`` only the coarsest scale is projected.
 
     Raises:
         ValueError: If an argument is out of range, the backbone is unknown or a layer does not exist.
@@ -49,33 +48,29 @@ class RevisitedReverseDistillation(Distillation):
         3
     """
 
+    network = RevisitedReverseDistillationModel
     model: RevisitedReverseDistillationModel
-    default_max_epochs = 200
 
     def __init__(
         self,
         *network: Any,
-        bottleneck: ProjectedBottleneckType = "mff_oce",
         optimal_transport: bool = False,
         projection_learning_rate: float = 0.001,
         **arguments: Any,
     ) -> None:
         super().__init__(*network, **arguments)
         self.projection_learning_rate = projection_learning_rate
-        self.model = RevisitedReverseDistillationModel(bottleneck=bottleneck, **self.network_arguments)
-        self.distillation_loss = CosineLoss()
         self.projection_loss = ProjectionLoss(optimal_transport)
         self._twins: SimplexTwins | None = None
 
-    def configure_optimizers(self) -> optim.Optimizer:
-        """Return Adam over bottleneck, student and, at its own learning rate, projection."""
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return bottleneck and student, and the projection at its own learning rate."""
         projected = self.model.bottleneck
-        optimizer = self.adam(
-            [*projected.bottleneck.parameters(), *self.model.student.parameters()], self.learning_rate
-        )
-        projection = {"params": list(projected.projections.parameters()), "lr": self.projection_learning_rate}
-        optimizer.add_param_group(projection)
-        return optimizer
+        others = [*projected.bottleneck.parameters(), *self.model.student.parameters()]
+        return [
+            {"params": others, "lr": self.learning_rate},
+            {"params": list(projected.projections.parameters()), "lr": self.projection_learning_rate},
+        ]
 
     def on_fit_start(self) -> None:
         """Read the teacher's weights, and choose the noise of this run."""
@@ -91,9 +86,8 @@ class RevisitedReverseDistillation(Distillation):
         del args, kwargs
         images = self.model.network_inputs(cast("Tensor", batch.image))
         twins, masks = self.model.twins_within_roi(images, *cast("SimplexTwins", self._twins)(images))
-        teacher = self.frozen_features(images, batch)
-        student, *pairs = self.model.distill_twins(teacher, twins)
-        distillation = self.distillation_loss.scales(self.model.features_within_roi(teacher), student)
+        teacher, student, *pairs = self.model.distill_twins(self.frozen_features(images, batch), twins)
+        distillation = self.loss.scales(teacher, student, self.global_step, self.steps)
         projection = self.projection_loss.scales(*pairs)
         # Scales that are not projected have no such loss.
         projection = [images.new_zeros(())] * (len(teacher) - len(projection)) + projection

@@ -42,12 +42,15 @@ class ProjectedBottleneck(nn.Module):
     Args:
         channels: Channels of these scales, fine to coarse; they are the coarsest ones of the teacher's.
         bottleneck: The bottleneck.
+        scales: Number of the teacher's scales. What follows them, the class and register tokens of a vision
+            transformer, has no grid and is not projected.
     """
 
-    def __init__(self, channels: Sequence[int], bottleneck: nn.Module) -> None:
+    def __init__(self, channels: Sequence[int], bottleneck: nn.Module, scales: int) -> None:
         super().__init__()
         self.projections = nn.ModuleList(Projection(count) for count in channels)
         self.bottleneck = bottleneck
+        self.scales = scales
 
     def project(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the projected features, of shapes ``(N, C_l, H_l, W_l)``, for those of the teacher.
@@ -56,7 +59,7 @@ class ProjectedBottleneck(nn.Module):
             ValueError: If a scale has a single position, of which instance norm leaves nothing, or, in an export, an
                 unknown size.
         """
-        taken = features[-len(self.projections) :]
+        taken = self.projectable(features)
         if not all(isinstance(side, int) for feature in taken for side in feature.shape[-2:]):
             msg = "An exported model needs images of one size: give input_size, or a pre-processor that resizes."
             raise ValueError(msg)
@@ -65,6 +68,19 @@ class ProjectedBottleneck(nn.Module):
             raise ValueError(msg)
         return [projection(feature) for projection, feature in zip(self.projections, taken, strict=True)]
 
+    def projectable(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return those of the teacher's features that are projected."""
+        return list(features[self.scales - len(self.projections) : self.scales])
+
+    def embed(self, projected: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
+        """Return the embedding.
+
+        Args:
+            projected: Projected features, as :meth:`project` returns them.
+            features: The teacher's features, of which those without a grid are taken as they are.
+        """
+        return self.bottleneck([*projected, *features[self.scales :]])
+
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding of the teacher's features of shapes ``(N, C_l, H_l, W_l)``, fine to coarse."""
-        return self.bottleneck(self.project(features))
+        return self.embed(self.project(features), features)

@@ -10,11 +10,11 @@ from anomalib.models.image.dinomaly.components import StableAdamW
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rd_plugin import ExpertReverseDistillation, ReverseDistillation
+from rd_plugin import ReverseDistillation
 from rd_plugin.components import Tiles
 from rd_plugin.models import ReverseDistillationModel
+from rd_plugin.models.distillation.schedule import warm_cosine
 from rd_plugin.models.reverse_distillation.loss import CosineLoss
-from rd_plugin.models.reverse_distillation.schedule import warm_cosine
 
 from ..base import SMALL, LightningModelTests, TorchModelTests, batch, train
 
@@ -189,10 +189,3 @@ def test_options_of_a_pyramid(tmp_path: Path, arguments: dict[str, Any]) -> None
 def test_dropout_that_cannot_be() -> None:
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1.5"):
         ReverseDistillation(**SMALL, dropout=1.5)
-
-
-def test_expert_refuses_a_plain_vit() -> None:
-    with pytest.raises(
-        ValueError, match=r"'test_vit' is a plain vision transformer.*RD with Expert joins scales of several"
-    ):
-        ExpertReverseDistillation(TINY, pre_trained=False)

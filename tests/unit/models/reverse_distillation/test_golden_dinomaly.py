@@ -15,8 +15,8 @@ from rd_plugin import ReverseDistillation
 from rd_plugin.components import cosine_deviation
 from rd_plugin.components.fixed_size_map import shrinking_matrix
 from rd_plugin.convert.dinomaly import dinov2_names, program_positions, student_name
+from rd_plugin.models.distillation.schedule import warm_cosine
 from rd_plugin.models.reverse_distillation.hard_mining import gradient_factors
-from rd_plugin.models.reverse_distillation.schedule import warm_cosine
 
 from ....golden import fill
 

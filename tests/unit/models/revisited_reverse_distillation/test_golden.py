@@ -58,8 +58,8 @@ def step(weights: dict[str, Tensor], images: Tensor, expected: dict[str, Tensor]
     with torch.no_grad():
         teacher = model.teacher(images)
     twins = images + expected["noise"]
-    student, projected, projected_twins, teacher_twins = model.distill_twins(teacher, twins)
-    distill = CosineLoss()(teacher, student)
+    targets, student, projected, projected_twins, teacher_twins = model.distill_twins(teacher, twins)
+    distill = CosineLoss()(targets, student)
     projection = ProjectionLoss()(projected, projected_twins, teacher_twins)
     bottleneck = model.bottleneck
     parts = {

@@ -55,8 +55,8 @@ class TestRevisitedReverseDistillation(LightningModelTests):
         torch.manual_seed(0)
         noisy, _ = twins(images.image)
         teacher = twin.teacher(images.image)
-        student, *pairs = twin.distill_twins(teacher, noisy)
-        distillation, projection = CosineLoss()(teacher, student), ProjectionLoss(optimal_transport)(*pairs)
+        targets, student, *pairs = twin.distill_twins(teacher, noisy)
+        distillation, projection = CosineLoss()(targets, student), ProjectionLoss(optimal_transport)(*pairs)
         (distillation + 0.2 * projection).backward()
         others = [*twin.bottleneck.bottleneck.parameters(), *twin.student.parameters()]
         optimizer = torch.optim.Adam(others, lr=0.005, betas=(0.5, 0.999), fused=True)

@@ -28,13 +28,21 @@ def test_each_image_is_normalized_by_itself_in_evaluation_too() -> None:
 
 @torch.no_grad()
 def test_bottleneck_takes_the_projected_scales() -> None:
-    module = ProjectedBottleneck([8, 16], Last())
+    module = ProjectedBottleneck([8, 16], Last(), 3)
     features = [torch.randn(2, channels, 8 // stride, 8 // stride) for channels, stride in ((4, 1), (8, 2), (16, 4))]
     projected = module.project(features)
     assert [each.shape for each in projected] == [each.shape for each in features[1:]]
     assert torch.equal(module(features), module.projections[1](features[2]))
 
 
+@torch.no_grad()
+def test_tokens_without_a_grid_are_not_projected() -> None:
+    module = ProjectedBottleneck([8, 8], Last(), 2)
+    features = [torch.randn(2, 8, 4, 4), torch.randn(2, 8, 4, 4), torch.randn(2, 8, 2, 5)]
+    assert len(module.project(features)) == 2
+    assert torch.equal(module(features), features[2])
+
+
 def test_single_position_is_refused() -> None:
     with pytest.raises(ValueError, match="images must be larger than one stride of the last layer"):
-        ProjectedBottleneck([4], Last()).project([torch.randn(2, 4, 1, 1)])
+        ProjectedBottleneck([4], Last(), 1).project([torch.randn(2, 4, 1, 1)])

@@ -17,8 +17,8 @@ class RevisitedTests(TorchModelTests):
         self, model: RevisitedReverseDistillationModel, images: Tensor
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         teacher = model.teacher(images)
-        student, *pairs = model.distill_twins(teacher, images + torch.randn_like(images))
-        return CosineLoss()(teacher, student) + ProjectionLoss()(*pairs), teacher, student
+        targets, student, *pairs = model.distill_twins(teacher, images + torch.randn_like(images))
+        return CosineLoss()(targets, student) + ProjectionLoss()(*pairs), targets, student
 
     # Of two positions, as 16 x 31 pixels have, instance norm keeps only which is higher, and gradients vanish.
     @pytest.mark.parametrize("size", [(64, 64), (97, 70), (31, 48)])
@@ -58,7 +58,8 @@ def test_student_does_not_see_the_twins() -> None:
     model = build().train()
     images, twins = torch.randn(2, 2, 3, 32, 32)
     teacher = model.teacher(images)
-    student, projected, projected_twins, teacher_twins = model.distill_twins(teacher, twins)
+    targets, student, projected, projected_twins, teacher_twins = model.distill_twins(teacher, twins)
+    torch.testing.assert_close(targets, teacher, rtol=0, atol=0)
     torch.testing.assert_close(student, model.reconstruct(teacher))
     torch.testing.assert_close(projected_twins, model.bottleneck.project(teacher_twins))
     assert not any(feature.requires_grad for feature in (*teacher, *teacher_twins))

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from rd_plugin.models.reverse_distillation.schedule import warm_cosine
+from rd_plugin.models.distillation.schedule import warm_cosine
 
 
 @pytest.mark.parametrize("steps", [1, 5, 20, 999, 1000, 5000])
