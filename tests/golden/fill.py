@@ -14,8 +14,14 @@ import numpy as np
 def wave(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Return a float64 array in [-1, 1] of the given shape, fixed by ``name`` alone."""
     phase = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
-    steps = np.arange(math.prod(shape), dtype=np.float64)
-    return (2.0 * np.modf(phase + steps * 0.6180339887498949)[0] - 1.0).reshape(shape)
+    # In place: there are hundreds of millions of them.
+    values = np.arange(math.prod(shape), dtype=np.float64)
+    values *= 0.6180339887498949
+    values += phase
+    values -= np.floor(values)
+    values *= 2.0
+    values -= 1.0
+    return values.reshape(shape)
 
 
 def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -28,7 +34,7 @@ def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
         return np.zeros(shape, dtype=np.int64)
     values = wave(name, shape)
     if len(shape) >= 2:
-        values = values * math.sqrt(3.0 / math.prod(shape[1:]))
+        values *= math.sqrt(3.0 / math.prod(shape[1:]))
     elif name.endswith(("running_var", "weight")):
         values = 1.0 + 0.25 * values
     else:

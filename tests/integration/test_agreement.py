@@ -20,7 +20,7 @@ from torchvision.transforms.v2.functional import resize
 from rd_plugin import FusedReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
-from .conftest import BACKBONE, METHODS, WEIGHTS, Method, run_openvino, tile_data
+from .conftest import BACKBONE, LAYERS, METHODS, WEIGHTS, Method, run_openvino, tile_data
 
 # Height and width. Not square, so that none can be taken for the other.
 MODEL = (48, 64)
@@ -114,6 +114,7 @@ def model(request: pytest.FixtureRequest, mvtec_root: Path, tmp_path_factory: py
     method, deviation = request.param
     model = method(
         BACKBONE,
+        layers=LAYERS,
         pre_trained=WEIGHTS,
         deviation=deviation,
         pre_processor=method.configure_pre_processor(MODEL),

@@ -20,7 +20,7 @@ from rd_plugin.results import NOT_REGISTERED, InspectionResult
 
 from ..moved_parts import SIDE, parts, view
 
-SMALL = {"backbone": "resnet18", "layers": ["layer2", "layer3"], "pre_trained": False, "image_size": SIDE // 2}
+SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "image_size": SIDE // 2}
 # Of the images that are inspected: a part in its place, moved, and turned.
 PLACES = ("usual", "moved", "turned")
 

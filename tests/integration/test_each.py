@@ -11,11 +11,12 @@ import torch
 from rd_plugin.products import Store
 
 from ..processes import run_function, run_program
-from .conftest import BACKBONE, WEIGHTS, run_cli
+from .conftest import BACKBONE, LAYERS, WEIGHTS, run_cli
 
 COMMAND = (
     *("train", "--config", "folder", "--model", "rd_plugin.ReverseDistillation", "--model.backbone", BACKBONE),
-    *("--model.pre_trained", WEIGHTS, "--model.image_size", "64", "--data.num_workers", "0"),
+    *("--model.pre_trained", WEIGHTS, "--model.layers", str(LAYERS), "--model.image_size", "64"),
+    *("--data.num_workers", "0"),
     *("--trainer.accelerator", "cpu", "--trainer.max_steps", "2", "--trainer.enable_progress_bar", "false"),
 )
 

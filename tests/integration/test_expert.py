@@ -169,7 +169,7 @@ def test_twin_picture_on_the_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model = small_model(ExpertReverseDistillation, backbone="test_resnet", pre_trained=False)
+    model = small_model(ExpertReverseDistillation, backbone="test_resnet", layers=None, pre_trained=False)
     config = write_config(tmp_path / "config.yaml", model=model, data=data_config(mvtec_root))
     limit = ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
     AnomalibCLI(["fit", "--config", str(config), *limit, "--trainer.callbacks+=rd_plugin.callbacks.TwinPicture"])

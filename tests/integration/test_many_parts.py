@@ -24,7 +24,7 @@ from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 from rd_plugin.provenance import RECORD_KEY
 
 from ..unit.commands.conftest import Tool, log_level_as_before, tool  # noqa: F401
-from .conftest import BACKBONE, PARTS, SIZE, WEIGHTS, cpu_engine, run_cli, run_openvino
+from .conftest import PARTS, SIZE, cpu_engine, run_cli, run_openvino
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def data(root: Path) -> PartsFolder:
 def model(method: type[Distillation] = ReverseDistillation, **arguments: object) -> Distillation:
     """A small model."""
     torch.manual_seed(0)
-    return method(backbone=BACKBONE, pre_trained=WEIGHTS, image_size=SIZE, **arguments)
+    return method(backbone="test_resnet", layers=["layer1"], pre_trained=False, image_size=SIZE, **arguments)
 
 
 @pytest.fixture(scope="session")

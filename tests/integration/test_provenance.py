@@ -12,7 +12,7 @@ from rd_plugin.data.labels import content_digest
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import hash_weights
 
-from .conftest import BACKBONE, SIZE, WEIGHTS, Method, Trained, cpu_engine, one_method, tile_data
+from .conftest import BACKBONE, LAYERS, SIZE, WEIGHTS, Method, Trained, cpu_engine, one_method, tile_data
 
 IMAGE = Path("tile/train/good/003.png")
 
@@ -55,7 +55,7 @@ def test_record_of_a_run_on_the_command_line(trained: Trained, mvtec_root: Path)
     held_out = {content_digest(image) for image in (mvtec_root / "tile" / "test" / "good").iterdir()}
     assert held_out <= set(record["data"]["held_out"])
     # What the teacher was before it was trained, if it was.
-    untaught = _model(trained.method, backbone=BACKBONE, layers=None, pre_trained=WEIGHTS).model.teacher
+    untaught = _model(trained.method, backbone=BACKBONE, layers=LAYERS, pre_trained=WEIGHTS).model.teacher
     untaught.load_pretrained()
     assert record["teacher"] == hash_weights(untaught.state_dict())
 
@@ -90,7 +90,7 @@ def test_checkpoint_of_another_size(
     trained: Trained, tmp_path: Path, mvtec_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pre_processor = trained.method.configure_pre_processor((96, 96))
-    model = _model(trained.method, backbone=BACKBONE, layers=None, pre_processor=pre_processor)
+    model = _model(trained.method, backbone=BACKBONE, layers=LAYERS, pre_processor=pre_processor)
     with caplog.at_level(logging.WARNING):
         cpu_engine(tmp_path, limit_test_batches=1).test(
             model, datamodule=tile_data(mvtec_root), ckpt_path=trained.checkpoint

@@ -16,7 +16,7 @@ from rd_plugin.inspection import Inspector
 from rd_plugin.report import write_region_page
 
 from ..unit.models.base import with_thresholds
-from ..unit.models.fused_reverse_distillation.test_torch_model import WIDE, fitted
+from ..unit.models.fused_reverse_distillation.test_torch_model import fitted
 from .conftest import run_openvino
 
 
@@ -89,7 +89,13 @@ def test_exports_of_a_fused_model_see_nothing_outside(
     torch.manual_seed(0)
     # With tiles the lower ones hold nothing of it.
     region = {"width": 64, "height": 64, "polygons": [[[0, 0], [64, 0], [64, 32], [0, 32]]]}
-    network = {**WIDE, "roi": region, "image_size": (64, 64), "tile_size": tile_size}
+    network = {
+        "backbone": "test_resnet",
+        "layers": ["layer1"],
+        "roi": region,
+        "image_size": (64, 64),
+        "tile_size": tile_size,
+    }
     module = with_thresholds(FusedReverseDistillation(**network, pre_trained=False)).eval()
     module.model = fitted(torch.randn(8, 3, 64, 64), **network)
     path = Path(getattr(module, f"to_{kind}")(export_root=tmp_path))

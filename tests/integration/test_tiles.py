@@ -12,7 +12,7 @@ from anomalib.engine import Engine
 from rd_plugin import MVTec
 from rd_plugin.components import Tiles
 
-from .conftest import BACKBONE, METHODS, WEIGHTS, Method
+from .conftest import BACKBONE, LAYERS, METHODS, WEIGHTS, Method
 from .test_agreement import MODEL, Run, _check, _run_onnx, _run_openvino, _run_torch, _verdict
 
 # Tiles that do not end with the image, and overlap in one direction.
@@ -41,7 +41,8 @@ def test_exports_predict_as_the_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=2)
-    trained = method(BACKBONE, pre_trained=WEIGHTS, image_size=MODEL, visualizer=False, deviation=deviation, **TILES)
+    teacher = {"backbone": BACKBONE, "layers": LAYERS[:1], "pre_trained": WEIGHTS}
+    trained = method(**teacher, image_size=MODEL, visualizer=False, deviation=deviation, **TILES)
     engine.fit(trained, datamodule=MVTec(mvtec_root, "tile", train_batch_size=4, num_workers=0))
     model = method.load_from_checkpoint(engine.best_model_path)
     assert model.model.tiler == Tiles((32, 40), (8, 0))

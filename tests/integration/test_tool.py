@@ -14,11 +14,12 @@ import rd_plugin
 from rd_plugin import PartsFolder, ReverseDistillation
 
 from ..processes import run_function, run_program
-from .conftest import BACKBONE, WEIGHTS, run_cli
+from .conftest import BACKBONE, LAYERS, WEIGHTS, run_cli
 
 FOLDER_CONFIG = Path(__file__).parents[2] / "configs" / "folder.yaml"
 SMALL = (
-    *("--model.backbone", BACKBONE, "--model.pre_trained", WEIGHTS, "--model.image_size", "[64, 48]"),
+    *("--model.backbone", BACKBONE, "--model.pre_trained", WEIGHTS, "--model.layers", str(LAYERS)),
+    *("--model.image_size", "[64, 48]"),
     *("--data.num_workers", "0", "--data.train_batch_size", "4"),
     *("--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false"),
 )

@@ -56,17 +56,21 @@ def exported(trained: Distillation, tmp_path_factory: pytest.TempPathFactory) ->
     return trained.to_openvino(tmp_path_factory.mktemp("export"))
 
 
+@pytest.fixture(scope="module")
+def session(trained: Distillation, tmp_path_factory: pytest.TempPathFactory) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(trained.to_onnx(tmp_path_factory.mktemp("export")))
+
+
 @pytest.mark.parametrize("factor", [0.5, 1, 2, 4])
 @torch.no_grad()
 def test_openvino_and_onnx_agree_with_the_engine(
-    trained: Distillation, exported: Path, tmp_path: Path, factor: float
+    trained: Distillation, exported: Path, session: onnxruntime.InferenceSession, factor: float
 ) -> None:
     images = torch.rand(2, 3, int(64 * factor), int(96 * factor), generator=torch.Generator().manual_seed(0))
     # It has no score, and is anomalous.
     images[1, 0, 0, 0] = torch.nan
     expected = trained(images)
     assert expected.pred_score.isnan().flatten().tolist() == [False, True]
-    session = onnxruntime.InferenceSession(trained.to_onnx(tmp_path))
     onnx = dict(zip(NAMES, session.run(NAMES, {"input": images.numpy()}), strict=True))
     for actual in (run_openvino(exported, images.numpy()), onnx):
         np.testing.assert_allclose(actual["pred_score"].ravel(), expected.pred_score.ravel(), rtol=1e-3, atol=1e-4)

@@ -82,8 +82,8 @@ def test_rows_report_drift_and_status_are_those_of_one_machine(
 def test_resumed_run_inspects_what_is_left(cluster: None, model: Path, tmp_path: Path, tool: Tool) -> None:
     del cluster
     _draw(tmp_path / "parts", 6)
-    asked = ("inspect", model, "parts", "--engine", "ray", "--parquet", "out", "--actors", 2)
-    assert tool(*asked).output == "out: 7 images (1 error, 6 normal).\n"
+    asked = ("inspect", model, "parts", "--engine", "ray", "--parquet", "out")
+    assert tool(*asked, "--actors", 2).output == "out: 7 images (1 error, 6 normal).\n"
     before = _rows("out")
     assert tool(*asked).status == 2
     Image.new("RGB", (5, 4), "white").save("parts/more.png")
