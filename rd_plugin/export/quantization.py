@@ -86,7 +86,9 @@ def other_products(model: "ov.Model") -> list[str]:
     if _LAYER_NORM not in by_type or "ScaledDotProductAttention" not in by_type:
         return []
     norms = by_type.get("ReduceL2", [])
-    layers = _related(by_type.get("Convolution", []), _users) & _related(norms, _inputs) - _related(norms, _users)
+    # Those of the features; that of a fused score comes after them.
+    first = [norm for norm in norms if norm.get_friendly_name() not in _related(norms, _users)]
+    layers = _related(by_type.get("Convolution", []), _users) & _related(first, _inputs) - _related(first, _users)
     names = [
         product.get_friendly_name()
         for product in by_type[_PRODUCT]
