@@ -40,7 +40,7 @@ def _blur(images: Tensor) -> Tensor:
 def _shift(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     rows, columns = (max(1, round(_SHIFT * side)) for side in (height, width))
-    padded = F.pad(images, (columns, columns, rows, rows), mode="replicate")
+    padded = F.pad(images, (columns, columns, rows, rows), mode="reflect")
     tops, lefts = (torch.randint(2 * most + 1, (len(images),)).tolist() for most in (rows, columns))
     return torch.stack(
         [image[:, t : t + height, f : f + width] for image, t, f in zip(padded, tops, lefts, strict=True)]
