@@ -43,6 +43,7 @@ CIFAR = "cifar10_subset"
 CLASSES = ("airplane", "automobile", "horse", "ship")
 # Experiment: linear attention in the bottleneck.
 ATTENTION, _HEADS = "linear_attention", 8
+STATISTICS = "statistics"
 _MODELS = ("ReverseDistillation", "FusedReverseDistillation", "anomalib.Patchcore")
 
 
@@ -159,8 +160,11 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     for seed in options.seeds:
         for model in options.models:
             for trained in options.what:
+                # Records name it, since the default has changed.
+                own = {STATISTICS: "per_part"} if (trained, model) == ("all", "FusedReverseDistillation") else {}
                 for parts in groups[trained]:
-                    settings = {"trained": trained, "of": parts, "model": model, "arguments": arguments, "seed": seed}
+                    settings = {"trained": trained, "of": parts, "model": model, "arguments": own | arguments}
+                    settings["seed"] = seed
                     settings["parts"] = len(options.parts)
                     settings |= {name: getattr(options, name) for name in ("steps", "batch", "image_size", "images")}
                     name = f"{trained}/{model_name(settings)}/{'+'.join(parts)}/{seed}"

@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 
 from rd_plugin.data.check import MAX_PIXELS, OnBadData, act_on, check_datamodule, datasets, set_up
+from rd_plugin.data.one_part import images_of_part
 from rd_plugin.data.part_names import chosen_part
 from rd_plugin.provenance import (
     Provenance,
@@ -61,6 +62,8 @@ class ExportedModule(RecordedModule):
     max_pixels: int = MAX_PIXELS
     exported_part: str | None = None
     _on_the_way_to_openvino = False
+    # Within :meth:`as_part`, the part whose own statistics the network has, and the names of all parts.
+    _with_own: tuple[str, tuple[str, ...]] | None = None
 
     def __init__(self, pre_processor: PreProcessor | bool, **components: Any) -> None:
         if type(pre_processor) is PreProcessor:
@@ -127,16 +130,22 @@ class ExportedModule(RecordedModule):
 
         Raises:
             OSError: If the folder cannot be written to or has less space than the weights take.
-            ValueError: If images would distort the calibration of int8, and ``on_bad_data`` is ``"error"``.
+            ValueError: If images would distort the calibration of int8, and ``on_bad_data`` is ``"error"``, or the part
+                has its own statistics, and there are no images of it.
         """
-        if datamodule is not None and compression_type in {CompressionType.INT8_PTQ, CompressionType.INT8_ACQ}:
+        calibrated = compression_type in {CompressionType.INT8_PTQ, CompressionType.INT8_ACQ}
+        if datamodule is not None and calibrated:
             self._check_calibration(datamodule)
 
         def write(folder: Path | str) -> Path:
+            images = datamodule
+            if images is not None and calibrated and self._with_own is not None:
+                # In 8 bits its statistics are computed again: of its own images, as in the training.
+                images = images_of_part(images, *self._with_own)
             self._on_the_way_to_openvino = True
             try:
                 path = super(ExportedModule, self).to_openvino(
-                    folder, model_file_name, input_size, compression_type, datamodule, *args, **kwargs
+                    folder, model_file_name, input_size, compression_type, images, *args, **kwargs
                 )
             finally:
                 self._on_the_way_to_openvino = False
@@ -186,11 +195,12 @@ class ExportedModule(RecordedModule):
         record = self.provenance
         self.post_processor = post_processor.of(part)
         self.provenance = (record or Provenance()).of_part(part)
+        self._with_own = (part, tuple(network.parts)) if network.parts else None
         try:
             with network.as_part(part):
                 yield
         finally:
-            self.post_processor, self.provenance = post_processor, record
+            self.post_processor, self.provenance, self._with_own = post_processor, record, None
 
     def _export_one(self, write: Callable[[Path | str], Path], export_root: Path | str, **arguments: object) -> Path:
         """Run an export of a model of one part; see :meth:`_export`."""

@@ -2,6 +2,7 @@
 """The commands that the pages name, and the records that are kept."""
 
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks.accuracy import many_parts
 from benchmarks.common import command, grid
 from benchmarks.common.records import RESULTS, find, read
 
@@ -126,3 +128,16 @@ def test_missing_checkpoint_ends_in_one_line(tmp_path: Path, capsys: pytest.Capt
         _module("benchmarks.speed.exports").main([str(tmp_path / "model.ckpt"), "--records", str(tmp_path)])
     assert f"there is no checkpoint {tmp_path / 'model.ckpt'}." in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_records_of_many_parts_name_the_statistics() -> None:
+    of = {"parts": ["tiles", "horse"], "seeds": [0], "models": ["ReverseDistillation", "FusedReverseDistillation"]}
+    more = {"steps": 2, "batch": 4, "image_size": 64, "images": 4, "root": None, "device": "cpu", "threads": 1}
+    cells = many_parts.grid(Namespace(what=["all", "each"], model_args=[], **of, **more))
+    named = {cell.name: cell.settings["arguments"] for cell in cells if cell.settings["arguments"]}
+    assert named == {"all/FusedReverseDistillation(statistics=per_part)/tiles+horse/0": {"statistics": "per_part"}}
+    cells = many_parts.grid(Namespace(what=["all"], model_args=['statistics="shared"'], **of, **more))
+    assert [cell.settings["arguments"] for cell in cells] == [{"statistics": "shared"}] * 2
+    rows = read(RESULTS / "many_parts.parquet")
+    fused = rows[(rows["trained"] == "all") & (rows["model"] == "FusedReverseDistillation")]
+    assert {json.loads(arguments)["statistics"] for arguments in fused["arguments"]} == {"per_part", "shared"}

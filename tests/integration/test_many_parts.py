@@ -2,6 +2,7 @@
 """One model for several parts: thresholds, metrics and references of each."""
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,14 @@ import torch
 from anomalib.data import ImageBatch
 from anomalib.data.utils import read_image
 from anomalib.deploy import CompressionType
+from lightning.pytorch.trainer.states import TrainerFn
 
 from rd_plugin import FusedReverseDistillation, Inspector, PartsFolder, ReverseDistillation
 from rd_plugin.data import part_recognition
 from rd_plugin.data.part_names import part_of
+from rd_plugin.export import mixin
 from rd_plugin.models.distillation import Distillation
+from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 from rd_plugin.provenance import RECORD_KEY
 
 from ..unit.commands.conftest import Tool, log_level_as_before, tool  # noqa: F401
@@ -311,7 +315,7 @@ class TestStatisticsOfEachPart:
     @pytest.fixture(scope="class")
     def trained(self, parts_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Distillation, Path]:
         folder = tmp_path_factory.mktemp("fused")
-        fused = model(FusedReverseDistillation, statistics="per_part", brightness=0)
+        fused = model(FusedReverseDistillation, brightness=0)
         cpu_engine(folder, max_steps=3).fit(fused, datamodule=data(parts_root))
         (checkpoint,) = folder.glob("FusedReverseDistillation/*/v0/weights/lightning/*.ckpt")
         return fused.eval(), checkpoint
@@ -374,11 +378,147 @@ class TestStatisticsOfEachPart:
             torch.testing.assert_close(found[path], alone.pred_score[0], rtol=1e-3, atol=1e-4)
         assert cpu_engine(tmp_path).test(again, datamodule=data(parts_root), verbose=False)
 
+    @pytest.mark.slow
+    def test_int8_is_calibrated_on_images_of_its_part(
+        self, trained: tuple[Distillation, Path], parts_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loaded = FusedReverseDistillation.load_from_checkpoint(trained[1], visualizer=False).eval()
+        loaded.exported_part = "tile"
+        seen = []
+
+        def quantize(exported: object, datamodule: PartsFolder) -> object:
+            # As the calibration does.
+            datamodule.setup("fit")
+            seen.append([list(split.samples["image_path"]) for split in (datamodule.train_data, datamodule.val_data)])
+            return exported
+
+        monkeypatch.setattr(mixin, "quantize", quantize)
+        int8 = {"compression_type": CompressionType.INT8_PTQ}
+        several, alone = data(parts_root), data(parts_root / "tile")
+        for given in (several, alone):
+            loaded.to_openvino(tmp_path / given.root.name, datamodule=given, **int8)
+        # Its statistics are computed again in 8 bits: of the same images as in the training.
+        assert seen[0] == seen[1]
+        assert seen[0][0] == list(alone.train_data.samples["image_path"])
+        assert set(several.train_data.samples["part"]) == set(PARTS)
+        with pytest.raises(ValueError, match="data: there is no training image of part 'tile'"):
+            loaded.to_openvino(tmp_path, datamodule=data(parts_root / "plate"), **int8)
+
+    def test_commands_take_the_model(
+        self,
+        trained: tuple[Distillation, Path],
+        parts_root: Path,
+        tmp_path: Path,
+        tool: Tool,  # noqa: F811
+    ) -> None:
+        _, checkpoint = trained
+        unnamed = tmp_path / "unnamed.png"
+        shutil.copy(next(parts_root.glob("plate/defect/*/*.png")), unnamed)
+        paths = [parts_root / part / "defect" for part in PARTS]
+        status, _, errors = tool("inspect", checkpoint, *paths, unnamed, "--jsonl", tmp_path / "found.jsonl")
+        assert status == 0
+        assert "plate: Drift" in errors
+        rows = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+        assert [row["product"] for row in rows] == ["plate"] * 4 + ["tile"] * 4 + ["plate"]
+        expected = [*scores(checkpoint, paths[0], part="plate"), *scores(checkpoint, paths[1], part="tile")]
+        np.testing.assert_allclose([row["score"] for row in rows[:8]], expected, atol=1e-5)
+
+        new, good = tmp_path / "new.ckpt", parts_root / "tile/good"
+        arguments = ("--good", good, "--rate", 0.2, "--part", "tile", "--output", new)
+        assert tool("threshold", checkpoint, *arguments).status == 0
+        assert sum(result.verdict == "anomalous" for result in Inspector(new, part="tile")([good])) == 2
+        np.testing.assert_array_equal(scores(new, paths[0], part="plate"), expected[:4])
+
+        ended = tool("update", checkpoint, "--good", good, "--output", tmp_path / "updated.ckpt")
+        assert ended.status != 0
+        assert "is for several parts, whose statistics cannot be updated: train it again." in ended.errors
+
+    def test_a_resumed_training_keeps_those_of_its_checkpoint(
+        self, trained: tuple[Distillation, Path], parts_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        _, own = trained
+        cpu_engine(tmp_path / "shared", max_steps=3).fit(
+            model(FusedReverseDistillation, statistics="shared", brightness=0), datamodule=data(parts_root)
+        )
+        (shared,) = tmp_path.rglob("model.ckpt")
+        assert not any(".of_parts." in name for name in torch.load(shared, weights_only=False)["state_dict"])
+        assert "Statistics stay" not in caplog.text
+        for checkpoint, given, parts in ((own, "shared", PARTS), (shared, "per_part", ())):
+            before = FusedReverseDistillation.load_from_checkpoint(checkpoint).model
+            assert before.parts == parts
+            resumed = model(FusedReverseDistillation, statistics=given, brightness=0)
+            # It has made all its steps.
+            cpu_engine(tmp_path, max_steps=3).fit(resumed, datamodule=data(parts_root), ckpt_path=checkpoint)
+            assert resumed.model.parts == parts
+            found = resumed.model.state_dict()
+            assert all(torch.equal(value, found[name]) for name, value in before.state_dict().items())
+        assert "Statistics stay of each part, as in the checkpoint." in caplog.messages
+        assert "Statistics stay shared by all parts, as in the checkpoint." in caplog.messages
+        # With more steps they are computed again.
+        resumed = model(FusedReverseDistillation, brightness=0)
+        cpu_engine(tmp_path, max_steps=4).fit(resumed, datamodule=data(parts_root), ckpt_path=own)
+        assert tuple(resumed.learned_settings()) == resumed.model.parts == PARTS
+        before = FusedReverseDistillation.load_from_checkpoint(own).model
+        for part in PARTS:
+            with resumed.model.as_part(part), before.as_part(part):
+                assert not torch.equal(resumed.model.evidence.residual.mean, before.evidence.residual.mean)
+
+    def test_of_one_part_a_checkpoint_is_as_before(self, parts_root: Path, tmp_path: Path) -> None:
+        names = []
+        for statistics in ("per_part", "shared"):
+            fused = model(FusedReverseDistillation, statistics=statistics, brightness=0)
+            cpu_engine(tmp_path / statistics, max_steps=1).fit(fused, datamodule=data(parts_root / "tile"))
+            (checkpoint,) = (tmp_path / statistics).rglob("model.ckpt")
+            names.append(list(torch.load(checkpoint, weights_only=False)["state_dict"]))
+        assert names[0] == names[1]
+        assert not any("of_parts" in name for name in names[0])
+
+    def test_a_part_of_few_images(self, parts_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        root = tmp_path / "few"
+        shutil.copytree(parts_root, root)
+        shutil.copytree(root / "tile", root / "disc")
+        # Five to train on, of which one is held out, and one.
+        for part, count in (("plate", 9), ("tile", 4)):
+            for image in sorted(root.glob(f"{part}/good/*/*.png"))[count:]:
+                image.unlink()
+        fused = model(FusedReverseDistillation, brightness=0)
+        few = PartsFolder(root, num_workers=0, train_batch_size=4, val_split_ratio=0.2)
+        # As if all images of the third were damaged, and left out.
+        few.setup(TrainerFn.FITTING)
+        few.train_data = few.train_data.subsample((few.train_data.samples["part"] != "disc").to_numpy().nonzero()[0])
+        cpu_engine(tmp_path, max_steps=2).fit(fused, datamodule=few)
+        assert few.train_data.samples["part"].value_counts().to_dict() == {"plate": 5, "tile": 1}
+        assert "disc has no training image: its map is that of the cosine, without statistics." in caplog.messages
+        assert all(value.isfinite().all() for value in fused.model.state_dict().values())
+        learned = fused.learned_settings()
+        for part in ("disc", *PARTS):
+            with torch.no_grad():
+                assert fused.eval()(self.images(root, part), part=part).pred_score.isfinite().all()
+        # Without a held-out image nothing is earned.
+        assert learned["tile"]["weights"] == pytest.approx(EVIDENCE, abs=1e-3)
+        assert {value for kind in learned["tile"]["shrinkage"].values() for value in kind.values()} == {0}
+        assert learned["plate"]["weights"] != pytest.approx(EVIDENCE, abs=1e-3)
+
     def test_too_many_for_the_memory_are_shared(
         self, parts_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        fused = model(FusedReverseDistillation, statistics="per_part", statistics_bytes=1000, brightness=0)
-        cpu_engine(tmp_path, max_steps=1).fit(fused, datamodule=data(parts_root))
-        assert "Statistics of 2 parts would take" in caplog.text
+        root = tmp_path / "uneven"
+        shutil.copytree(parts_root, root)
+        for image in sorted(root.glob("plate/good/*/*.png"))[5:]:
+            image.unlink()
+        fused = model(FusedReverseDistillation, statistics_bytes=1000, brightness=0)
+        cpu_engine(tmp_path, max_steps=1).fit(fused, datamodule=data(root))
         assert fused.model.evidence.is_fitted
         assert fused.model.parts == ()
+        (warning,) = [text for text in caplog.messages if text.startswith("statistics_bytes")]
+        before, _, needed = warning.removesuffix(" or more.").rpartition(" ")
+        assert before == (
+            f"statistics_bytes 1000 is less than the {needed} bytes that statistics of each of 2 parts take, so all "
+            "parts share theirs, which costs accuracy: set model.statistics_bytes to"
+        )
+        fused = model(FusedReverseDistillation, statistics_bytes=int(needed), brightness=0)
+        cpu_engine(tmp_path, max_steps=1).fit(fused, datamodule=data(root))
+        assert fused.model.parts == PARTS
+        taken = [sum(buffer.nbytes for buffer in evidence.buffers()) for evidence, _ in fused.model.of_parts]
+        assert sum(taken) <= int(needed) == 2 * max(taken)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two processes train one model."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,14 +35,15 @@ def fit(method, arguments, strategy, several=False):
     model = getattr(rd_plugin, method)(pre_trained=False, image_size=64, visualizer=False, **arguments)
     loading = {"train_batch_size": 4, "num_workers": 0}
     if several:
-        data = rd_plugin.PartsFolder(sys.argv[2], **loading)
+        data = rd_plugin.PartsFolder(sys.argv[2], val_split_ratio=0.2, test_split_ratio=0.4, **loading)
     else:
         data = rd_plugin.MVTec(sys.argv[1], "tile", **loading)
     limits = {"max_steps": 3, "limit_val_batches": 1, "enable_progress_bar": False}
     engine = Engine(accelerator="cpu", devices=2, strategy=strategy, logger=False, **limits)
     engine.fit(model, datamodule=data)
     values = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    values |= {name: buffer for name, buffer in model.named_buffers() if ".deviation." in name}
+    statistics = (".deviation.", ".evidence.", ".of_parts.")
+    values |= {name: buffer for name, buffer in model.named_buffers() if any(kind in name for kind in statistics)}
     each = model.post_processor.by_part if several else [model.post_processor]
     values["thresholds"] = torch.tensor([float(one.image_threshold) for one in each])
     return {"steps": engine.trainer.global_step, "world": engine.trainer.world_size, "values": values}, engine
@@ -66,7 +68,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, mvtec_root: Path, parts_ro
     """The folder with the results, and what was printed."""
     folder = tmp_path_factory.mktemp("two")
     (folder / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root), str(parts_root)]
+    shutil.copytree(parts_root, folder / "parts")
+    # Of one part, a single image to train on: fewer than there are processes.
+    for image in sorted((folder / "parts").glob("tile/good/*/*.png"))[5:]:
+        image.unlink()
+    command = [sys.executable, "-W", "ignore", "script.py", str(mvtec_root), "parts"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=1500)
     return folder, done.stdout + done.stderr
 
@@ -82,6 +88,8 @@ def test_two_processes_end_with_equal_weights(trained: tuple[Path, str], run: st
     assert first["world"] == second["world"] == 2
     assert first["values"]["thresholds"].isfinite().all()
     assert len(first["values"]["thresholds"]) == (2 if run == "parts" else 1)
+    if run == "parts":
+        assert all(first["values"][f"model.of_parts.{part}.0.teacher.mean"].numel() for part in (0, 1))
     for name, expected in first["values"].items():
         assert torch.equal(expected, second["values"][name]), name
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fused reverse distillation in anomalib's engine."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -15,7 +16,9 @@ from .torch_model import FusedReverseDistillationModel
 
 __all__ = ["FusedReverseDistillation"]
 
-StatisticsType = Literal["shared", "per_part"]
+logger = logging.getLogger(__name__)
+
+StatisticsType = Literal["per_part", "shared"]
 
 # What the fusion decides by itself.
 _DECIDED = {"deviation": "cosine", "anomaly_map_mode": "add", "map_size": None}
@@ -35,8 +38,9 @@ class FusedReverseDistillation(ReverseDistillation):
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position.
         brightness: How far the brightness of each image is normalized, from 0 (not at all) to 1 (all alike), or
             ``"auto"``: as normal images suggest.
-        statistics: Of a model for several parts: ``"shared"`` by all of them, or ``"per_part"``, each its own. The
-            latter takes memory for each part in checkpoints, not in exports, which are of one part.
+        statistics: Of a model for several parts: ``"per_part"``, each has its own, or ``"shared"`` by all of them. The
+            former take memory for each part in checkpoints, not in exports, which are of one part. A training that
+            goes on from a checkpoint keeps the kind that it has.
         statistics_bytes: With ``"per_part"``: how much memory they may take; with more parts they are shared, with a
             warning.
         blur_sigma: As in :class:`~rd_plugin.models.distillation.Distillation`. Statistics have averaged already what a
@@ -67,7 +71,7 @@ class FusedReverseDistillation(ReverseDistillation):
         self,
         *network: Any,
         brightness: BrightnessType = "auto",
-        statistics: StatisticsType = "shared",
+        statistics: StatisticsType = "per_part",
         statistics_bytes: int = 2 * 2**30,
         blur_sigma: float = 1.0,
         validations: int | None = 1,
@@ -84,7 +88,7 @@ class FusedReverseDistillation(ReverseDistillation):
             raise ValueError(msg)
         self.brightness: BrightnessType = brightness
         if statistics not in get_args(StatisticsType):
-            msg = f"statistics must be 'shared' or 'per_part', got {statistics!r}."
+            msg = f"statistics must be 'per_part' or 'shared', got {statistics!r}."
             raise ValueError(msg)
         self.statistics: StatisticsType = statistics
         self.statistics_bytes = statistics_bytes
@@ -93,7 +97,12 @@ class FusedReverseDistillation(ReverseDistillation):
         """Make room for statistics of each part, before a training."""
         super().on_fit_start()
         parts = getattr(self.post_processor, "parts", ())
-        self.model.set_parts(parts if self.statistics == "per_part" else ())
+        own = self.statistics == "per_part"
+        # Statistics from a checkpoint stay of their kind: if no step follows, none are computed again.
+        if parts and (self.model.parts or self.model.evidence.is_fitted):
+            own = bool(self.model.parts)
+            logger.info("Statistics stay %s, as in the checkpoint.", "of each part" if own else "shared by all parts")
+        self.model.set_parts(parts if own else ())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make room for the statistics of each part that a checkpoint holds, and do what all methods do."""

@@ -105,16 +105,19 @@ class FusedStatistics(NormalStatistics):
         dataset: Any = trainer.train_dataloader.dataset  # type: ignore[union-attr]
         parts: tuple[str, ...] = module.model.parts
         groups = group_by_part(dataset.samples["image_path"], parts) if parts else {}
-        for part, places in groups.items():
+        # First the part with most images, whose context has most components: no other takes more memory.
+        for part, places in sorted(groups.items(), key=lambda group: -len(group[1])):
             with module.model.as_part(part):
                 self._compute(trainer, module, places)
                 taken = sum(buffer.nbytes for buffer in module.model.evidence.buffers())
             if taken * len(parts) > self.most_bytes:
                 logger.warning(
-                    "Statistics of %d parts would take %.2g GB, more than statistics_bytes %.2g GB: they are shared.",
+                    "statistics_bytes %d is less than the %d bytes that statistics of each of %d parts take, so all "
+                    "parts share theirs, which costs accuracy: set model.statistics_bytes to %d or more.",
+                    self.most_bytes,
+                    taken * len(parts),
                     len(parts),
-                    taken * len(parts) / 1e9,
-                    self.most_bytes / 1e9,
+                    taken * len(parts),
                 )
                 module.model.set_parts(())
                 break
@@ -124,6 +127,10 @@ class FusedStatistics(NormalStatistics):
             self._compute(trainer, module, range(len(dataset)))
         learned = module.learned_settings()
         for part, found in (learned if module.model.parts else {"": learned}).items():
+            if not found:
+                # All were damaged, and left out.
+                logger.warning("%s has no training image: its map is that of the cosine, without statistics.", part)
+                continue
             weights = ", ".join(f"{kind} {weight:.2g}" for kind, weight in found["weights"].items())
             of_part = f" of {part}" if part else ""
             logger.info("Weights%s, by what each kind of evidence finds of small defects: %s.", of_part, weights)
@@ -133,11 +140,15 @@ class FusedStatistics(NormalStatistics):
         """Do so with some training images, given by their indices in the data set."""
         network = module.model
         evidence: Evidence = network.evidence
-        reduce = partial(trainer.strategy.reduce, reduce_op="sum")
         images = len(chosen)
+        share = range(trainer.global_rank, images, trainer.world_size)
+        reduce: Callable[[Tensor], Tensor] = partial(trainer.strategy.reduce, reduce_op="sum")
+        if images < trainer.world_size:
+            # Some process would have none, so each computes the statistics of all by itself.
+            share, reduce = range(images), torch.clone
         kept = kept_places(images)
         evidence.reset()
-        share, seen, tiles = range(trainer.global_rank, images, trainer.world_size), 0, 1
+        seen, tiles = 0, 1
         for count, teacher, student in training_features(trainer, module, [chosen[place] for place in share]):
             # A batch may be an item of the data set, which then has fewer than there are images.
             places = [share.start + (seen + index) * share.step for index in range(count)]
