@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Positions whose evidence perturbations raise count less."""
+"""Positions whose evidence rises when a part is shifted count less."""
 
 import torch
 from torch import Tensor
@@ -10,13 +10,13 @@ __all__ = ["PositionWeights"]
 
 
 class PositionWeights(DynamicBuffers):
-    r"""Weights of positions, by what perturbations that are no defects do there.
+    r"""Weights of positions, by what a small shift, which is no defect, does there.
 
-    A shift brings other things in at the border, and changes more at an edge than on a surface. What is left of it in
-    the evidence must not count as a defect. With :math:`\bar e_p` the mean evidence at a position of normal images, and
-    :math:`\bar e_{jp}` that of the same images under perturbation :math:`j`,
+    A shift brings other things in at the border, and changes more at an edge than on a surface. What statistics leave
+    of it in the evidence must not look like a defect. With :math:`\bar e_p` the mean evidence at a position of normal
+    images, and :math:`\tilde e_p` that of the same images, shifted,
 
-    .. math:: r_p = \max_j \bar e_{jp} / \bar e_p, \qquad e'_p = \min(1, \mathrm{median}(r) / r_p)\, e_p.
+    .. math:: r_p = \tilde e_p / \bar e_p, \qquad e'_p = \min(1, \mathrm{median}(r) / r_p)\, e_p.
 
     Attributes:
         weights: Weights in (0, 1], of shape ``(kinds, H, W)``; empty until they are computed. Evidence then stays as it
@@ -27,10 +27,10 @@ class PositionWeights(DynamicBuffers):
         >>> normal = torch.ones(1, 1, 3, 3)
         >>> shifted = normal.clone()
         >>> shifted[..., 0, :] = 4
-        >>> positions.update(normal, [2 * normal, shifted])
+        >>> positions.update(normal, shifted)
         >>> positions.compute()
         >>> positions(normal)[0, 0, :, 0]
-        tensor([0.5000, 1.0000, 1.0000])
+        tensor([0.2500, 1.0000, 1.0000])
     """
 
     weights: Tensor
@@ -43,18 +43,18 @@ class PositionWeights(DynamicBuffers):
     def reset(self) -> None:
         """Leave evidence as it is, until there are new weights."""
         self.weights = self.weights.new_empty(0)
-        self._normal = self._perturbed = self.weights.new_zeros(())
+        self._normal = self._shifted = self.weights.new_zeros(())
 
     @torch.no_grad()
-    def update(self, normal: Tensor, perturbed: list[Tensor]) -> None:
+    def update(self, normal: Tensor, shifted: Tensor) -> None:
         """Add up evidence of normal images.
 
         Args:
             normal: Evidence of shape ``(N, kinds, H, W)``, 0 outside the region of interest.
-            perturbed: That of the same images under each perturbation, of the same shape.
+            shifted: That of the same images, shifted; there may be several of each, of shape ``(M, kinds, H, W)``.
         """
         self._normal = self._normal.to(normal.device) + normal.sum(0)
-        self._perturbed = self._perturbed.to(normal.device) + torch.stack([each.sum(0) for each in perturbed])
+        self._shifted = self._shifted.to(normal.device) + shifted.sum(0) * len(normal) / len(shifted)
 
     def compute(self) -> None:
         """Set the weights by what was added up, if anything was."""
@@ -62,7 +62,7 @@ class PositionWeights(DynamicBuffers):
             return
         # Outside the region of interest there is none.
         counted = self._normal > 0
-        raised = torch.where(counted, self._perturbed.amax(0) / self._normal, torch.nan)
+        raised = torch.where(counted, self._shifted / self._normal, torch.nan)
         usual = raised.flatten(1).nanmedian(1).values.view(-1, 1, 1)
         self.weights = (usual / raised).clamp_max(1).nan_to_num(1.0)
 
