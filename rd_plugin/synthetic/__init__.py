@@ -4,7 +4,7 @@
 from rd_plugin.renamed import renamed
 
 from .foreground import ForegroundType, foreground
-from .perturbations import change_brightness, perturb
+from .perturbations import change_brightness, perturb, shift
 from .simplex import SimplexTwins, simplex_noise
 from .spots import spot_masks
 from .textures import Textures
@@ -19,6 +19,7 @@ __all__ = [
     "foreground",
     "perlin_masks",
     "perturb",
+    "shift",
     "simplex_noise",
     "spot_masks",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torchvision.transforms.v2 import functional as transforms
 
-__all__ = ["change_brightness", "perturb"]
+__all__ = ["change_brightness", "perturb", "shift"]
 
 # Maximum gain and exponent; the minimum is the inverse.
 _GAIN, _GAMMA = math.log(1.18), math.log(1.25)
@@ -37,10 +37,11 @@ def _blur(images: Tensor) -> Tensor:
     return torch.stack([transforms.gaussian_blur(i, _KERNEL, s) for i, s in zip(images, sigmas, strict=True)])
 
 
-def _shift(images: Tensor) -> Tensor:
+def shift(images: Tensor) -> Tensor:
+    """Return images of shape ``(N, 3, H, W)``, each moved by up to a 64th of its sides; what comes in is mirrored."""
     height, width = images.shape[-2:]
     rows, columns = (max(1, round(_SHIFT * side)) for side in (height, width))
-    padded = F.pad(images, (columns, columns, rows, rows), mode="replicate")
+    padded = F.pad(images, (columns, columns, rows, rows), mode="reflect")
     tops, lefts = (torch.randint(2 * most + 1, (len(images),)).tolist() for most in (rows, columns))
     return torch.stack(
         [image[:, t : t + height, f : f + width] for image, t, f in zip(padded, tops, lefts, strict=True)]
@@ -71,7 +72,7 @@ def _uniform(images: Tensor, low: float, high: float) -> Tensor:
     return torch.empty(len(images), 1, 1, 1).uniform_(low, high).to(images)
 
 
-_PERTURBATIONS = (_gain, _gamma, _blur, _shift, _grey_noise, _colour_noise, _jpeg)
+_PERTURBATIONS = (_gain, _gamma, _blur, shift, _grey_noise, _colour_noise, _jpeg)
 
 
 def change_brightness(images: Tensor) -> Tensor:

@@ -101,7 +101,11 @@ with torch.no_grad():
     features = network.distill(network.network_inputs(images[:4]))
     result = {
         "world": engine.trainer.world_size,
-        "fusion": {**dict(network.fusion.named_buffers()), "usual": network.evidence.contrast.usual},
+        "fusion": {
+            **dict(network.fusion.named_buffers()),
+            "usual": network.evidence.contrast.usual,
+            "positions": network.evidence.positions.weights,
+        },
         "shrinkage": [network.evidence.teacher.shrinkage, network.evidence.residual.shrinkage],
         "shrinkage alone": [alone.teacher.shrinkage, alone.residual.shrinkage],
         "evidence": network.evidence(*features),
@@ -126,6 +130,7 @@ def test_statistics_of_two_processes_are_those_of_one(tmp_path: Path, mvtec_root
     first, second = (result["fusion"] for result in results)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert len(first["usual"]) == 2
+    assert len(first["positions"]) == 6
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from rd_plugin.components import PositionGaussians, Teacher, ViTTeacher, cosine_
 
 from .context import Context
 from .contrast import LocalContrast
+from .position_weights import PositionWeights
 
 __all__ = ["EVIDENCE", "Evidence", "evidence_for"]
 
@@ -104,12 +105,13 @@ class Evidence(nn.Module):
         self.unexplained = PositionGaussians(of_region)
         self.image = PositionGaussians(2 * sum(channels) + class_channels)
         self.contrast = LocalContrast()
+        self.positions = PositionWeights()
         self.register_load_state_dict_pre_hook(_restore_version_0_2)
         self.reset()
 
     @property
     def has_context(self) -> bool:
-        """Whether there is evidence of the context, and a contrast, which version 0.2 did not have."""
+        """Whether there are evidence of the context, contrast and position weights, which version 0.2 did not have."""
         return hasattr(self, "context")
 
     @property
@@ -293,22 +295,23 @@ class Evidence(nn.Module):
         found: Iterable[tuple[Tensor, Tensor | None]],
         reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor,
     ) -> None:
-        """Compute what :meth:`contrasted` compares with.
+        """Compute what :meth:`calibrated` compares with.
 
         Args:
-            found: Evidence of normal images, of shapes ``(N, kinds, H, W)``, as it is without a contrast, and where it
-                is inside the region of interest, as for :meth:`contrasted`.
+            found: Evidence of normal images, of shapes ``(N, kinds, H, W)``, as it is without a contrast and position
+                weights, and where it is inside the region of interest, as for :meth:`calibrated`.
             reduce: Returns the sum of a tensor over all processes; by default there is one.
         """
         if not self.has_context:
             return
         self.contrast.reset()
+        self.positions.reset()
         for evidence, inside in found:
             self.contrast.update(evidence[:, _ERROR], inside)
         self.contrast.compute(reduce)
 
-    def contrasted(self, evidence: Tensor, inside: Tensor | None = None) -> Tensor:
-        """Return evidence with the student's error compared with the error around it.
+    def calibrated(self, evidence: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Return evidence with the student's error compared with the error around it, and positions weighted.
 
         Args:
             evidence: Evidence of shape ``(N, kinds, H, W)``, 0 outside the region of interest.
@@ -317,7 +320,7 @@ class Evidence(nn.Module):
         if not self.has_context:
             return evidence
         before, error, after = evidence.tensor_split((_ERROR.start, _ERROR.stop), dim=1)
-        return torch.cat([before, self.contrast(error, inside), after], dim=1)
+        return self.positions(torch.cat([before, self.contrast(error, inside), after], dim=1))
 
 
 def evidence_for(teacher: Teacher) -> Evidence:
@@ -332,4 +335,4 @@ def _restore_version_0_2(evidence: Evidence, state: dict[str, Tensor], prefix: s
     """Look at images as the version of a checkpoint did."""
     if f"{prefix}teacher.mean" in state and f"{prefix}context.mean" not in state:
         evidence.scale, evidence.teacher.block, evidence.residual.block = -1, 1, 1
-        del evidence.context, evidence.unexplained, evidence.contrast
+        del evidence.context, evidence.unexplained, evidence.contrast, evidence.positions

@@ -14,18 +14,27 @@ from torch import Tensor
 from rd_plugin.callbacks import NormalStatistics, training_batches, training_features
 from rd_plugin.components import held_out, perturbed_places, spread
 from rd_plugin.data.part_names import group_by_part
-from rd_plugin.synthetic import TwinGenerator, change_brightness, perturb, spot_masks
+from rd_plugin.synthetic import TwinGenerator, change_brightness, perturb, shift, spot_masks
 
 from .brightness import BrightnessType
 from .evidence import Evidence, evidence_for
 
-__all__ = ["FusedStatistics", "compute_perturbations", "describe", "highest_evidence", "kept_places"]
+__all__ = [
+    "FusedStatistics",
+    "compute_perturbations",
+    "describe",
+    "highest_evidence",
+    "kept_places",
+    "weight_positions",
+]
 
 logger = logging.getLogger(__name__)
 
-# Images, at most: those that the usual brightness is computed from, that the evidence is weighted by, and that show
-# what pictures as a whole have in common. Twins of each image that weights are earned on.
-_BRIGHTNESS_IMAGES, _WEIGHTING_IMAGES, _CONTEXT_IMAGES, _TWINS = 48, 64, 512, 2
+# Images, at most: those that the usual brightness is computed from, that kinds of evidence are weighted by, that
+# positions are weighted by, and that show what pictures as a whole have in common.
+_BRIGHTNESS_IMAGES, _WEIGHTING_IMAGES, _SHIFTED_IMAGES, _CONTEXT_IMAGES = 48, 64, 32, 512
+# Copies of an image: twins that weights are earned on, and shifted ones.
+_TWINS, _SHIFTS = 2, 4
 _STRENGTHS = (0.0, 1.0)
 
 
@@ -166,15 +175,19 @@ class FusedStatistics(NormalStatistics):
     def _weight(
         trainer: Trainer, module: Any, places: Sequence[int], reduce: Callable[[Tensor], Tensor]
     ) -> dict[str, Tensor]:
-        """Compute contrast and weights from some of the held-out images, given by their places, and twins of them."""
+        """Compute contrast and weights from some of the held-out images, given by their places, and copies of them."""
         network = module.model
         chosen = spread(places, _WEIGHTING_IMAGES)
         # One after the other, once there is no contrast.
         evidence = (network.find_evidence(*features) for _, *features in training_features(trainer, module, chosen))
         network.evidence.fit_contrast(((found, network.inside(found)) for found in evidence), reduce)
+        context = trainer.precision_plugin.val_step_context
+        # The same images in every process, so that all come to the same result.
+        shifted = training_batches(trainer, module, spread(chosen, _SHIFTED_IMAGES))
+        weight_positions(network, (batch.image for batch in shifted), context)
         batches = training_batches(trainer, module, chosen)
         pairs = ((batch.image, partial(module.distill_batch, batch)) for batch in batches)
-        normal, twins = highest_evidence(network, pairs, trainer.precision_plugin.val_step_context)
+        normal, twins = highest_evidence(network, pairs, context)
         if len(normal):
             network.fusion.fit(normal, twins)
             # Kept features, of a process's own share, are rounded otherwise than those that are computed here.
@@ -246,13 +259,47 @@ def compute_perturbations(
         batches: Normalized images of normal parts, of shapes ``(N, 3, H, W)``.
         context: Returns the context that the networks run in.
     """
+    for teacher, student, copies in _changed(network, batches, perturb, context):
+        network.evidence.update_perturbations(teacher, student, len(teacher[0]) // copies)
+
+
+def weight_positions(
+    network: Any, batches: Iterable[Tensor], context: Callable[[], AbstractContextManager] = nullcontext
+) -> None:
+    """Weight positions by what shifts do to the evidence there.
+
+    Args:
+        network: The model, in evaluation mode, with statistics of other images.
+        batches: Normalized images of normal parts, of shapes ``(N, 3, H, W)``.
+        context: Returns the context that the networks run in.
+    """
+    if not network.evidence.has_context:
+        return
+    positions = network.evidence.positions
+    for teacher, student, copies in _changed(network, batches, _shifted, context):
+        evidence = network.find_evidence(teacher, student)
+        positions.update(*evidence.tensor_split([len(evidence) // copies]))
+    positions.compute()
+
+
+def _shifted(image: Tensor) -> Tensor:
+    return shift(image.repeat(_SHIFTS, 1, 1, 1))
+
+
+def _changed(
+    network: Any,
+    batches: Iterable[Tensor],
+    change: Callable[[Tensor], Tensor],
+    context: Callable[[], AbstractContextManager],
+) -> Iterator[tuple[list[Tensor], list[Tensor], int]]:
+    """Features of teacher and student for each image and its changed copies, and how many these are together."""
     with _same_for_all():
         for image in (image for images in batches for image in images.split(1)):
             image = network.within_roi(image)
-            changed = network.aligned(network.brightness.normalized(perturb(network.brightness.raw(image))))
+            changed = network.aligned(network.brightness.normalized(change(network.brightness.raw(image))))
             with context():
                 teacher, student = network.distill(network.network_inputs(torch.cat([image, changed])))
-            network.evidence.update_perturbations(teacher, student, len(teacher[0]) // (1 + len(changed)))
+            yield teacher, student, 1 + len(changed)
 
 
 @contextmanager
@@ -290,4 +337,13 @@ def describe(network: Any) -> dict[str, Any]:
         "weights": dict(
             zip(evidence.kinds, (round(weight, 4) for weight in network.fusion.weights.tolist()), strict=True)
         ),
+        **_position_weights(evidence),
     }
+
+
+def _position_weights(evidence: Evidence) -> dict[str, dict[str, float]]:
+    """The mean weight of positions, by kind of evidence."""
+    if not evidence.has_context or not evidence.positions.weights.numel():
+        return {}
+    means = evidence.positions.weights.mean((1, 2)).tolist()
+    return {"position_weights": {kind: round(mean, 4) for kind, mean in zip(evidence.kinds, means, strict=True)}}

@@ -133,12 +133,12 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         evidence = self.evidence(teacher, student)
         inside = self.inside(evidence)
         if inside is None:
-            return self.evidence.contrasted(evidence)
+            return self.evidence.calibrated(evidence)
         # A tile without any of the region is no evidence of the image as a whole.
         anywhere = inside.flatten(1).any(1)[:, None, None, None]
         of_position, of_whole = evidence[:, _OF_A_POSITION], evidence[:, _OF_THE_WHOLE]
         evidence = torch.cat([torch.where(inside, of_position, 0), torch.where(anywhere, of_whole, 0)], dim=1)
-        return self.evidence.contrasted(evidence, inside)
+        return self.evidence.calibrated(evidence, inside)
 
     def fuse(self, evidence: Tensor, size: Sequence[int], registration: Registration | None = None) -> InferenceBatch:
         """Return predictions from evidence.

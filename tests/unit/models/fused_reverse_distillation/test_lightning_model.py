@@ -78,6 +78,11 @@ def test_settings_are_logged_and_recorded(tmp_path: Path, caplog: pytest.LogCapt
     assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)
     # Of residual and cosine.
     assert (model.model.evidence.contrast.usual > 0).tolist() == [True, True]
+    weights = model.model.evidence.positions.weights
+    assert weights.shape[0] == 6
+    assert ((weights > 0) & (weights <= 1)).all()
+    assert learned["position_weights"]["image"] == 1
+    assert learned["position_weights"]["teacher"] == pytest.approx(weights[0].mean().item(), abs=1e-3)
     (line,) = [text for text in caplog.messages if text.startswith("Weights, by what each kind of evidence finds")]
     logged = dict(part.split(" ") for part in line.rstrip(".").partition(": ")[2].split(", "))
     assert {kind: float(weight) for kind, weight in logged.items()} == pytest.approx(learned["weights"], rel=0.1)
