@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every reverse-distillation method does in anomalib's engine."""
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, cat, optim
+from torch import Tensor, cat, nn, optim
 
 from rd_plugin.callbacks import DataCheck, keep_to_own_run, ordered_callbacks
 from rd_plugin.components import (
@@ -502,15 +502,16 @@ class Distillation(ExportedModule):
             "anomaly_map": cat([each.anomaly_map for each in found])[order],
         }
 
-    def adam(self, groups: Sequence[dict[str, Any]]) -> optim.Optimizer:
-        """Return Adam over parameters in groups, each with its ``lr``."""
+    def adam(self, parameters: Iterable[nn.Parameter | dict[str, Any]], learning_rate: float) -> optim.Optimizer:
+        """Return Adam over those of ``parameters`` that are trained, or over groups of them, as torch takes them."""
+        trained: Any = [each for each in parameters if isinstance(each, dict) or each.requires_grad]
         # Lightning refuses to clip gradients beside it in 16-bit training.
         clips = self._trainer is not None and self.trainer.gradient_clip_val and self.trainer.precision != "32-true"
         if self.device.type == "cpu" and not clips:
             # One pass over the weights instead of seven.
-            return optim.Adam(groups, lr=groups[0]["lr"], betas=self.betas, fused=True)
+            return optim.Adam(trained, lr=learning_rate, betas=self.betas, fused=True)
         # On a GPU it gains little.
-        return optim.Adam(groups, lr=groups[0]["lr"], betas=self.betas)
+        return optim.Adam(trained, lr=learning_rate, betas=self.betas)
 
     def configure_gradient_clipping(
         self,

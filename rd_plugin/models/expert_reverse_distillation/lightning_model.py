@@ -111,17 +111,16 @@ class ExpertReverseDistillation(Distillation):
         """
         network = self.model
         trained = [*network.bottleneck.parameters(), *network.student.parameters()]
-        student = [{"params": trained, "lr": self.learning_rate}]
         optimizers: list[optim.Optimizer]
         schedules: list[dict[str, Any]] = []
         if self.is_vit:
-            optimizer, schedule = token_optimizer(student, self.betas, int(self.steps))
+            groups = [{"params": trained, "lr": self.learning_rate}]
+            optimizer, schedule = token_optimizer(groups, self.betas, int(self.steps))
             optimizers, schedules = [optimizer], [{"scheduler": schedule, "interval": "step"}]
         else:
-            optimizers = [self.adam(student)]
+            optimizers = [self.adam(trained, self.learning_rate)]
         if self.train_teacher:
-            teacher = {"params": list(network.teacher.parameters()), "lr": self.teacher_learning_rate}
-            optimizers.append(self.adam([teacher]))
+            optimizers.append(self.adam(network.teacher.parameters(), self.teacher_learning_rate))
         return cast("OptimizerLRScheduler", (optimizers, schedules) if schedules else optimizers)
 
     def on_fit_start(self) -> None:

@@ -91,7 +91,7 @@ class ReverseDistillation(Distillation):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return Adam over bottleneck and student, without the frozen teacher; for a ViT StableAdamW and a schedule."""
         if not self.is_vit:
-            return self.adam(self.parameter_groups())
+            return self.adam(self.parameter_groups(), self.learning_rate)
         optimizer, schedule = token_optimizer(self.parameter_groups(), self.betas, int(self.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
