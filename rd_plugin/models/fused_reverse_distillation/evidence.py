@@ -148,7 +148,8 @@ class Evidence(nn.Module):
         """Return the features that there are statistics of, of shapes ``(N, C, H, W)``, by the kind of evidence."""
         # After the scales come a vision transformer's class and register tokens, of shape (N, C, scales, tokens).
         teacher, tokens = teacher[: len(student)], teacher[len(student) :]
-        classes = [part[..., :1].transpose(1, 2).reshape(len(part), -1, 1, 1).float() for part in tokens]
+        # Not by the number of images, which an export would then take for a constant.
+        classes = [part[..., :1].transpose(1, 2).flatten(1)[..., None, None].float() for part in tokens]
         directions = [F.normalize(t.float()) - F.normalize(s.float()) for t, s in zip(teacher, student, strict=True)]
         grid = self._grid(teacher)
         regions = self._regions(teacher)
