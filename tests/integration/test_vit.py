@@ -116,7 +116,4 @@ def test_int8_leaves_out_what_is_no_layer_by_name(
     actual = run_openvino(path, images.numpy())["anomaly_map"]
     with torch.no_grad():
         expected = trained(images).anomaly_map.numpy()
-    correlation = np.corrcoef(actual.ravel(), expected.ravel())[0, 1]
-    if isinstance(trained, FusedReverseDistillation) and correlation <= 0.9:
-        pytest.xfail("its statistics, computed again from a dozen images, leave a correlation of 0.5")
-    assert correlation > 0.9
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.9
