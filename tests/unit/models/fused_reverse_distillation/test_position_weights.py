@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import torch
 
 from rd_plugin.models.fused_reverse_distillation.position_weights import PositionWeights
@@ -18,7 +19,11 @@ def test_evidence_stays_as_it_is_until_there_are_weights() -> None:
     assert torch.equal(positions(evidence), evidence)
     positions.compute()
     assert torch.equal(positions(evidence), evidence)
-    positions.update(evidence, 2 * torch.rand(4, 3, 4, 5))
+    shifted = 2 * torch.rand(4, 3, 4, 5)
+    positions.update(evidence, shifted)
+    positions.compute()
+    assert torch.equal(positions(evidence), evidence), "a single image says nothing of its reliability"
+    positions.update(evidence, shifted)
     positions.compute()
     assert not torch.equal(positions(evidence), evidence)
     positions.reset()
@@ -26,12 +31,27 @@ def test_evidence_stays_as_it_is_until_there_are_weights() -> None:
 
 
 def test_weights_are_those_of_the_formula() -> None:
+    raised = torch.rand(2, 4, 6)
     normal = torch.rand(5, 2, 4, 6) + 0.1
-    shifted = normal.repeat_interleave(3, 0) * (1 + torch.rand(15, 2, 4, 6))
-    ratio = shifted.mean(0) / normal.mean(0)
+    shifted = normal.repeat_interleave(3, 0) * (1 + raised + torch.rand(15, 2, 4, 6))
+    weights = computed(normal, shifted).weights
+    copies = shifted.unflatten(0, (5, 3)).mean(1)
     for kind in (0, 1):
-        expected = (ratio[kind].median() / ratio[kind]).clamp(max=1)
-        torch.testing.assert_close(computed(normal, shifted).weights[kind], expected)
+        first, second = (copies[half::2, kind].mean(0) / normal[half::2, kind].mean(0) for half in (0, 1))
+        correlation = np.corrcoef(first.log().flatten(), second.log().flatten())[0, 1]
+        assert 0.3 < correlation < 0.99
+        ratio = copies[:, kind].mean(0) / normal[:, kind].mean(0)
+        expected = (ratio.median() / ratio).numpy() ** (2 * correlation / (1 + correlation))
+        np.testing.assert_allclose(weights[kind], np.minimum(expected, 1), rtol=1e-5)
+
+
+def test_what_halves_of_the_images_disagree_about_changes_nothing() -> None:
+    # What a shift does at a position in one image, it does elsewhere in the next: layouts differ.
+    normal = torch.ones(8, 1, 6, 6)
+    shifted = normal.clone()
+    shifted[0::2, :, :, :3] = 3
+    shifted[1::2, :, :, 3:] = 3
+    torch.testing.assert_close(computed(normal, shifted).weights, torch.ones(1, 6, 6))
 
 
 def test_units_of_a_kind_do_not_matter_and_no_position_gains() -> None:
