@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds and ranges for each of several parts: a post-processor of its own for each."""
+"""Thresholds and ranges for each of several parts: a separate post-processor for each."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -33,7 +33,7 @@ def parts_in_use(trainer: Trainer, module: LightningModule) -> tuple[str, ...]:
 class PostProcessorByPart(PostProcessor):
     """anomalib's post-processor, which has one like itself for each part if the data module has ``parts``.
 
-    The folders in an image's path say which part it shows. The post-processor's own thresholds are then undefined,
+    The folders in an image's path name the part that it shows. The post-processor's own thresholds are then undefined,
     since one for all parts would have other false-alarm rates in each.
 
     Attributes:
@@ -98,8 +98,8 @@ class PostProcessorByPart(PostProcessor):
             if counts.min() < trainer.world_size:
                 each = " of each part" if self.parts else ""
                 msg = (
-                    f"trainer.devices: {trainer.world_size} processes need as many images{each} in the {split} set; "
-                    f"{counts.idxmin()} has {counts.min()}."
+                    f"trainer.devices: {trainer.world_size} processes need at least as many images{each} in the "
+                    f"{split} set; {counts.idxmin()} has {counts.min()}."
                 )
                 raise ValueError(msg)
 

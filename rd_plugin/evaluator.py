@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation that leaves out what the data cannot answer."""
+"""Evaluation that leaves out metrics that the data do not define."""
 
 import logging
 from statistics import fmean
@@ -77,13 +77,13 @@ class DistillationEvaluator(Evaluator):
     monitor them.
 
     AUPRO is the paper's PRO: the area under the per-region overlap up to 30 % false positives, pooled over images.
-    What the test data cannot answer is left out with one warning: pixel metrics without masks, all metrics without
-    both normal and anomalous examples, and F1 where no validation has set a threshold.
+    Metrics that the test data do not define are left out with one warning: pixel metrics without masks, all metrics
+    without both normal and anomalous examples, and F1 where no validation has set a threshold.
 
     Pixels outside the model's region of interest do not count. A defect that is partly outside is cut at its border. An
-    image whose defect is wholly outside keeps its label; a warning states their number.
+    image whose defect is completely outside keeps its label; a warning states their number.
 
-    Of several parts, each is measured by itself: ``image_AUROC/cap`` is that of the part ``cap``, and ``image_AUROC``
+    Each of several parts is measured separately: ``image_AUROC/cap`` is that of the part ``cap``, and ``image_AUROC``
     the mean of the parts in which it is defined, as in the papers. Nothing is measured on the images of all parts
     together, which would be another quantity.
     """
@@ -170,8 +170,8 @@ class DistillationEvaluator(Evaluator):
         """Warn, once for each number, of images whose defect is outside the region of interest."""
         if self._hidden and self._hidden != self._reported:
             logger.warning(
-                "The defect of %d image%s is wholly outside the region of interest (roi), so the model cannot see it. "
-                "Image metrics count %s as anomalous, by the label.",
+                "The defect of %d image%s is completely outside the region of interest (roi): the model cannot detect "
+                "it. Image metrics count %s as anomalous, by the label.",
                 self._hidden,
                 *(("s", "them") if self._hidden > 1 else ("", "it")),
             )

@@ -50,7 +50,7 @@ def false_alarm_threshold(scores: Tensor, rate: float) -> tuple[Tensor, float, t
 
     Of ``n`` normal images, ``m`` are above the threshold, which is the highest score of the others. The probability
     that a new normal image is above it follows Beta(m + 1, n - m) for every distribution of the scores (order
-    statistics, as in split conformal prediction). ``m`` is the greatest number for which the mean of that distribution,
+    statistics, as in split conformal prediction). ``m`` is the largest number for which the mean of that distribution,
     (m + 1) / (n + 1), is at most ``rate``. With too few images there is no such number, and the threshold is the
     highest score. The number of images above it among 100 new normal images follows the beta-binomial distribution
     with the same parameters.
@@ -90,7 +90,7 @@ class DistillationPostProcessor(PostProcessorByPart):
     the highest score. Without defects, this class sets thresholds for a false-alarm rate. The pixel threshold has the
     same rate of normal images with any pixel above it.
 
-    If the data module has several parts, each has thresholds and ranges of its own, set on its own images; see
+    If the data module has several parts, each has its own thresholds and ranges, set on its own images; see
     :class:`~rd_plugin.by_part.PostProcessorByPart`.
 
     A score that is not a number counts as anomalous. In a validation, images whose score or map is not finite are left
@@ -160,7 +160,7 @@ class DistillationPostProcessor(PostProcessorByPart):
         return (*super()._checkpoint_config_keys, "threshold", "false_alarm_rate", "clip_scores", *_RULES)
 
     def load_checkpoint_config(self, config: dict[str, Any]) -> None:
-        """Restore the arguments that a checkpoint holds; scores of one of version 0.2 stay cut off at 1."""
+        """Restore the arguments that a checkpoint holds; scores of one of version 0.2 stay clipped at 1."""
         super().load_checkpoint_config({"clip_scores": True, **config})
 
     @property
@@ -334,9 +334,9 @@ class DistillationPostProcessor(PostProcessorByPart):
     def _normalize(  # type: ignore[override]  # a static method of anomalib's
         self, preds: Tensor | None, norm_min: Tensor, norm_max: Tensor, threshold: Tensor
     ) -> Tensor | None:
-        """Normalize linearly up to the threshold, which is 0.5, and bend what is above it, so that 1 is never reached.
+        """Normalize linearly up to the threshold, which is 0.5, and bend higher values, so that 1 is never reached.
 
-        anomalib cuts off at 1, and converts NaN to 0.5. NaN is kept here.
+        anomalib clips at 1, and converts NaN to 0.5. NaN is kept here.
         """
         if preds is None:
             return None
@@ -434,7 +434,7 @@ class DistillationPostProcessor(PostProcessorByPart):
         return Constants(*numbers) if all(map(math.isfinite, numbers)) else None
 
     def set_scale(self, scale: Constants) -> None:
-        """Set thresholds and ranges; the lowest scores of the validation stay.
+        """Set thresholds and ranges; the lowest scores of the validation do not change.
 
         Args:
             scale: The thresholds and ranges, on the network's scale.

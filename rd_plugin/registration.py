@@ -52,7 +52,7 @@ def keep_folder_named_latest(engine: ModuleType) -> None:
             made = set(root.glob("v*")) - before
             if not made:
                 raise
-            logger.warning("%s is left as it is, and does not lead to this run (%s).", root / "latest", error.strerror)
+            logger.warning("%s is unchanged, and does not point to this run (%s).", root / "latest", error.strerror)
             return made.pop()
 
     engine.create_versioned_dir = prepared  # type: ignore[attr-defined]

@@ -40,7 +40,7 @@ class DataCheck(Callback):
     Args:
         on_bad_data: What to do about data that would spoil the result: ``"error"`` stops with a list, ``"skip"`` leaves
             out the files that it lists, ``"warn"`` only lists, ``"off"`` does not check.
-        max_pixels: Greatest number of pixels in an image; a larger image is an error. The same limit is set in Pillow,
+        max_pixels: Maximum number of pixels in an image; a larger image is an error. The same limit is set in Pillow,
             so that anomalib can read such images.
 
     Attributes:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 # Other precisions change the type of the weights, but not that of anomalib's batches and components.
 _PRECISIONS = {"32-true", "16-mixed", "bf16-mixed"}
 _FROM_TESTS = ("F1Score", "AUPRO")
-# What the package's models and Lightning log beside metrics.
+# What the package's models and Lightning log in addition to metrics.
 _LOGGED = {"train_loss", "teacher_loss", "student_loss", "distillation_loss", "projection_loss", "epoch", "step"}
 _KNOWN_PACKAGES = {"lightning", "anomalib", "rd_plugin"}
 
@@ -113,7 +113,7 @@ def _check_pre_processor(pre_processor: Any) -> None:
     except Exception:  # there is none, or a user's own does not accept this size
         return
     if not made.is_floating_point():
-        msg = f"pre_processor must return floating-point images, got {made.dtype}: leave the conversion out."
+        msg = f"pre_processor must return floating-point images, got {made.dtype}: remove the conversion."
         raise ValueError(msg)
 
 
@@ -158,7 +158,7 @@ def _check_region(model: Any, datamodule: AnomalibDataModule) -> None:
     if mask is None:
         return
     if crop_steps(getattr(getattr(model, "pre_processor", None), "transform", None)):
-        msg = "roi needs a pre-processor that shows whole images: this one crops or pads. Let roi leave out the rest."
+        msg = "roi needs a pre-processor that shows whole images: this one crops or pads. Let roi exclude the rest."
         raise ValueError(msg)
     for dataset in datasets(datamodule).values():
         for path in cast("AnomalibDataset", dataset).samples["image_path"]:

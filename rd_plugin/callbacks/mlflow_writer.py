@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Add to a run in MLflow what a logger of metrics does not know: record, report, false alarms and defects found."""
+"""Add to a run in MLflow what a logger of metrics does not log: record, report, false alarms and defects found."""
 
 from collections.abc import Iterator
 from pathlib import Path

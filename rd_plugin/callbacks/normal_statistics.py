@@ -25,12 +25,12 @@ class NormalStatistics(Callback):
         """Fit the statistics, if the validation is part of a training.
 
         Raises:
-            ValueError: If the validation comes before the training, when the model has seen no training images.
+            ValueError: If the validation comes before the training, when the statistics are not fitted.
         """
         if trainer.sanity_checking:
             msg = (
                 f"num_sanity_val_steps is {trainer.num_sanity_val_steps}, and deviation 'mahalanobis' cannot predict "
-                "before it has seen training images: set it to 0, as anomalib's Engine does for this model."
+                "before its statistics are fitted: set it to 0, as anomalib's Engine does for this model."
             )
             raise ValueError(msg)
         if trainer.state.fn == TrainerFn.FITTING:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the teacher sees in each of several parts, written to the model's record by a training."""
+"""Mean teacher features of each of several parts, written to the model's record by a training."""
 
 from dataclasses import replace
 from typing import Any
@@ -39,7 +39,7 @@ class PartFeatures(Callback):
         if parts and trainer.is_global_zero and module.frozen_network is module.model.teacher:
             self._record(trainer, module, parts)
 
-    @spared("What parts are recognized by")
+    @spared("The features that parts are recognized by")
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def _record(self, trainer: Trainer, module: Any, parts: tuple[str, ...]) -> None:

@@ -140,7 +140,7 @@ class ProvenanceWriter(Callback):
             ("training images", known.fingerprint, record.fingerprint),
         ):
             if before is not None and after is not None and before != after:
-                logger.warning("The training continues with other %s than it began with.", what)
+                logger.warning("The training continues with other %s than before.", what)
         model.provenance = record
 
 

@@ -41,13 +41,13 @@ class ReferenceWriter(Callback):
     an anomalib data module the files are unknown, and there is no reference. With several processes, the first one
     records the scores of all.
 
-    Of several parts, each has a reference of its own.
+    Each of several parts has its own reference.
 
     For a :class:`~rd_plugin.provenance.RecordedModule`. It must come after
     :class:`~rd_plugin.callbacks.ProvenanceWriter` and the post-processor in the list of callbacks.
 
     Args:
-        max_pixels: Greatest number of pixels in an image; larger ones are left out.
+        max_pixels: Maximum number of pixels in an image; larger ones are left out.
     """
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:

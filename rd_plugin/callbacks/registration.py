@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where normal images have their part, learned before the first step; which images could not be registered."""
+"""Fit the alignment before the first step, and name images that could not be registered."""
 
 import logging
 from typing import Any
@@ -16,9 +16,9 @@ __all__ = ["RegistrationFitting"]
 
 logger = logging.getLogger(__name__)
 
-# Images, at most, whose mean others are registered on.
+# Maximum number of images whose mean others are registered to.
 _IMAGES = 512
-# Of those that could not be registered, so many are named.
+# Maximum number of images named that could not be registered.
 _NAMED = 10
 
 
@@ -48,7 +48,7 @@ class RegistrationFitting(Callback):
         level = logging.INFO if share >= 0.5 else logging.WARNING
         logger.log(
             level,
-            "Alignment: %.0f %% of %d training images are registered on their mean%s.",
+            "Alignment: %.0f %% of %d training images are registered to their mean%s.",
             100 * share,
             len(places),
             "" if share >= 0.5 else "; others are inspected as they are, and align 'none' saves time",

@@ -117,7 +117,7 @@ class ReportWriter(Callback):
             self._thumbnails[path] = make_thumbnail(image, values, threshold, self._expected, region)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the report; one that cannot be written costs a warning, not the test's results."""
+        """Write the report; if it cannot be written, a warning is logged, and the test's results are kept."""
         if trainer.world_size > 1:
             self._gather(trainer)
         if trainer.is_global_zero and self._results:

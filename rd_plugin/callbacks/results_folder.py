@@ -135,10 +135,10 @@ class ResultsFolder(Callback):
             raise SIGTERMException
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """If a disk was full or the run was stopped, say what is kept, and where it can go on from.
+        """If a disk was full or the run was stopped, say what is kept, and where the run can continue.
 
         Raises:
-            SystemExit: If another process of the run has ended, without which this one cannot go on.
+            SystemExit: If another process of the run has ended, without which this one cannot continue.
         """
         del pl_module
         lost = trainer.world_size > 1 and _is_lost_connection(exception)

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 class RunPhases(Callback):
     """Log when training, statistics and thresholds, test and report begin.
 
-    Data check, training and test have progress bars of their own. The time for statistics and thresholds is estimated
+    Data check, training and test have their own progress bars. The time for statistics and thresholds is estimated
     from the duration of the training steps. This callback must come before those whose work it announces.
     """
 

@@ -44,10 +44,10 @@ class RunSummary(Callback):
     """Print how good the verdicts are, how long one takes, where the results are, and the next commands.
 
     After a training the checkpoint is named; the rest follows the test, which ``anomalib train`` runs right after it.
-    Of several parts, each has a row: its own threshold, and what to expect of it. Metrics are those of each part, and
-    their means.
+    Each of several parts has a row, with its own threshold and the false alarms to expect. Metrics are those of each
+    part, and their means.
 
-    It is printed in place of Lightning's table of metrics, as the last lines of a run.
+    It is printed instead of Lightning's table of metrics, as the last lines of a run.
 
     Attributes:
         points: False alarms and defects found by the last test of one part, at its threshold, if there is one, and then
@@ -225,8 +225,8 @@ def _threshold(post_processor: Any) -> list[tuple[str, str]]:
     expected = getattr(post_processor, "expected_false_alarms", None)
     if expected is not None:
         count, rate, (low, high) = expected
-        text = f"of 100 new normal images {100 * low:.0f} to {100 * high:.0f}, {100 * rate:.2g} on average"
-        lines.append(("to expect", f"{text} ({count} set the threshold)"))
+        text = f"{100 * low:.0f} to {100 * high:.0f} false alarms in 100 new normal images, {100 * rate:.2g} on average"
+        lines.append(("expected", f"{text} (threshold set on {count})"))
     threshold = float(getattr(post_processor, "image_threshold", math.nan))
     if math.isnan(threshold):
         lines.append(("threshold", "none: the model was never validated, or has no post-processor that sets one"))

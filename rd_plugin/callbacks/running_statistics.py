@@ -12,9 +12,9 @@ __all__ = ["RunningStatistics"]
 class RunningStatistics(Callback):
     """Give all processes the mean of their running means and variances, before anything is computed with them.
 
-    Each process normalizes a step's images by themselves, and so has running statistics of its own. Without this, a
+    Each process normalizes a step's images separately, and so has its own running statistics. Without this, a
     model would keep those of the first process, and each process would compute its share of the statistics of normal
-    images with another student. Layers that are not trained stay as they are.
+    images with another student. Layers that are not trained do not change.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

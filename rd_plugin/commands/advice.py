@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to type instead of what the parser refuses."""
+"""Advice on what to type instead of arguments that the parser refuses."""
 
 import re
 from collections.abc import Sequence

@@ -16,7 +16,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
+    parser.add_argument("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="maximum number in an image")
     parser.add_subclass_arguments(AnomalibDataModule, "data", required=True)
 
 
@@ -25,7 +25,7 @@ def run(datamodule: AnomalibDataModule, max_pixels: int = MAX_PIXELS) -> int:
 
     Args:
         datamodule: Not set up yet.
-        max_pixels: Greatest number of pixels in an image.
+        max_pixels: Maximum number of pixels in an image.
 
     Returns:
         Exit status: 1 if there are problems that would affect a result.

@@ -77,13 +77,13 @@ def fix_arguments(subcommand: str, arguments: Any, words: Sequence[str] = ()) ->
 
 
 def _give_way(arguments: Any, given: set[str]) -> None:
-    """Let a configuration's image size give way to a pre-processor, which resizes by itself.
+    """Let a pre-processor, which resizes itself, override a configuration's image size.
 
     The package's own configurations set the size.
     """
     size, pre_processor = arguments.get("image_size"), arguments.get("pre_processor", True)
     if size is not None and pre_processor is not True and "--model.image_size" not in given:
-        logger.info("model.image_size %s of the configuration gives way to model.pre_processor.", size)
+        logger.info("model.pre_processor overrides model.image_size %s of the configuration.", size)
         arguments["image_size"] = None
 
 

@@ -84,7 +84,7 @@ class CommandLine(AnomalibCLI):
         """Add the arguments of ``export``, which takes a training's configuration, too."""
         super().add_export_arguments(parser)
         parser.add_argument(
-            "--part", metavar="NAME", type=str | None, help="of a model for several parts, only this one"
+            "--part", metavar="NAME", type=str | None, help="for a model of several parts: export only this one"
         )
         self._accept_sections(parser, own={"model", "data"})
 
@@ -110,7 +110,7 @@ class CommandLine(AnomalibCLI):
         super().before_instantiate_classes()
 
     def instantiate_classes(self) -> None:
-        """Build what a subcommand needs, and keep what was typed beside a checkpoint."""
+        """Build what a subcommand needs, and keep arguments that were typed with a checkpoint."""
         super().instantiate_classes()
         model, arguments = getattr(self, "model", None), self.config_init[self.subcommand]
         if not isinstance(model, RecordedModule):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin compare``: several models on one's own images, with the same split and teacher."""
+"""``rd-plugin compare``: several models on your own images, with the same split and teacher."""
 
 import logging
 import sys
@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="models of rd_plugin, such as FusedReverseDistillation, and of anomalib, such as "
         "anomalib.Patchcore:coreset_sampling_ratio=0.01",
     )
-    add("--backbone", metavar="NAME", type=str, default="wide_resnet50_2.tv_in1k", help="teacher of all: a timm model")
+    add("--backbone", metavar="NAME", type=str, default="wide_resnet50_2.tv_in1k", help="the teacher: a timm model")
     add("--pre_trained", metavar="WEIGHTS", type=str, default="true", help="its weights: true, a file or a package")
     add("--image_size", metavar="SIZE", type=PositiveInt, default=256, help="side that images are resized to")
     add("--steps", metavar="N", type=PositiveInt, default=400, help="length of each training with gradient steps")
@@ -118,7 +118,7 @@ def _model(text: str) -> tuple[str, dict[str, Any]]:
 def _tried(
     arguments: Namespace, title: str, name: str, more: dict[str, Any], parts: Mapping[str, Path]
 ) -> tuple[list[Any], str]:
-    """The trials of a model on all parts; if one fails, none of them, and why."""
+    """The trials of a model on all parts; if one fails, none of them, and the reason."""
     try:
         return [_trial(arguments, title, name, more, folder, part) for part, folder in parts.items()], ""
     except Exception as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The class of a post-processor whose arguments are typed without it."""
+"""The class of a post-processor whose arguments are given without it."""
 
 from collections.abc import Sequence
 from pathlib import Path

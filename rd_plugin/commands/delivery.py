@@ -18,8 +18,8 @@ def add_delivery_arguments(parser: ArgumentParser) -> None:
     add: Any = parser.add_argument
     add("--mqtt", metavar="HOST/TOPIC", type=str | None, help="send each result to this topic of an MQTT broker")
     add("--webhook", metavar="URL", type=str | None, help="send each result to a web server")
-    add("--spool", metavar="FOLDER", type=Path, default=Path("spool"), help="keeps what mqtt, webhook have not sent")
-    add("--spool_rows", type=PositiveInt, default=100_000, help="greatest number kept; then the oldest are lost")
+    add("--spool", metavar="FOLDER", type=Path, default=Path("spool"), help="folder for rows that are not sent yet")
+    add("--spool_rows", type=PositiveInt, default=100_000, help="maximum number of rows; then the oldest are lost")
 
 
 def deliverers(arguments: Namespace) -> Iterator[Deliverer]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin train --each``: a model for each folder of parts, one after the other or side by side."""
+"""``rd-plugin train --each``: a model for each folder of parts, one after the other or in parallel."""
 
 import logging
 import os
@@ -35,15 +35,15 @@ _FAILED = 1
 
 
 def train_each(words: Sequence[str]) -> int:
-    """Train a model for each folder in ``--data.root`` that has good images, whatever becomes of the others.
+    """Train a model for each folder in ``--data.root`` that has good images, even if others fail.
 
     All is below ``RESULTS/ROOT``, named after ``--default_root_dir`` and ``--data.root``: the runs as those of single
-    trainings, the models in a store by the names of their folders, what came of them, and a page that links the
-    reports. Each is brought up to date after each training.
+    trainings, the models in a store by the names of their folders, the outcomes, and a page that links the reports.
+    All are updated after each training.
 
     Args:
         words: Those of ``rd-plugin train``, with ``--each``; with ``--resume``, folders that have been trained by the
-            same command are left out; with ``--engine ray``, trainings run side by side on a Ray cluster, each on
+            same command are skipped; with ``--engine ray``, trainings run in parallel on a Ray cluster, each on
             ``--threads`` cores.
 
     Returns:
@@ -75,7 +75,7 @@ def train_each(words: Sequence[str]) -> int:
                 logger.error("%s: %s", product, outcome.reason)
             _write(results, root, command, [outcomes[name] for name in products if name in outcomes])
     except (KeyboardInterrupt, SystemExit):
-        logger.warning("Stopped; %s goes on with what has no new model yet.", RESUME)
+        logger.warning("Stopped; %s continues with the products that have no new model yet.", RESUME)
         raise
     except (ImportError, OSError, ValueError) as error:
         raise WrongInput(str(error)) from error
@@ -106,7 +106,7 @@ def _engine(words: Sequence[str]) -> tuple[bool, int]:
 
 
 def _one_after_the_other(train: Callable[[str], Outcome], products: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
-    """Yield products and what came of them; the teacher's weights are read once."""
+    """Yield products and their outcomes; the teacher's weights are read once."""
     with weights_kept():
         for index, product in enumerate(products, start=1):
             logger.info("Product %d of %d: %s", index, len(products), product)
@@ -130,7 +130,7 @@ def _products(command: Sequence[str]) -> tuple[str, list[str]]:
         msg = f"each needs {_ROOT} FOLDER, with a folder for each product in it."
         raise ValueError(msg)
     if wrong := option_names(command) & {_NAME, "--ckpt_path"}:
-        msg = f"{min(wrong).removeprefix('--')} is for one training; leave it out with {EACH}."
+        msg = f"{min(wrong).removeprefix('--')} is for one training; omit it with {EACH}."
         raise ValueError(msg)
     tree, good = folder_tree(given), option_value(_GOOD, command) or "good"
     folders = tree.folders(tree.root) if tree.is_folder(tree.root) else []
@@ -140,7 +140,7 @@ def _products(command: Sequence[str]) -> tuple[str, list[str]]:
         msg = f"data.root {given!r} has no folder with {good!r} in it, such as {such!r}."
         raise FileNotFoundError(msg)
     if others := [folder.name for folder in folders if folder.name not in found]:
-        logger.warning("Left out, without %r: %s", good, ", ".join(others))
+        logger.warning("Skipped, without %r: %s", good, ", ".join(others))
     return given.rstrip("/") or given, found
 
 
@@ -155,13 +155,13 @@ def _known(file: Path, command: Sequence[str]) -> dict[str, Outcome]:
         return {}
     before, outcomes = read_outcomes(file)
     if before != list(command):
-        msg = f"resume goes on with the command of {str(file)!r}: rd-plugin {' '.join(before)} {EACH}."
+        msg = f"resume continues the command of {str(file)!r}: rd-plugin {' '.join(before)} {EACH}."
         raise ValueError(msg)
     return {outcome.product: outcome for outcome in outcomes if not outcome.reason}
 
 
 def _outcome(command: Sequence[str], root: str, results: Path, product: str) -> Outcome:
-    """Train on a product's folder, add the model to the store, and return what came of it.
+    """Train on a product's folder, add the model to the store, and return the outcome.
 
     Raises:
         ArgumentError: If the command is wrong for all folders.
@@ -184,7 +184,7 @@ def _outcome(command: Sequence[str], root: str, results: Path, product: str) -> 
 
 
 def _trained(line: CommandLine, name: str, results: Path, seconds: float) -> Outcome:
-    """What came of a training that has ended, whose model is added to the store."""
+    """The outcome of a training that has ended, whose model is added to the store."""
     engine: Any = line.engine
     callbacks = engine.trainer.callbacks
     points = [point for callback in callbacks if isinstance(callback, RunSummary) for point in callback.points]
@@ -207,7 +207,7 @@ def _trained(line: CommandLine, name: str, results: Path, seconds: float) -> Out
 
 
 def _relative(path: str | Path, results: Path) -> str:
-    """A path as seen from the page, with the number of its run in place of a link to the newest."""
+    """A path as seen from the page, with the number of its run instead of a link to the newest."""
     return Path(os.path.relpath(Path(path).resolve(), results.resolve())).as_posix()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trainings of several products side by side: Ray has the queue, the processes and the retries."""
+"""Trainings of several products in parallel: Ray has the queue, the processes and the retries."""
 
 import logging
 import os
@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 def outcomes_on_ray(
     train: Callable[[str], Outcome], products: Sequence[str], threads: int, accelerator: str | None = None
 ) -> Iterator[tuple[str, Outcome]]:
-    """Train on products side by side, each in a process of its own on a Ray cluster.
+    """Train on products in parallel, each in a separate process on a Ray cluster.
 
     All machines must reach the same files under the same names.
 
     Args:
-        train: Trains on a product and returns what came of it; an error that it raises concerns all products.
+        train: Trains on a product and returns the outcome; an error that it raises concerns all products.
         products: The names of the products.
         threads: Number of cores of each training.
         accelerator: Lightning's; unless it is ``"cpu"``, each training gets a GPU if the cluster has any.
 
     Yields:
-        Each product as soon as its training has ended, and what came of it: Ray begins a training anew whose process
-        or machine has ended, and gives up after the fourth.
+        Each product as soon as its training has ended, and the outcome. If the process or machine of a training ends,
+        Ray restarts the training, and gives up after the fourth try.
 
     Raises:
         ImportError: If Ray is not installed.

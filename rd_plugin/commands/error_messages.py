@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line about wrong input: jsonargparse's own words, shortened, with the nearest right name."""
+"""One line about wrong input: jsonargparse's own message, shortened, with the nearest valid name."""
 
 import re
 from argparse import ArgumentError

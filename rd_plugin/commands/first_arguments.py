@@ -60,9 +60,9 @@ _TRAINING: Group = (
 _EACH: Group = (
     "many products",
     (
-        ("--each", "", "train a model for each folder in data.root that has good/, and make a page of all"),
-        ("--resume", "", "with --each: leave out folders that the same command has trained"),
-        ("--engine", "NAME", "with --each: local, one after the other, or ray, side by side (default: local)"),
+        ("--each", "", "train a model for each folder in data.root that has good/, and write an overview page"),
+        ("--resume", "", "with --each: skip folders that the same command has trained"),
+        ("--engine", "NAME", "with --each: local, one after the other, or ray, in parallel (default: local)"),
         ("--threads", "N", "with --engine ray: cores of each training (default: 1)"),
     ),
 )
@@ -73,14 +73,14 @@ _EXPORT: Group = (
         ("--export_type", "TYPE", "openvino, onnx or torch"),
         _CHECKPOINT,
         ("--compression_type", "TYPE", "fp16, int8, int8_ptq or int8_acq; the last two need --data (OpenVINO)"),
-        ("--input_size", "SIZE", "[HEIGHT,WIDTH] of the only images that the export takes (default: any)"),
-        ("--export_root", "FOLDER", "where the export is written (default: beside the checkpoint)"),
+        ("--input_size", "SIZE", "[HEIGHT,WIDTH] of the images, if the export takes one size (default: any)"),
+        ("--export_root", "FOLDER", "where the export is written (default: next to the checkpoint)"),
         ("--model_file_name", "NAME", "name without its ending (default: the checkpoint's)"),
     ),
 )
 _IMAGES: Group = ("data", (("--data", "PATH", "an image, a folder of images, or a data module"),))
 _CALIBRATION: Group = ("data", (("--data", "NAME", "data module for the calibration of int8"),))
-_CHECK: Group = ("check", (("--max_pixels", "N", "greatest number of pixels in an image"),))
+_CHECK: Group = ("check", (("--max_pixels", "N", "maximum number of pixels in an image"),))
 _OPTION: Group = ("install", (("--option", "NAME", "full, core, dev, loggers, notebooks or openvino (default: full)"),))
 
 #: The groups of each subcommand.

@@ -30,7 +30,7 @@ exit status:
   8  done, and the images differ from the training images (inspect --fail_on_drift)
      1, 4 and 8 add up: 5 is 1 and 4, 12 is 4 and 8
   2  an argument, a file or a folder is wrong; one sentence says which. Errors found while running count, too:
-     `rd-plugin SUBCOMMAND ... --traceback` shows where they came from, -v what other libraries say
+     `rd-plugin SUBCOMMAND ... --traceback` shows their traceback, -v the messages of other libraries
   3  something else failed; a traceback is shown"""
 
 _CHECKPOINT = "results/FusedReverseDistillation/my_parts/latest/weights/lightning/model.ckpt"
@@ -68,7 +68,7 @@ SUBCOMMANDS = {
         "rd-plugin products add products gasket model.xml",
     ),
     "serve": Subcommand(
-        "Inspect images that come over HTTP, with the models of a folder of products.",
+        "Inspect images sent over HTTP, with the models of a folder of products.",
         "rd-plugin serve products --port 8000",
     ),
     "report": Subcommand(
@@ -80,7 +80,7 @@ SUBCOMMANDS = {
         f"rd-plugin threshold {_CHECKPOINT} --good new_good_parts --rate 0.01",
     ),
     "update": Subcommand(
-        "Teach a model good images that it called anomalous.",
+        "Update a model with good images that it called anomalous.",
         f"rd-plugin update {_CHECKPOINT} --labels labels.csv",
     ),
     "roi": Subcommand(
@@ -108,7 +108,7 @@ SUBCOMMANDS = {
         f"rd-plugin predict --data new_parts --ckpt_path {_CHECKPOINT}",
     ),
     "compare": Subcommand(
-        "Train several models on your own images, and show accuracy against cost on a page.",
+        "Train several models on your own images, and compare accuracy and cost on one page.",
         "rd-plugin compare --data.root my_parts --models FusedReverseDistillation anomalib.Patchcore",
     ),
     "convert": Subcommand(
@@ -186,7 +186,7 @@ def new_parser(**kwargs: Any) -> ArgumentParser:
         "-c",
         "--config",
         action=ActionConfigFile,
-        help="Configuration: a file, or the name of one of the package's own, such as quickstart.",
+        help="Configuration: a file, or the name of one of the package's, such as quickstart.",
     )
     return parser
 
@@ -194,7 +194,7 @@ def new_parser(**kwargs: Any) -> ArgumentParser:
 def describe(parser: ArgumentParser) -> None:
     """Give the parser of all subcommands its own arguments and its description."""
     parser.add_argument("-v", "--verbose", action="store_true", help="Show the messages of other libraries, too.")
-    parser.add_argument("--traceback", action="store_true", help="Show where an error came from.")
+    parser.add_argument("--traceback", action="store_true", help="Show the traceback of an error.")
     parser.description = (
         "Reverse distillation for anomalib: train on images of good parts, then inspect others.\n"
         "`rd-plugin SUBCOMMAND --help` shows an example of each."

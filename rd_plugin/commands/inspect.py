@@ -81,24 +81,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATH",
         type=str,
         nargs="+",
-        help="files, folders (without masks), patterns ('parts/**/*.png'), addresses of them (s3://bucket/parts), "
+        help="files, folders (without masks), patterns ('parts/**/*.png'), addresses (s3://bucket/parts), "
         "videos, streams (rtsp://...); - reads a list from standard input",
     )
-    add("--product", metavar="NAME", type=str | None, help="inspect with the model of this product of the folder MODEL")
+    add("--product", metavar="NAME", type=str | None, help="inspect with the model of this product in the folder MODEL")
     add(
         "--product_from",
         type=Literal["path"] | None,
-        help="path: inspect each image with the model of the product that a folder in its path is named after",
+        help="path: a folder in the path of each image names the product whose model inspects it",
     )
     add(
         "--part",
         metavar="NAME",
         type=str | None,
-        help="of a checkpoint for several parts, the one that images show; by default the folders in a path say it, "
-        "or else it is recognized",
+        help="the part that the images show, for a checkpoint of several parts; by default a folder in the path "
+        "names it, or else it is recognized",
     )
     add("--csv", metavar="FILE", type=_place, help="new file: a line for each image, as CSV; - is standard output")
-    add("--jsonl", metavar="FILE", type=_place, help="new file: the same as JSON, one object a line; - likewise")
+    add("--jsonl", metavar="FILE", type=_place, help="new file: the same as JSON, one object per line; - likewise")
     add("--parquet", metavar="FOLDER", type=str | None, help="new folder: the same as Parquet files with typed columns")
     add(
         "--engine",
@@ -107,23 +107,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="ray: on all machines of the Ray cluster in RAY_ADDRESS, or in processes of this one; needs --parquet",
     )
     add("--actors", metavar="N", type=PositiveInt | None, help="with --engine ray: processes that hold the model")
-    add("--every", metavar="N", type=PositiveInt, default=1, help="of a video or stream, inspect every n-th frame")
+    add("--every", metavar="N", type=PositiveInt, default=1, help="inspect every n-th frame of a video or stream")
     add("--resume", action="store_true", help="continue the files of an earlier run; no image is inspected twice")
     add("--overwrite", action="store_true", help="replace files, report and pictures that exist already")
-    add("--part_id", metavar="REGEX", type=str, help="finds the part's name in a file's, such as 'SN[0-9]+'")
+    add("--part_id", metavar="REGEX", type=str, help="finds the part's name in the file name, such as 'SN[0-9]+'")
     add("--pictures", type=Literal["all", "anomalous"], help="draw these images, with map, regions, verdict and score")
-    add("--pictures_folder", metavar="FOLDER", type=Path, default=Path("pictures"), help="where they are drawn")
+    add("--pictures_folder", metavar="FOLDER", type=Path, default=Path("pictures"), help="folder of the pictures")
     add(
         "--watch",
         action="store_true",
-        help="inspect what is in the folders, and then what appears in them, until stopped",
+        help="inspect the images in the folders, and then new ones, until stopped",
     )
     add(
         "--settle",
         metavar="SECONDS",
         type=NonNegativeFloat,
         default=SETTLE,
-        help="with --watch: a file that cannot be decoded is tried again until it has not changed for so long",
+        help="with --watch: try a file that cannot be decoded again, until it has not changed for this time",
     )
     add_delivery_arguments(parser)
     add("--report", metavar="FILE", type=_place, help="at the end, one HTML page: results, pictures, model, drift")
@@ -143,7 +143,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="first",
         help="what to do about a file with several images",
     )
-    add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
+    add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="maximum number in an image")
     add("--threads", type=PositiveInt | None, help="number of threads of the model; all cores by default")
     add("--precision", type=Precision, default="float32", help="less exact (.xml): bfloat16, float16 (NPU)")
     add(
@@ -166,7 +166,7 @@ def run(arguments: Namespace) -> int:
 
     Returns:
         Exit status: 1 if an image could not be inspected, plus 4 if an image was anomalous and 8 if drift was detected,
-        where that was asked for; that of a signal if one stopped the run.
+        if that was requested; that of a signal if one stopped the run.
 
     Raises:
         OSError: If the model does not exist, or a file of results exists already or cannot be written.
@@ -406,7 +406,7 @@ def _check_report(path: Path | None) -> None:
 
 
 def _pictures(arguments: Namespace) -> PictureFolder | None:
-    """The folder of pictures, if pictures are asked for."""
+    """The folder of pictures, if pictures are requested."""
     if arguments.pictures is None:
         return None
     return PictureFolder(arguments.pictures_folder, common_folder(arguments.paths), arguments.pictures)

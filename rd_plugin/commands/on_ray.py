@@ -28,7 +28,7 @@ _REFUSED = ("watch", "pictures", "mqtt", "webhook", "product_from")
 
 
 def run(arguments: Namespace, model: Path, settings: Mapping[str, Any]) -> int:
-    """Inspect images on the machines of a Ray cluster; what concerns all images is made of the Parquet files.
+    """Inspect images on the machines of a Ray cluster; what concerns all images is computed from the Parquet files.
 
     Args:
         arguments: What was parsed.
@@ -45,7 +45,7 @@ def run(arguments: Namespace, model: Path, settings: Mapping[str, Any]) -> int:
         ValueError: If an argument cannot be used.
     """
     _check(arguments, model)
-    # The model is tried here, before machines are asked for.
+    # The model is tried here, before machines are requested.
     inspector = Inspector(model, **settings)
     if inspector.drift is None and arguments.fail_on_drift:
         msg = "fail_on_drift: the model's record has no sample of its training images; leave the option out."
@@ -68,7 +68,7 @@ def run(arguments: Namespace, model: Path, settings: Mapping[str, Any]) -> int:
 
 
 def _check(arguments: Namespace, model: Path) -> None:
-    """Check that Ray can do what is asked for.
+    """Check that Ray supports the options.
 
     Raises:
         ValueError: If it cannot.

@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("store", metavar="STORE", type=Path, help="folder of products")
     add("name", metavar="NAME", nargs="?", type=str | None, help="add, remove: name of the product")
     add("model", metavar="MODEL", nargs="?", type=Path | None, help="add: its model, which is copied with its record")
-    add("--replace", action="store_true", help="add: the product may be there, and gets another model")
+    add("--replace", action="store_true", help="add: replace the model of an existing product")
 
 
 def run(arguments: Namespace) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model of a checkpoint, read from its record, so that users need not give it again."""
+"""The model of a checkpoint, read from its record, so that users need not specify it again."""
 
 import json
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def with_recorded_model(arguments: Sequence[str]) -> list[str]:
     found = read_recorded(checkpoint)
     if found is None:
         if not option_names(arguments) & {"--model", *_CONFIGURATIONS}:
-            msg = f"model is missing: {checkpoint!r} does not say which model it holds; give --model."
+            msg = f"model is missing: {checkpoint!r} does not name its model; give --model."
             raise ValueError(msg)
         return list(arguments)
     known = {name: value for name, value in found.record.arguments.items() if name not in _COMPONENTS}

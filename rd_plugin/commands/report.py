@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="file of inspect --csv or --jsonl, or folder of --parquet",
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="the page, by default RESULTS with .html")
-    parser.add_argument("--images", metavar="FOLDER", type=Path, default=Path(), help="where relative paths begin")
+    parser.add_argument("--images", metavar="FOLDER", type=Path, default=Path(), help="folder of relative paths")
     parser.add_argument(
         "--good",
         metavar="NAME",
@@ -59,7 +59,7 @@ def run(arguments: Namespace) -> None:
     else:
         results = read_results(source).results
     if not (results.shown if isinstance(results, Selection) else results):
-        msg = f"results {str(source)!r} holds no result of rd-plugin inspect."
+        msg = f"results {str(source)!r} contains no result of rd-plugin inspect."
         raise ValueError(msg)
     count = report_results(results, output, arguments.good, arguments.images, record)
     sys.stdout.write(f"{output} written: {count} images.\n")

@@ -13,7 +13,7 @@ __all__ = ["SaveConfigCallback"]
 class SaveConfigCallback(lightning_cli.SaveConfigCallback):
     """Lightning's callback, also for a logger without a folder, such as MLflow's with a database.
 
-    Lightning stops there with a bare assertion. The configuration is then written into the run's folder.
+    Lightning stops there with an assertion without a message. The configuration is then written into the run's folder.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin serve``: inspect images that come over HTTP."""
+"""``rd-plugin serve``: inspect images sent over HTTP."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,14 +26,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add: Any = parser.add_argument
     add("store", metavar="STORE", type=Path, help="folder of products, see `rd-plugin products`")
     add("--host", type=str, default="127.0.0.1", help="address to listen on; another computer's clients need tokens")
-    add("--port", type=NonNegativeInt, default=8000, help="port to listen on; 0 for any that is free")
-    add("--tokens", metavar="FILE", type=Path | None, help="a line for each client: its name and its token")
-    add("--queue", type=PositiveInt, default=64, help="greatest number of images that wait for a model")
-    add("--max_bytes", type=PositiveInt, default=32 * 2**20, help="greatest size of a request")
-    add("--max_pixels", type=PositiveInt, default=_MAX_PIXELS, help="greatest number in an image")
-    add("--body_seconds", type=PositiveFloat, default=30.0, help="time that a request has to arrive")
+    add("--port", type=NonNegativeInt, default=8000, help="port to listen on; 0 for any free port")
+    add("--tokens", metavar="FILE", type=Path | None, help="file with a line for each client: its name and its token")
+    add("--queue", type=PositiveInt, default=64, help="maximum number of images that wait for a model")
+    add("--max_bytes", type=PositiveInt, default=32 * 2**20, help="maximum size of a request")
+    add("--max_pixels", type=PositiveInt, default=_MAX_PIXELS, help="maximum number in an image")
+    add("--body_seconds", type=PositiveFloat, default=30.0, help="maximum time for a request to arrive")
     add("--threads", type=PositiveInt | None, help="number of threads of a model; all cores by default")
-    add("--part_id", metavar="REGEX", type=str | None, help="finds the part's name in an image's, such as 'SN[0-9]+'")
+    add("--part_id", metavar="REGEX", type=str | None, help="finds the part's name in the path, such as 'SN[0-9]+'")
     add("--precision", type=Precision, default="float32", help="less exact (.xml): bfloat16, float16 (NPU)")
     add("--device", type=str, default="cpu", help="GPU, NPU or AUTO (.xml), or cuda; compared with the CPU once")
     add_delivery_arguments(parser)

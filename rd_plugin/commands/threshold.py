@@ -30,8 +30,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--good", metavar="FOLDER", type=Path, help="new good images; the threshold is that of a false-alarm rate")
     add("--rate", type=float, default=0.01, help="the false-alarm rate: the share of new good images above it")
     add("--defect", metavar="FOLDER", type=Path, help="images of defects, which are only counted")
-    add("--value", type=float, help="the threshold by hand: a score of the present model")
-    add("--part", metavar="NAME", type=str | None, help="of a checkpoint for several parts, the one that gets it")
+    add("--value", type=float, help="the threshold by hand: a score of the current model")
+    add("--part", metavar="NAME", type=str | None, help="the part that gets it, for a checkpoint of several parts")
     add_output_arguments(parser, "_threshold")
 
 
@@ -45,7 +45,7 @@ def add_output_arguments(parser: ArgumentParser, ending: str) -> None:
     add: Any = parser.add_argument
     add("--output", metavar="FILE", type=Path, help=f"the new model, by default MODEL with {ending} in its name")
     add("--overwrite", action="store_true", help="replace the new model if it exists, even if it is MODEL itself")
-    add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="greatest number in an image")
+    add("--max_pixels", type=PositiveInt, default=MAX_PIXELS, help="maximum number in an image")
     add("--threads", type=PositiveInt | None, help="number of threads of the model; all cores by default")
 
 
@@ -112,5 +112,5 @@ def _lines(rows: "Sequence[Choice]", chosen: "Choice", threshold: float | None) 
         lines.append("  * the threshold; the model had none\n")
     else:
         factor = straighten(chosen.image) / straighten(threshold)
-        lines.append(f"  * the new threshold, {factor:.3g} times the present one on the linear scale\n")
+        lines.append(f"  * the new threshold, {factor:.3g} times the current one on the linear scale\n")
     return lines

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rd-plugin update``: teach a model good images that it called anomalous."""
+"""``rd-plugin update``: update a model with good images that it called anomalous."""
 
 import sys
 from pathlib import Path
@@ -24,8 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add: Any = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="checkpoint (.ckpt)")
     add("--labels", metavar="FILE", type=Path, help="labels.csv of a report: images marked good or defect")
-    add("--images", metavar="FOLDER", type=Path, default=Path(), help="where relative paths of --labels begin")
-    add("--good", metavar="FOLDER", type=Path, help="good images that the model shall take as normal")
+    add("--images", metavar="FOLDER", type=Path, default=Path(), help="folder of relative paths in --labels")
+    add("--good", metavar="FOLDER", type=Path, help="good images that the model should accept as normal")
     add("--defect", metavar="FOLDER", type=Path, help="images of defects, which are only counted")
     add(
         "--old", metavar="FOLDER", type=Path, help="good images held out of the training, to measure and set thresholds"
@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--tolerate",
         type=float,
         default=0.02,
-        help="share of the defects that may be lost; with more nothing is written",
+        help="maximum share of defects that may be lost; with more, nothing is written",
     )
     add_output_arguments(parser, "_updated")
 
@@ -97,7 +97,7 @@ def _images(folder: Path | None) -> list[Path]:
     """The images of a folder; none without one."""
     found = [] if folder is None else [Path(source.path) for source in find_images([str(folder)])]
     if folder is not None and not found:
-        msg = f"{str(folder)!r} holds no image."
+        msg = f"{str(folder)!r} contains no image."
         raise ValueError(msg)
     return found
 

@@ -41,7 +41,7 @@ def find(name: str) -> type[AnomalibModule]:
 def length(name: str, asked: dict[str, int]) -> dict[str, int]:
     """Return how long a model is trained, in steps or epochs.
 
-    A memory bank takes one epoch. Others train as long as asked for; if nothing is, as their paper does, or RD4AD's.
+    A memory bank takes one epoch. Others train for the given length, or else for that of their paper, or RD4AD's.
     """
     kind = find(name)
     if issubclass(kind, MemoryBankMixin):
@@ -54,7 +54,7 @@ def length(name: str, asked: dict[str, int]) -> dict[str, int]:
 
 
 def normalizes_brightness(name: str) -> bool:
-    """Return whether a model normalizes brightness by itself."""
+    """Return whether a model normalizes brightness itself."""
     return "brightness" in inspect.signature(find(name)).parameters
 
 

@@ -64,7 +64,7 @@ def write_comparison(
 
 
 def _rows(trials: Sequence[Trial], found: Recommendation) -> list[tuple[str, ...]]:
-    """The rows of the table; counts are those of all parts, costs those of the dearest."""
+    """The rows of the table; counts are those of all parts, costs those of the most expensive."""
     rows: list[tuple[str, ...]] = []
     for model, (value, low, high) in found.auroc.items():
         own = [trial for trial in trials if trial.model == model]

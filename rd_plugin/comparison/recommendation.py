@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of several models to take, and how sure that is with the images at hand."""
+"""Which of several models to use, and how certain that is with the given images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Recommendation:
     Args:
         auroc: Image AUROC by model, the mean of all parts, with its 95 % interval: value, lower and upper bound.
         best: The model with the highest AUROC.
-        equal: Models that cannot be told apart from it, without it.
+        equal: Other models that do not differ from it.
         chosen: The fastest of these and the best.
         lead: Share of resamplings in which the best leads the model that comes closest; 1 if there is no other.
         tested: Number of good images and of defects in the tests of all parts.
@@ -46,28 +46,28 @@ class Recommendation:
         if min(self.tested) < _ENOUGH:
             good, defects = self.tested
             return (
-                f"Take {self.best}, which has the highest AUROC. This is not sure: {good} good images and {defects} "
-                f"defects are too few to tell models apart; {_ENOUGH} of each are the least."
+                f"Take {self.best}, which has the highest AUROC. This is not certain: {good} good images and {defects} "
+                f"defects are too few to compare models; at least {_ENOUGH} of each are needed."
             )
         if not self.equal:
             return (
                 f"Take {self.chosen}. It is the most accurate: it leads each other model in at least "
-                f"{100 * _SURE:.0f} % {basis}. This is sure for images like these and one training of each."
+                f"{100 * _SURE:.0f} % {basis}. This is certain for images like these and one training of each."
             )
         others = ", ".join([self.best, *self.equal])
         why = "the most accurate and the fastest" if self.chosen == self.best else "the fastest"
         return (
-            f"Take {self.chosen}, {why} of those that these images cannot tell apart: {others}. This is not sure: "
+            f"Take {self.chosen}, {why} of those that these images cannot distinguish: {others}. This is not certain: "
             f"{self.best} has the highest AUROC, but leads one of them in only {100 * self.lead:.0f} % {basis}. More "
-            "test images would tell."
+            "test images may decide."
         )
 
 
 def compare(trials: Sequence[Trial]) -> Recommendation:
     """Compare models by the mean AUROC of all parts, and recommend the fastest of the best.
 
-    Test images are drawn anew with replacement, good ones and defects apart, the same for all models (a paired
-    bootstrap; Efron and Tibshirani 1993, chapter 16). It does not cover what another seed of a training changes.
+    Test images are resampled with replacement, good ones and defects separately, the same for all models (a paired
+    bootstrap; Efron and Tibshirani 1993, chapter 16). It does not cover the effect of another seed of a training.
 
     Args:
         trials: Trials of each model on the same parts and the same test images.

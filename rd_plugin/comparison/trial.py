@@ -41,9 +41,9 @@ class Trial:
         kinds: The kind of defect of each, empty for good ones.
         threshold: Threshold for a false-alarm rate of 1 %, from good images that are not among the test images.
         held_out: Number of those images.
-        milliseconds: What an image takes of one core.
+        milliseconds: Time per image on one core.
         size: Weights and statistics, in bytes.
-        seconds: What the training took.
+        seconds: Duration of the training.
     """
 
     model: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registration of images on the mean of good ones: shifted parts are moved before the networks see them."""
+"""Registration of images to the mean of good ones: shifted parts are moved before the networks process them."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -18,7 +18,7 @@ AlignType = Literal["none", "translation"]
 _LONGER, _SHORTER = 64, 16
 # Standard deviation of the low-pass before the grid, in its steps.
 _SIGMA = 0.7
-# The greatest shift as a share of the side.
+# The largest shift as a share of the side.
 _REACH = 1 / 8
 # Layouts that normal images may have, such as two or three busbars; one that fewer than this share has is not kept.
 _LAYOUTS, _LEAST_SHARE = 2, 0.05
@@ -27,7 +27,7 @@ _ROUNDS = 10
 _PEAK = 2
 # Least correlation and lead of the peak: shares of a low quantile of normal images, but never less than the floor.
 _QUANTILES, _SHARES, _FLOORS = (0.01, 0.05), (0.6, 0.2), (0.4, 0.01)
-# Features beside what came in from outside are changed as far as this many times the shift, at most.
+# Features next to the filled border are changed up to this many times the shift.
 _BESIDE = 4
 # Energy of gradients below which an image is flat.
 _FLAT = 1e-6
@@ -37,8 +37,8 @@ class Registration(NamedTuple):
     """Where the parts in images are.
 
     Args:
-        shift: How far each part is below and to the right of its place, of shape ``(N, 2)``, in pixels; 0 if it
-            could not be registered.
+        shift: How far each part is below and to the right of its usual position, of shape ``(N, 2)``, in pixels; 0 if
+            it could not be registered.
         correlation: With the mean of good images where they fit best, of shape ``(N, 1)``, in [-1, 1].
         registered: Whether the place is certain, booleans of shape ``(N, 1)``.
     """
@@ -98,8 +98,8 @@ class Alignment(nn.Module):
             ``(2, 2, h, w)``; 0 until it is fitted.
         least: Least correlation and lead.
         picture: Mean of aligned normal images, of shape ``(1, 3, H, W)``, each channel with mean 0 and standard
-            deviation 1: with an image's own brightness and contrast it stands in for what comes in from outside.
-        is_fitted: Whether normal images are known.
+            deviation 1: with an image's own brightness and contrast, it fills the border of moved images.
+        is_fitted: Whether it is fitted to normal images.
 
     Example:
         >>> images = torch.rand(8, 3, 1, 64).repeat_interleave(8, 0).expand(64, 3, 64, 64).cumsum(2)
@@ -256,7 +256,7 @@ class Alignment(nn.Module):
         Args:
             shift: Of shape ``(N, 2)``, in pixels.
             size: Height and width of the images.
-            reach: How far, in pixels, what came in from outside changes the features beside it. Pixels nearer to it
+            reach: How far, in pixels, the filled border changes the features next to it. Pixels nearer to it
                 than that, or than a few times the shift, do not count either.
 
         Returns:
@@ -270,7 +270,7 @@ class Alignment(nn.Module):
         return (inside[0].unsqueeze(2) & inside[1].unsqueeze(1)).unsqueeze(1)
 
     def aligned(self, images: Tensor, registration: Registration) -> Tensor:
-        """Return images with their part where it should be; unregistered ones as they are, bit for bit."""
+        """Return images with their part in its usual position; unregistered ones unchanged, bit for bit."""
         mean, deviation = _moments(images)
         seen = self.seen(registration.shift, images.shape[-2:])
         moved = torch.where(seen, shifted(images, registration.shift), self.picture * deviation + mean)
@@ -278,12 +278,12 @@ class Alignment(nn.Module):
 
     @torch.no_grad()
     def fit_picture(self, mean: Tensor) -> None:
-        """Set what stands in for the outside by the mean of aligned normal images, of shape ``(1, 3, H, W)``."""
+        """Set the filling of borders to the mean of aligned normal images, of shape ``(1, 3, H, W)``."""
         centre, deviation = _moments(mean)
         self.picture.copy_((mean - centre) / deviation.clamp_min(_FLAT))
 
     def returned(self, anomaly_map: Tensor, registration: Registration) -> Tensor:
-        """Return maps of aligned images for the images themselves; what no network saw has the map's lowest value.
+        """Return maps of aligned images for the images themselves; pixels without features get the map's lowest value.
 
         Args:
             anomaly_map: Maps of shape ``(N, 1, H, W)``.
@@ -299,14 +299,14 @@ class Alignment(nn.Module):
 
 
 def shifted(images: Tensor, shift: Tensor) -> Tensor:
-    """Return images that show at each position what lay further down and to the right by a shift.
+    """Return images that show at each position what was further down and to the right by a shift.
 
     Args:
         images: Of shape ``(N, C, H, W)``.
         shift: Of shape ``(N, 2)``, in pixels.
 
     Returns:
-        Images of the same shape, interpolated; what comes in from outside is the mirror image.
+        Images of the same shape, interpolated; the border is filled with the mirror image.
     """
     height, width = images.shape[-2:]
     rows, columns = _sources(shift, (height, width))

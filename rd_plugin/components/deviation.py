@@ -145,8 +145,8 @@ class ResidualStatistics(DynamicBuffers):
         """
         if not self.whitening.numel():
             msg = (
-                "deviation 'mahalanobis' compares with training images, but this model has not seen any: train it, or "
-                "load a trained checkpoint."
+                "deviation 'mahalanobis' compares with training images, but its statistics are not fitted: train the "
+                "model, or load a trained checkpoint."
             )
             raise ValueError(msg)
         with full_precision(teacher.device):

@@ -254,7 +254,7 @@ class PositionGaussians(DynamicBuffers):
 
     @torch.no_grad()
     def sums(self) -> dict[str, Tensor]:
-        """Return what was added up over all images, held out or not, from which :meth:`continue_from` goes on.
+        """Return what was added up over all images, held out or not, for :meth:`continue_from`.
 
         Returns:
             Number of vectors ``(P, 1)`` and of perturbed ones ``(B,)``, sums of shape ``(P, K)``, and products of the
@@ -269,7 +269,7 @@ class PositionGaussians(DynamicBuffers):
 
     @torch.no_grad()
     def continue_from(self, sums: Mapping[str, Tensor]) -> None:
-        """Go on from the sums of other images, so that the statistics become those of all.
+        """Continue from the sums of other images, so that the statistics become those of all.
 
         Args:
             sums: What :meth:`sums` returned.
@@ -315,9 +315,7 @@ class PositionGaussians(DynamicBuffers):
             ValueError: If there are no statistics yet, or they were fitted to features of another size.
         """
         if not self.is_fitted:
-            msg = (
-                "this model compares with normal images, but has not seen any: train it, or load a trained checkpoint."
-            )
+            msg = "this model compares with normal images, but is not fitted: train it, or load a trained checkpoint."
             raise ValueError(msg)
         height, width = features.shape[-2:]
         with full_precision(features.device):

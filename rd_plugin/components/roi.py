@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The region of interest: the part of an image that is looked at. A station draws it without torch."""
+"""The region of interest: the part of an image that is inspected. A station draws it without torch."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,13 @@ _LEAST_CORNERS = 3
 class Region:
     """A mask, or polygons, in an image of a size.
 
-    What an even number of polygons covers is outside, so that they can cut holes.
+    Pixels that an even number of polygons covers are outside, so that polygons can cut holes.
 
     Args:
         width: Width of the image that the region was drawn on, in pixels.
         height: Its height.
         polygons: Corners ``(x, y)`` of each polygon, from ``(0, 0)`` at the upper left to ``(width, height)``.
-        png: In place of polygons a mask as a PNG file in base64, white inside.
+        png: Instead of polygons, a mask as a PNG file in base64, white inside.
 
     Raises:
         ValueError: If nothing of the image is inside.
@@ -53,7 +53,7 @@ class Region:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Region":
-        """Return a region from plain values, as :meth:`plain` gives and a file holds them.
+        """Return a region from plain values, as :meth:`plain` returns and a file contains them.
 
         Raises:
             ValueError: If they are not those of a region.
@@ -74,7 +74,7 @@ class Region:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Region | None":
-        """Return the region in a model's record; ``None`` if the model looks at whole images."""
+        """Return the region in a model's record; ``None`` if the model uses whole images."""
         plain = (record.get("arguments") or {}).get("roi")
         return None if plain is None else cls.of(plain)
 

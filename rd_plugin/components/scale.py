@@ -10,8 +10,8 @@ __all__ = ["bend"]
 def bend(linear: Tensor) -> Tensor:
     """Return normalized scores for scores on a linear scale with the threshold at 0.5.
 
-    Below the threshold a score stays as it is, at least 0. Above it, it is ``1 - 1 / (4 x)``: value and slope continue,
-    and two scores never become one. anomalib cuts off at 1 instead, which is 0.75 here. The
+    Below the threshold a score does not change, except that it is at least 0. Above it, it is ``1 - 1 / (4 x)``: value
+    and slope continue, and two different scores stay different. anomalib clips at 1 instead, which is 0.75 here. The
     inverse is :func:`~rd_plugin.results.straighten`.
 
     Args:

@@ -273,7 +273,7 @@ class Teacher(nn.Module):
         return int(height), int(width)
 
     def load_pretrained(self) -> None:
-        """Read the weights that ``pre_trained`` names, unless they are there already.
+        """Read the weights that ``pre_trained`` names, unless this has been done.
 
         Raises:
             FileNotFoundError: If ``pre_trained`` is neither a file nor an installed package with one weights file.

@@ -143,8 +143,9 @@ class ViTTeacher(Teacher):
     Attributes:
         pyramid: One stage for each group of blocks, all of the patches' stride.
         groups: Number of blocks in each group.
-        image_size: Height and width of images, in pixels, that the position table is made for. Others are taken, too,
-            where the backbone can, but the table is then resampled in each pass, and such a model cannot be exported.
+        image_size: Height and width of images, in pixels, that the position table is made for. Other sizes work,
+            too, if the backbone supports them, but the table is then resampled in each pass, and the model cannot be
+            exported.
 
     Raises:
         ValueError: If a layer does not exist.

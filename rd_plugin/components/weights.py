@@ -70,7 +70,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         Tensors by name; wrappers such as ``{"state_dict": ...}`` and the prefix ``module.`` are removed.
 
     Raises:
-        ValueError: If the file cannot be read this way or holds no named tensors.
+        ValueError: If the file cannot be read this way or contains no named tensors.
     """
     path = Path(path)
     try:
@@ -82,7 +82,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        msg = f"{path} holds no named tensors; expected a state dict."
+        msg = f"{path} contains no named tensors; expected a state dict."
         raise ValueError(msg)
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 

@@ -48,8 +48,8 @@ def convert_anomalib_dinomaly(source: str | Path, output: str | Path) -> None:
     """Convert a checkpoint of anomalib's own Dinomaly to a checkpoint of :class:`~rd_plugin.ReverseDistillation`.
 
     All weights come from the file, also the teacher's, whose position table is resampled as anomalib does. Thresholds,
-    normalization and the configuration of pre- and post-processor are kept. Scores differ slightly from anomalib's, for
-    the blur sees zeros beyond the border, as the authors' does; maps are blurred, which anomalib's are not.
+    normalization and the configuration of pre- and post-processor are kept. Scores differ slightly from anomalib's,
+    since the blur pads the border with zeros, as the authors' does; maps are blurred, which anomalib's are not.
 
     Args:
         source: Lightning checkpoint of ``anomalib.models.Dinomaly``.

@@ -22,7 +22,7 @@ def convert_rdpp(
 
     Their file holds projections (``proj``), bottleneck (``bn``) and student (``decoder``). It does not hold the
     teacher, which is read as for training; see :func:`~rd_plugin.convert.convert_rd4ad`. The biases of the projections
-    are left out: instance norm takes them away.
+    are left out: instance norm removes them.
 
     Args and errors are those of :func:`~rd_plugin.convert.convert_rd4ad`, for a file ``{"proj": state_dict, "bn":
     state_dict, "decoder": state_dict}``.

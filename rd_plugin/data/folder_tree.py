@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What folders of images hold, on a disk or at an address that fsspec knows."""
+"""The content of folders of images, on a disk or at an address that fsspec supports."""
 
 import hashlib
 from collections import Counter

@@ -21,8 +21,8 @@ class Labels:
 
     Args:
         good: Images that are good.
-        defect: Images that show a defect; they are never learned from.
-        unclear: Images whose label is unknown; they are neither learned from nor counted.
+        defect: Images that show a defect; no model learns from them.
+        unclear: Images whose label is unknown; they are not used.
     """
 
     good: tuple[Path, ...] = ()
@@ -39,7 +39,7 @@ def read_labels(path: str | Path, folder: str | Path = ".") -> Labels:
 
     Args:
         path: The file.
-        folder: Where relative paths begin.
+        folder: Folder that relative paths start from.
 
     Returns:
         The images; of an image with several labels the last one counts.
@@ -68,7 +68,7 @@ def read_labels(path: str | Path, folder: str | Path = ".") -> Labels:
             image = Path(folder) / row["path"]
             if not image.is_file():
                 msg = (
-                    f"labels {str(path)!r}, line {number}: {str(image)!r} is not a file; relative paths begin at "
+                    f"labels {str(path)!r}, line {number}: {str(image)!r} is not a file; relative paths start from "
                     f"{str(folder)!r}."
                 )
                 raise FileNotFoundError(msg)

@@ -49,7 +49,7 @@ class MVTecDataset(AnomalibDataset):
         check_links([*samples["image_path"], *filter(None, samples["mask_path"])])
         without = [name for name in categories if not (Path(root) / name / "ground_truth").is_dir()]
         if without and len(without) < len(categories):
-            msg = f"some categories have masks, but {', '.join(without)} not; give a ground_truth to all or to none."
+            msg = f"some categories have masks, but not {', '.join(without)}; give a ground_truth to all or to none."
             raise ValueError(msg)
         samples.attrs["task"] = "classification" if without else "segmentation"
         if category is None:

@@ -13,7 +13,7 @@ __all__ = ["images_of_part"]
 
 
 def images_of_part(datamodule: AnomalibDataModule, part: str, names: Collection[str]) -> AnomalibDataModule:
-    """Return a data module with a part's training and validation images alone.
+    """Return a data module with a part's training and validation images only.
 
     Args:
         datamodule: Images of several parts, or of this one; it stays as it is.

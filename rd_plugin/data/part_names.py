@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of several parts an image shows: the folders in its path say it."""
+"""Which of several parts an image shows: the folders in its path name it."""
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ def chosen_part(part: str | None, names: Collection[str]) -> str:
 
 
 def group_by_part(paths: Iterable[str | Path], names: Sequence[str]) -> dict[str, list[int]]:
-    """Return the indices of the images of each part that is there.
+    """Return the indices of the images of each part that occurs.
 
     Returns:
         Indices by part, in the order of ``names``.
@@ -61,7 +61,7 @@ def group_by_part(paths: Iterable[str | Path], names: Sequence[str]) -> dict[str
 
 
 def check_names(paths: Iterable[str | Path], parts: Iterable[str]) -> None:
-    """Check that paths say which part an image shows.
+    """Check that paths name the part that an image shows.
 
     Raises:
         ValueError: If :func:`part_of` would find another one.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of several parts an image shows, if its path does not say it: the one whose mean features are nearest."""
+"""Which of several parts an image shows, if its path does not name it: the one with the nearest mean features."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _KEY = "features"
 
 @dataclass(frozen=True)
 class Recognizer:
-    """Knows parts by the means of their features.
+    """Recognizes parts by the means of their features.
 
     The distance of an image is the root of its mean squared difference from a part's means, in units of the standard
     deviation of each feature within parts.

@@ -102,15 +102,15 @@ class PartsFolder(Folder):
     validation set has none, so that no defect influences the threshold that it is tested with. A table in the log shows
     the splits.
 
-    With ``labels``, images that people have marked are used as marked, known by their content. A defect is never
-    learned from and sets no threshold: it is for the test, or left out where defects have masks. An unclear image is
-    left out. A good one in the folder keeps its side of the split; one from elsewhere is held out to set thresholds if
+    With ``labels``, images that people have marked are used as marked; their content identifies them. A defect is not
+    for training and sets no threshold: it is for the test, or left out if defects have masks. An unclear image is
+    left out. A good one in the folder keeps its side of the split; another one is held out to set thresholds if
     :func:`~rd_plugin.data.labels.is_held_out` says so, as ``rd-plugin update`` does, and otherwise for training.
 
     anomalib's ``Folder`` does not accept paths with non-ASCII characters, or a missing folder of defects; this class
     does.
 
-    If ``root`` has no folder ``good``, but its subfolders have, each subfolder is a part of its own: ``root/cap/good``,
+    If ``root`` has no folder ``good``, but its subfolders have, each subfolder is a separate part: ``root/cap/good``,
     ``root/cap/defect``, ``root/screw/good``. One model is then trained on the good images of all parts, and each part
     is split as above and gets its own thresholds and metrics.
 
@@ -136,12 +136,12 @@ class PartsFolder(Folder):
         test_augmentations: Augmentations of test images.
         augmentations: Augmentations of all images for which no others are given.
         seed: Seed of the split.
-        labels: File of labels, such as a report saves, for images in the folder and elsewhere; relative paths begin
-            where the program is run. Only for a folder of one part, on a disk.
+        labels: File of labels, such as a report saves, for images in the folder and elsewhere; relative paths start
+            from the current folder. Only for a folder of one part, on a disk.
         cache_dir: Where copies of remote images are kept for all processes of a machine, in a folder for each ``root``;
             by default ``~/.cache/rd_plugin``. In that folder, copies of earlier versions or beyond ``cache_bytes`` are
             deleted.
-        cache_bytes: How much the copies of ``root`` may take; 0 for none.
+        cache_bytes: Maximum size of the copies of ``root``; 0 for no copies.
 
     Raises:
         ValueError: If a share is not between 0 and 1 or both leave no training images; during setup, if there are too

@@ -43,7 +43,7 @@ class Target(Protocol):
 
 
 class Deliverer:
-    """A sink whose results are kept on disk, and sent to a target from there by a thread of its own.
+    """A sink whose results are kept on disk, and sent to a target from there by a separate thread.
 
     A row leaves the disk when the target has accepted it. A program that is killed in between sends it again when it is
     started the next time, with the rows that it has not sent. A row that the target refuses stays on disk, too, but the
@@ -52,7 +52,7 @@ class Deliverer:
     Args:
         target: Where rows are sent.
         folder: Where they are kept; the same one in the next run.
-        limit: Greatest number of rows that are kept. If more wait, the oldest are lost, which is logged.
+        limit: Maximum number of rows that are kept. If more wait, the oldest are lost, which is logged.
         patience: How long `close` waits for the target to accept what is left, in seconds.
 
     Attributes:

@@ -17,7 +17,7 @@ class Spool:
 
     Args:
         path: The file (SQLite); it is made with its folder if necessary.
-        limit: Greatest number of rows. If one more is put in, the oldest is lost.
+        limit: Maximum number of rows. If one more is put in, the oldest is lost.
 
     Attributes:
         lost: Number of rows that were lost since the spool was opened.
@@ -80,7 +80,7 @@ class Spool:
         """Return the oldest rows with their numbers, which rise.
 
         Args:
-            count: Greatest number of rows.
+            count: Maximum number of rows.
             after: Only rows with a greater number.
 
         Raises:
@@ -91,7 +91,7 @@ class Spool:
             return file.execute(query, (after, count)).fetchall()
 
     def remove(self, number: int) -> None:
-        """Remove a row, if it is still there.
+        """Remove a row, if it still exists.
 
         Args:
             number: Its number.

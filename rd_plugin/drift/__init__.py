@@ -2,7 +2,7 @@
 """Drift detection: do new images differ from the training images?
 
 ``appearance`` describes an image by a few statistics. ``reference`` holds a sample of statistics and scores in a
-model's record. ``comparison`` tests whether two samples differ, and ``monitor`` tests a run while images come in, with
+model's record. ``comparison`` tests whether two samples differ, and ``monitor`` tests a run while images arrive, with
 a false-alarm rate for the whole run. ``outliers`` finds unusual images within one set.
 :class:`~rd_plugin.callbacks.ReferenceWriter` makes the reference in a training.
 """

@@ -95,7 +95,7 @@ def file_statistics(paths: Iterable[str], max_pixels: int = MAX_PIXELS) -> dict[
 
     Args:
         paths: The files.
-        max_pixels: Greatest number of pixels in an image.
+        max_pixels: Maximum number of pixels in an image.
 
     Returns:
         Statistics by path; files that cannot be read are left out.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare a run of images with a reference while they come in."""
+"""Compare a run of images with a reference while they arrive."""
 
 import logging
 from collections import deque
@@ -125,7 +125,7 @@ class DriftMonitor:
     def summary(self) -> str:
         """Return the result of the run as a sentence."""
         if not self._looked:
-            return f"Drift: unknown, since it takes {FEWEST} images and there were {len(self._kept)}."
+            return f"Drift: unknown, since detection needs {FEWEST} images and there were {len(self._kept)}."
         made = _counted(self._looked, "comparison")
         if (first := self._first_alarm) is None:
             return f"Drift: not detected in {made} of {self._inspected} images."

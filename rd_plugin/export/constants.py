@@ -94,7 +94,7 @@ def write_constants(source: str | Path, target: str | Path, constants: Constants
             tensor.CopyFrom(
                 onnx.numpy_helper.from_array(_like(onnx.numpy_helper.to_array(tensor), constants), tensor.name)
             )
-        # Weights stay in a file of their own, if they are in one.
+        # Weights stay in a separate file, if they are in one.
         weights = Path(f"{source}.data")
         apart = weights.is_file()
         onnx.save(model, target, save_as_external_data=apart, location=f"{Path(target).name}.data" if apart else None)
@@ -139,6 +139,6 @@ def _of_onnx(model: Any) -> Iterator[tuple[Any, Constants]]:
 
     held = [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
     for tensor in [*model.graph.initializer, *held]:
-        # Large tensors may be in a file of their own, and would take time to convert.
+        # Large tensors may be in a separate file, and would take time to convert.
         if np.prod(tensor.dims, dtype=int) == _SIZE and (found := Constants.of(numpy_helper.to_array(tensor))):
             yield tensor, found

@@ -53,7 +53,7 @@ class ExportedModule(RecordedModule):
     Attributes:
         on_bad_data: What to do about images that would distort a calibration, as in
             :class:`~rd_plugin.callbacks.DataCheck`.
-        max_pixels: Greatest number of pixels in such an image.
+        max_pixels: Maximum number of pixels in such an image.
         exported_part: Of a model for several parts, the one that is exported; ``None`` for all of them. Each is
             written into a folder of its name, as an ordinary export for one part.
     """

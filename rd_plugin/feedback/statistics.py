@@ -31,8 +31,9 @@ def add_images(
 ) -> dict[str, Any]:
     """Add normal images to a model's statistics, and weight its kinds of evidence again.
 
-    Networks, brightness, context and shrinkage stay. Means and covariances become those of all images, old and new. One
-    of four new images is added only after it has helped to weight the evidence, with what is kept of the old ones.
+    Networks, brightness, context and shrinkage do not change. Means and covariances become those of all images, old and
+    new. One of four new images is added only after it has helped to weight the evidence, with what is kept of the old
+    ones.
 
     Args:
         module: The model, which is changed.

@@ -24,7 +24,7 @@ from rd_plugin.data.parts_folder import PartsFolderDataset
 __all__ = ["train_further"]
 
 _BATCH = 16
-# Share of the training's learning rates that is taken.
+# Share of the training's learning rates.
 _RATE = 0.1
 _RATES = ("learning_rate", "teacher_learning_rate", "projection_learning_rate")
 
@@ -33,8 +33,8 @@ def train_further(module: Any, new: Sequence[Path], old: Sequence[Path], steps: 
     """Train a model for a few steps; the same images and steps give the same weights.
 
     Learning rates are a tenth of those of the training, and the optimizer starts again. Half of each batch are old
-    images, if there are any. Running statistics of batch normalization stay, so that a few images cannot replace the
-    statistics of many.
+    images, if there are any. Running statistics of batch normalization do not change, so that a few images cannot
+    replace the statistics of many.
 
     Args:
         module: A model as its checkpoint has it, which is changed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take images that are good into what a model knows as normal, and measure what that changes."""
+"""Update a model with images that are good, and measure what that changes."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ class Update:
     """What an update changed: shares of images called anomalous by the model before and after.
 
     Args:
-        learned: Number of new images that are now part of what is normal.
+        learned: Number of new images that the model has learned from.
         good: False alarms on new good images that were held out of the update; they are among those that set the
             threshold.
         old: False alarms on good images held out of the training; ``None`` if none were given.
@@ -72,14 +72,14 @@ def update_model(
     max_pixels: int = MAX_PIXELS,
     threads: int | None = None,
 ) -> Update:
-    """Write a checkpoint that takes new good images as normal, with a threshold that follows.
+    """Write a checkpoint that accepts new good images as normal, with a new threshold.
 
-    Two of three new images are learned from, but none that the training held out. A
+    The model learns from two of three new images, but from none that the training held out. A
     :class:`~rd_plugin.models.FusedReverseDistillation` adds them to its means and covariances, without a training step,
     and weights its evidence again; the other models are trained for a few steps. The threshold is the higher one of two
-    that keep the rate: among new good images that were not learned from, and among good images that the training held
-    out. Without any of these, the scores count that the record keeps of them, which the old model gave. So that few new
-    images suffice, a fused model is also built without a tenth of those that are learned, in turn, which it then
+    that keep the rate: among new good images that were held out, and among good images that the training held
+    out. Without any of these, the scores of the old model in the record count. So that few new
+    images suffice, a fused model is also fitted without each tenth of the new images in turn, which it then
     scores.
 
     Args:
@@ -88,13 +88,13 @@ def update_model(
         good: New good images, at least six. Those that are among ``defects`` are refused.
         old: Good images held out of the training.
         training: Good images of the training's folder. Those that the training held out, by its record, count as
-            ``old``; the others are learned from again by models that take steps. Those among ``defects`` are left out.
+            ``old``; models that take steps learn from the others again. Those among ``defects`` are left out.
         defects: Images of defects, which are only counted.
         rate: False-alarm rate of the threshold; by default as in the training.
         tolerate: Share of the defects that may be found by the old model and missed by the new one, in [0, 1].
         steps: Training steps of a model that takes any, of 16 images.
         overwrite: Whether ``output`` may exist, or be the model itself.
-        max_pixels: Greatest number of pixels in an image.
+        max_pixels: Maximum number of pixels in an image.
         threads: Number of threads; all cores by default.
 
     Returns:
@@ -102,7 +102,7 @@ def update_model(
 
     Raises:
         FileExistsError: If ``output`` exists and may not be overwritten.
-        OSError: If a file cannot be read or written; nothing is left, and an earlier file stays.
+        OSError: If a file cannot be read or written; nothing is left, and an earlier file is kept.
         ValueError: If the model or an image cannot be used, there are too few images, or more defects than tolerated
             are lost.
     """
@@ -237,7 +237,7 @@ def _check_found(before: Share | None, after: Share | None, tolerate: float) -> 
     """
     if before is not None and after is not None and before.rate - after.rate > tolerate + 1e-9:
         msg = (
-            f"the updated model finds {after.count} of {after.total} defects, the model before {before.count}: more "
+            f"the updated model finds {after.count} of {after.total} defects, the old model {before.count}: more "
             f"are lost than tolerate {tolerate:g} accepts. Nothing is written."
         )
         raise ValueError(msg)
@@ -247,7 +247,7 @@ def _sides(good: Sequence[Path], marked: Container[str], apart: Container[str]) 
     """New images to learn from, and those held out of the update, with those that the training held out."""
     digests = {path: content_digest(path) for path in good}
     if both := [path for path, digest in digests.items() if digest in marked]:
-        msg = f"{str(both[0])!r} is among the defects, too: a defect is never learned from."
+        msg = f"{str(both[0])!r} is also among the defects: the update never learns from a defect."
         raise ValueError(msg)
     held_out = [path for path, digest in digests.items() if digest in apart or is_held_out(digest)]
     learned = [path for path in digests if path not in set(held_out)]
@@ -266,7 +266,7 @@ def _pixels(path: Path, max_pixels: int) -> np.ndarray:
     facts, pixels = read_file(str(path), max_pixels)
     for problem in check_image(str(path), facts):
         if problem.severity == "error":
-            msg = f"{str(path)!r} cannot be learned from: {problem.message}"
+            msg = f"{str(path)!r} cannot be used: {problem.message}"
             raise ValueError(msg)
     return np.asarray(pixels)
 

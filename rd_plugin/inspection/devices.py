@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices other than the CPU: whether they give what the CPU gives."""
+"""Devices other than the CPU, and whether they give the same results."""
 
 import logging
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw a model's result over the image, at the image's own scale."""
+"""Draw a model's result over the image, in the image's own size."""
 
 import math
 import os

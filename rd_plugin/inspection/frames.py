@@ -33,9 +33,9 @@ def is_video(path: str) -> bool:
 
 
 def find_frames(path: str, every: int = 1, stop: Event | None = None) -> Iterator[Source]:
-    """Decode the frames of a video or a stream, when they are asked for.
+    """Decode the frames of a video or a stream, when they are requested.
 
-    A stream does not wait: frames that arrive while the last one is being inspected are left out, and the newest is
+    A stream does not wait: frames that arrive while the last one is being inspected are skipped, and the newest is
     next.
 
     Args:
@@ -70,7 +70,7 @@ def _decoded(path: str, every: int) -> Iterator[Source]:
                     yield Source(f"{name}#t={seconds:.3f}", pixels=frame.to_ndarray(format="rgb24"))
     except (av.error.FFmpegError, IndexError, OSError) as error:
         # PyAV has an index error for a file without a video.
-        reason = "it holds no video" if isinstance(error, IndexError) else getattr(error, "strerror", None) or error
+        reason = "it contains no video" if isinstance(error, IndexError) else getattr(error, "strerror", None) or error
         yield Source(name, f"the video cannot be read ({reason}).")
 
 
@@ -83,7 +83,7 @@ def _without_user(path: str) -> str:
 
 
 def newest(sources: Iterable[Source], stop: Event) -> Iterator[Source]:
-    """Yield the newest source whenever one is asked for; those between are left out, but no errors.
+    """Yield the newest source whenever one is requested; those in between are skipped, except errors.
 
     Args:
         sources: Sources that do not wait, which are read in a thread.

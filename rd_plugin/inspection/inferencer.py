@@ -76,7 +76,7 @@ class Inferencer(ABC):
         """Return the model for one of its parts; that of an export for this part is the export itself.
 
         Raises:
-            ValueError: If there is no such part; the message lists those that are there.
+            ValueError: If there is no such part; the message lists the existing ones.
         """
         names = self.parts or tuple(filter(None, [self.record.get("part")]))
         chosen_part(part, names)
@@ -96,7 +96,7 @@ class Inferencer(ABC):
         return ()
 
     def unclip(self) -> None:
-        """Give scores that are not cut off at 1, if the model can; only models of version 0.2 cut them off."""
+        """Give scores that are not clipped at 1, if the model can; only models of version 0.2 clip them."""
         return
 
 

@@ -40,7 +40,7 @@ class Inspector:
     Args:
         model: An OpenVINO model (``.xml``), ONNX model (``.onnx``), torch export (``.pt``) or checkpoint (``.ckpt``);
             or the result of :func:`~rd_plugin.inspection.load_inferencer`.
-        max_pixels: Greatest number of pixels in an image file.
+        max_pixels: Maximum number of pixels in an image file.
         multi_frame: What to do about a file with several images: inspect the ``"first"``, or ``"refuse"`` it.
         threads: Number of threads of the model; all cores by default.
         workers: Number of threads that read images; one for each core by default.
@@ -51,7 +51,7 @@ class Inspector:
         threshold: Images with a higher score are anomalous, and pixels with a higher value are marked; ``None`` for the
             model's own threshold.
         rules: Which regions count; ``None`` for the rules of the model's record.
-        unclipped: Whether a checkpoint or torch export of version 0.2 gives scores that are not cut off at 1.
+        unclipped: Whether a checkpoint or torch export of version 0.2 gives scores that are not clipped at 1.
         part_id: Regular expression that finds a part's name in the name of its file: its first group, or the whole.
         product: Name of the product in the results; by default the part.
         part: Of a checkpoint for several parts, the one that all images show.
@@ -161,7 +161,7 @@ class Inspector:
         each: Sequence[Callable[[InspectionResult], None]] = (),
         stop: Event | None = None,
     ) -> Iterator[InspectionResult]:
-        """Inspect image files as their paths come in.
+        """Inspect image files as their paths arrive.
 
         Args:
             sources: The files.
@@ -315,7 +315,7 @@ class Inspector:
         return outlines
 
     def _tried(self, found: Prediction) -> Prediction:
-        """A prediction at the threshold that is tried, if there is one."""
+        """A prediction at another threshold, if one is given."""
         if self._trial is None:
             return found
         mask = None if found.anomaly_map is None else ~(found.anomaly_map <= self._trial)

@@ -2,8 +2,8 @@
 """Inspection on all machines of a Ray cluster: Ray Data has the queue, the pool of actors and the retries.
 
 An actor holds the compiled model, reads images and inspects them as on one machine. Only names and results pass through
-Ray. A block of results is written by a task of its own, which is repeated under the same file name if it is killed, so
-that no row is lost or doubled.
+Ray. A block of results is written by a separate task, which is repeated under the same file name if it is killed, so
+that no row is lost or duplicated.
 """
 
 import logging
@@ -42,7 +42,7 @@ _STORE = 200 * 2**20
 
 
 class InspectingActor:
-    """A compiled model in a process of its own.
+    """A compiled model in a separate process.
 
     Args:
         files: The model's files by name, as a reference to Ray's object store: other machines do not have them.

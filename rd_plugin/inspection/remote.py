@@ -14,7 +14,7 @@ __all__ = ["MASKS", "find_remote"]
 
 logger = logging.getLogger(__name__)
 
-# Folders of masks, with the folders that stand beside them in such a data set: a PartsFolder's, and MVTec AD's.
+# Folders of masks, with the folders next to them in such a data set: a PartsFolder's, and MVTec AD's.
 MASKS = {"mask": ("good", "defect"), "ground_truth": ("test", "train")}
 
 
@@ -64,4 +64,4 @@ def find_remote(address: str) -> Iterator[Source]:
     if masks:
         logger.info("%s: folders of masks are left out; name them to inspect them.", printable(address))
     if not count:
-        yield Source(address, "the folder holds no image.")
+        yield Source(address, "the folder contains no image.")

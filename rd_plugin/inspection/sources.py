@@ -33,7 +33,7 @@ def is_mask(path: str | Path, folder: str | Path) -> bool:
 def find_images(
     paths: Iterable[str], listed: Iterable[str] = (), every: int = 1, stop: Event | None = None
 ) -> Iterator[Source]:
-    """Find the images that paths lead to, each once, when they are asked for.
+    """Find the images that paths lead to, each once, when they are requested.
 
     Args:
         paths: Files, taken whatever their names end in; folders, searched at any depth as by
@@ -81,7 +81,7 @@ def _places(given: str) -> Iterator[Source]:
         for note in left_out:
             logger.info("%s", note)
         if not files:
-            yield Source(place, "the folder holds no image.")
+            yield Source(place, "the folder contains no image.")
         yield from (Source(str(path)) for path in files)
 
 

@@ -61,7 +61,7 @@ class _TorchInferencer(Inferencer):
         self._executor = ThreadPoolExecutor(1, initializer=_begin, initargs=(threads,))
 
     def unclip(self) -> None:
-        """Give scores that are not cut off at 1."""
+        """Give scores that are not clipped at 1."""
         post_processor: Any = getattr(self.module, "post_processor", None)
         if post_processor is not None:
             post_processor.clip_scores = False
@@ -89,7 +89,7 @@ def _begin(threads: int | None) -> None:
 
 
 def _device(name: str) -> torch.device:
-    """The device of a name, if it is there."""
+    """The device of a name, if it exists."""
     known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if name.lower() not in {*known, *(["cuda"] if len(known) > 1 else [])}:
         msg = f"device must be one of {', '.join(known)} for a checkpoint or torch export, got {name!r}."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files as they appear in folders, each when it has been written to its end."""
+"""Image files as they appear in folders, each when it is complete."""
 
 import logging
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -83,14 +83,14 @@ def watch(
 ) -> Iterator[Source]:
     """Yield the image files that are in folders, at any depth, and then those that appear, until stopped.
 
-    Masks of a data set are left out, as by :func:`~rd_plugin.inspection.find_images`. What is left out is logged with
-    its number: at the start, and at the end if it has changed.
+    Masks of a data set are skipped, as by :func:`~rd_plugin.inspection.find_images`. The number of skipped files is
+    logged at the start, and at the end if it has changed.
 
-    A file that a program closes, or moves to its place, is yielded at once if it can be decoded. One that the system
-    tells nothing of, as on network drives, is found by looking, and yielded when it has stayed the same for a moment. A
-    file that cannot be decoded is tried again whenever it changes, and yielded when it has stayed the same for longer:
-    it may be written in pieces. A file that is written to again afterwards, or replaced under the same name, is yielded
-    again.
+    A file that a program closes, or moves to its place, is yielded at once if it can be decoded. A file
+    without a file-system event, as on network drives, is found by a regular search, and yielded when it has not changed
+    for a moment. A file that cannot be decoded is tried again whenever it changes, and yielded when it has not changed
+    for longer: it may be written in pieces. A file that is written to again afterwards, or replaced under the same
+    name, is yielded again.
 
     Args:
         folders: The folders.
@@ -100,8 +100,8 @@ def watch(
         glance: Seconds between two looks at files that are being written.
         rescan: Seconds between two looks at the folders themselves, at least; on large ones a tenth of the time is
             spent on it at most.
-        known: Files to be left out that are there at the start.
-        max_pixels: Greatest number of pixels in an image file.
+        known: Files that exist at the start and are skipped.
+        max_pixels: Maximum number of pixels in an image file.
 
     Raises:
         ValueError: If ``settle`` is negative.
@@ -162,7 +162,7 @@ def _is_whole(path: str, file: _Writing, closed: bool, settle: float, quiet: flo
 
 
 def _look(folders: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The image files that are there, and what is left out."""
+    """The existing image files, and the skipped ones."""
     looks = [files_in(folder) for folder in folders]
     return sorted(str(path) for files, _ in looks for path in files), [note for _, notes in looks for note in notes]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of several products in one run, each inspected with the model of its own product."""
+"""Images of several products in one run, each inspected with the model of its product."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -17,9 +17,9 @@ __all__ = ["MixedInspector"]
 
 
 class MixedInspector:
-    """Inspects each image with the model of the product, or of the part, that a folder in its path is named after.
+    """Inspects each image with the model of the product or part that a folder in its path names.
 
-    A model is loaded when its first image comes.
+    A model is loaded with its first image.
 
     Args:
         names: Returns the names of all products.
@@ -53,7 +53,7 @@ class MixedInspector:
         each: Sequence[Callable[[InspectionResult], None]] = (),
         stop: Event | None = None,
     ) -> Iterator[InspectionResult]:
-        """Inspect image files as their paths come in; see :meth:`~rd_plugin.inspection.Inspector.inspect`.
+        """Inspect image files as their paths arrive; see :meth:`~rd_plugin.inspection.Inspector.inspect`.
 
         Args:
             sources: The files.

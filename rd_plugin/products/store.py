@@ -2,7 +2,7 @@
 """A folder of models by the names of their products.
 
 ``STORE/NAME/product.json`` names the folder with the model's files, next to it. That file is written last and replaced
-atomically, so that a product is complete or not there, and a reader gets the old model or the new one.
+atomically, so that a product is complete or absent, and a reader gets the old model or the new one.
 """
 
 import hashlib
@@ -124,7 +124,7 @@ class Store:
             name: Its name.
 
         Raises:
-            FileNotFoundError: If there is none of this name; the message lists those that are there.
+            FileNotFoundError: If there is none of this name; the message lists the existing ones.
             ValueError: If the name cannot be one, or what describes the product is damaged.
         """
         entry = self.folder / checked_name(name) / _ENTRY
@@ -192,7 +192,7 @@ class Store:
         """
         names = self.names()
         if not names:
-            msg = f"{str(self.folder)!r} holds no product; add one with `rd-plugin products add`."
+            msg = f"{str(self.folder)!r} contains no product; add one with `rd-plugin products add`."
             raise ValueError(msg)
         return {self.get(name).model for name in names}
 

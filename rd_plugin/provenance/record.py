@@ -126,7 +126,7 @@ class Provenance:
         return (self.data or {}).get("fingerprint")
 
     def of_part(self, part: str) -> "Provenance":
-        """Return the record of the model as that of one of its parts alone."""
+        """Return the record of the model for one of its parts."""
         return replace(self, part=part, parts={}, reference=self.parts.get(part, {}).get("reference", {}))
 
     def plain(self) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     # The record of a checkpoint has no hashes of files.
     files = record.get("export", {}).get("files")
     if files is not None and files != hash_export(path):
-        logger.warning("%s is the record of another export than %s, and is not used.", file, Path(path).name)
+        logger.warning("%s belongs to another export than %s, and is not used.", file, Path(path).name)
         return {}
     return record
 

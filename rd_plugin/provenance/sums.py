@@ -63,7 +63,7 @@ def read_sums(path: str | Path, checkpoint: Mapping[str, Any]) -> Mapping[str, A
     file = next((file for file in map(sums_file, (path, Path(path).resolve())) if file.is_file()), None)
     if file is None:
         msg = (
-            f"{str(sums_file(path))!r} is missing: the sums of the training images, to which others could be added. "
+            f"{str(sums_file(path))!r} is missing: the sums of the training images, which an update extends. "
             "Copy it from where the checkpoint was written; a checkpoint of version 0.2 has none: train again."
         )
         raise ValueError(msg)

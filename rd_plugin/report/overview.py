@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came of the trainings of several products: a file, a table, and a page that links their reports."""
+"""The outcomes of the trainings of several products: a file, a table, and a page that links their reports."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _HEAD = ("product", "trained on", "tested on", "AUROC", "false alarms", "defects
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the training of a product.
+    """The outcome of the training of a product.
 
     Args:
         product: Its name.
@@ -96,7 +96,7 @@ def read_outcomes(path: Path) -> tuple[list[str], list[Outcome]]:
         content = json.loads(path.read_text())
         return list(content["command"]), [_outcome(entry) for entry in content["products"]]
     except (KeyError, TypeError, ValueError) as error:
-        msg = f"{str(path)!r} does not say what came of trainings; remove it."
+        msg = f"{str(path)!r} does not contain results of trainings; remove it."
         raise ValueError(msg) from error
 
 

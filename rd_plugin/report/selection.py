@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images that a report shows, of any number of results that come in any order."""
+"""The images that a report shows, of any number of results in any order."""
 
 import hashlib
 import math

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of results as Parquet files, on a disk or in object storage: one writer, one reader.
 
-Each file is complete or not there. Rows come in any order; each has the position of its image among those that were
-asked for. pyarrow is imported when such a folder is used.
+Each file is complete or absent. Rows are in any order; each has the index of its image among all images of the run.
+pyarrow is imported when such a folder is used.
 """
 
 import math
@@ -85,7 +85,7 @@ def to_table(
 
     Args:
         results: The results.
-        positions: Place of each image among those that were asked for, from 0.
+        positions: Index of each image among all images of the run, from 0.
         statistics: Statistics of each image for drift, of shape ``(15,)``; ``None`` where there are none.
     """
     import pyarrow as pa
@@ -154,7 +154,7 @@ def prepare_folder(place: str, resumed: bool = False, replaced: bool = False) ->
 
 
 def remove_strays(place: str, kept: Collection[str], run: str) -> None:
-    """Remove files that came from neither an earlier run nor this one: a killed run may have gone on for some seconds.
+    """Remove files that came from neither an earlier run nor this one: a killed run may continue for some seconds.
 
     Args:
         place: Path or address of the folder.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server of HTTP that inspects images with the models of a store.
+"""An HTTP server that inspects images with the models of a store.
 
 ``app`` has the addresses, ``server`` runs it. ``models`` keeps the store's models loaded, each with a ``model_queue``.
 ``tokens`` and ``limits`` refuse requests, ``metrics`` counts. ``templates/page.html`` is the page at ``/``.

@@ -47,8 +47,8 @@ class Settings:
 
     Args:
         tokens: Tokens by client; empty if every program on this computer may send requests.
-        max_bytes: Greatest size of a request's body, in bytes.
-        queue: Greatest number of images that wait for a model or are being inspected.
+        max_bytes: Maximum size of a request's body, in bytes.
+        queue: Maximum number of images that wait for a model or are being inspected.
         body_seconds: Time that a body has to arrive.
         follow_seconds: Time between two looks at the store.
     """

@@ -11,7 +11,7 @@ __all__ = ["BodyLimits"]
 
 # What is left of the body is not read.
 _CLOSE = {"Connection": "close"}
-# Bodies of the greatest size that are in memory at a time.
+# Bodies of the maximum size that are in memory at a time.
 _BODIES = 32
 
 
@@ -20,7 +20,7 @@ class BodyLimits:
 
     Args:
         app: The application.
-        max_bytes: Greatest size of a body, in bytes.
+        max_bytes: Maximum size of a body, in bytes.
         seconds: Time that a body has to arrive, from its request on.
     """
 

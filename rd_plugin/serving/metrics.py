@@ -64,7 +64,7 @@ class _Deliveries(Collector):
 
 
 class Metrics:
-    """Numbers of a server, of its own rather than of the process.
+    """Numbers of a server, separate from those of the process.
 
     Args:
         loaded: The loaded models by product, as they are now.

@@ -25,7 +25,7 @@ class ModelQueue:
 
     Args:
         inspector: The model.
-        limit: Greatest number of images that wait or are being inspected.
+        limit: Maximum number of images that wait or are being inspected.
     """
 
     def __init__(self, inspector: Inspector, limit: int) -> None:

@@ -31,11 +31,11 @@ class Models:
     Args:
         store: The products.
         load: Makes the inspector of a model, given its path and the product's name.
-        limit: Greatest number of images in the queue of a model.
+        limit: Maximum number of images in the queue of a model.
 
     Attributes:
         loaded: The loaded models by product.
-        failed: Messages of products whose present model cannot be loaded; an earlier one stays in use.
+        failed: Messages of products whose current model cannot be loaded; an earlier one stays in use.
         ready: Whether all products have been looked at once.
     """
 
@@ -63,7 +63,7 @@ class Models:
             await asyncio.sleep(seconds)
 
     async def refresh(self) -> None:
-        """Load the models that are new in the store, and drop those that are not there any more.
+        """Load the models that are new in the store, and drop those that no longer exist.
 
         A model that takes the place of another one is loaded first. The other one finishes the images in its queue.
         """

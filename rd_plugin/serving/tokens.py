@@ -22,7 +22,7 @@ def read_tokens(path: Path) -> dict[str, str]:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If a line is something else, a client stands there twice, a token is short, or there is none.
+        ValueError: If a line is something else, a client appears twice, a token is too short, or there is no client.
 
     Example:
         >>> file = getfixture("tmp_path") / "tokens"
@@ -43,7 +43,7 @@ def read_tokens(path: Path) -> dict[str, str]:
             raise ValueError(msg)
         tokens[words[0]] = words[1]
     if not tokens:
-        msg = f"tokens {str(path)!r} holds no client."
+        msg = f"tokens {str(path)!r} contains no client."
         raise ValueError(msg)
     return tokens
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is on a disk: files that are whole or not there, and files of others that are read without trusting them.
+"""Files on a disk: written completely or not at all, and read without trusting their content.
 
 Names are loaded when they are used, so that what needs no torch does not import it.
 """

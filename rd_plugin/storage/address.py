@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and folders at an address that fsspec knows, such as ``s3://bucket/parts``.
 
-What an address needs besides, such as s3fs and credentials, is found by fsspec: credentials stand in the environment.
+fsspec finds what else an address needs, such as s3fs and credentials: credentials are in the environment.
 """
 
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ def local_file(address: str, argument: str, resumed: bool = False, replaced: boo
     Args:
         address: The address.
         argument: The argument that gives it, for messages.
-        resumed: Whether the file is copied from the address first, if it is there.
+        resumed: Whether the file is copied from the address first, if it exists.
         replaced: Whether the address may hold a file already.
 
     Raises:

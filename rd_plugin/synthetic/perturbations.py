@@ -38,7 +38,7 @@ def _blur(images: Tensor) -> Tensor:
 
 
 def shift(images: Tensor) -> Tensor:
-    """Return images of shape ``(N, 3, H, W)``, each moved by up to a 64th of its sides; what comes in is mirrored."""
+    """Return images of shape ``(N, 3, H, W)``, each moved by up to a 64th of its sides; the border is mirrored."""
     height, width = images.shape[-2:]
     rows, columns = (max(1, round(_SHIFT * side)) for side in (height, width))
     padded = F.pad(images, (columns, columns, rows, rows), mode="reflect")

@@ -25,7 +25,7 @@ class Textures:
         transform: The transform of images before the model, such as resizing and normalization.
 
     Raises:
-        ValueError: If the folder does not exist or holds no image.
+        ValueError: If the folder does not exist or contains no image.
     """
 
     def __init__(self, root: str | Path, transform: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -33,7 +33,7 @@ class Textures:
         self.transform = transform
         if not self.files:
             msg = (
-                f"anomaly_source {str(root)!r} holds no image; expected a folder of pictures "
+                f"anomaly_source {str(root)!r} contains no image; expected a folder of pictures "
                 f"({', '.join(IMG_EXTENSIONS)}), at any depth, or null."
             )
             raise ValueError(msg)

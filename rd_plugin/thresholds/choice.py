@@ -40,8 +40,8 @@ class Choice:
     """A threshold and what to expect of it.
 
     Args:
-        rate: The false-alarm rate that was asked for; ``None`` for a threshold by hand.
-        image: Threshold of scores, on the present normalized scale.
+        rate: The requested false-alarm rate; ``None`` for a threshold by hand.
+        image: Threshold of scores, on the current normalized scale.
         pixel: Threshold of the map, likewise.
         expected: False-alarm rate to expect; ``None`` for a threshold by hand without good images.
         interval: Bounds of that rate among 100 new good images, which hold with 95 %; ``None`` likewise.
@@ -80,7 +80,7 @@ def measure(inspector: Inspector, paths: Sequence[str | Path]) -> Measured:
         peaks.append(scores[-1] if inspector.rules else peak)
         files.append(result.path)
     if not scores:
-        msg = f"{', '.join(map(str, paths))!r} holds no image."
+        msg = f"{', '.join(map(str, paths))!r} contains no image."
         raise ValueError(msg)
     return Measured(np.array(scores), np.array(peaks), tuple(files))
 

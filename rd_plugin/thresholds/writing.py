@@ -54,7 +54,7 @@ def write_threshold(
     Args:
         model: A checkpoint (``.ckpt``), or an export (``.pt``, ``.onnx`` or ``.xml``).
         output: The file to write, of the same kind; its record is written next to it.
-        image: The new threshold as a score of the present model, in (0, 1).
+        image: The new threshold as a score of the current model, in (0, 1).
         pixel: The new threshold of the map, likewise.
         how: What the record says about the choice, as plain data.
         overwrite: Whether ``output`` may exist, or be the model itself.
@@ -65,7 +65,7 @@ def write_threshold(
 
     Raises:
         FileExistsError: If ``output`` exists and may not be overwritten.
-        OSError: If it cannot be written; nothing is left, and an earlier file stays.
+        OSError: If it cannot be written; nothing is left, and an earlier file is kept.
         ValueError: If a threshold is out of range, or that of the model cannot be changed.
     """
     model, output = Path(model), Path(output)
@@ -78,7 +78,7 @@ def write_threshold(
         raise FileExistsError(msg)
     for name, value in (("image", image), ("pixel", pixel)):
         if not 0 < value < 1:
-            msg = f"{name} threshold must be a score above 0 and below 1, got {value:g}: scores are cut off at 0."
+            msg = f"{name} threshold must be a score above 0 and below 1, got {value:g}: scores are clipped at 0."
             raise ValueError(msg)
     if model.suffix == ".ckpt":
         return _write_checkpoint(model, output, (image, pixel), dict(how), part)
@@ -112,7 +112,7 @@ def with_threshold(model: str | Path, part: str | None = None) -> Iterator[Path]
 
     Args:
         model: A checkpoint or an export.
-        part: Of a checkpoint for several parts, the one that is looked at.
+        part: Of a checkpoint for several parts, the one that is used.
 
     Yields:
         A copy of the checkpoint that is deleted afterwards; the model itself if it has a threshold, or is an export.

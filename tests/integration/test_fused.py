@@ -26,7 +26,7 @@ def trained(train_once: Callable[..., Trained]) -> Trained:
 
 def test_command_line_logs_and_records_what_was_learned(trained: Trained) -> None:
     assert "Brightness is normalized with a strength of" in trained.output
-    assert "Weights, by what each kind of evidence finds of small defects: teacher" in trained.output
+    assert "Weights of the kinds of evidence, fitted to small synthetic defects: teacher" in trained.output
     checkpoint = torch.load(trained.checkpoint, weights_only=False)
     learned = Provenance.of(checkpoint).learned
     assert sum(learned["weights"].values()) == pytest.approx(1, abs=1e-3)

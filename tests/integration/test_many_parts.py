@@ -515,7 +515,7 @@ class TestStatisticsOfEachPart:
         before, _, needed = warning.removesuffix(" or more.").rpartition(" ")
         assert before == (
             f"statistics_bytes 1000 is less than the {needed} bytes that statistics of each of 2 parts take, so all "
-            "parts share theirs, which costs accuracy: set model.statistics_bytes to"
+            "parts share statistics, which costs accuracy: set model.statistics_bytes to"
         )
         fused = model(FusedReverseDistillation, statistics_bytes=int(needed), brightness=0)
         cpu_engine(tmp_path, max_steps=1).fit(fused, datamodule=data(root))

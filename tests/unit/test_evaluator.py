@@ -200,7 +200,7 @@ def test_images_whose_defect_is_outside_the_region_are_counted(
     # The defects of these masks are on the right.
     metrics = measure(half, [batch(masks=True)] * 2, tmp_path)
     assert metrics.keys() == IMAGE
-    told = "The defect of 4 images is wholly outside the region of interest (roi)"
+    told = "The defect of 4 images is completely outside the region of interest (roi)"
     assert [told in record.message for record in caplog.records].count(True) == 1
     assert "pixel_AUROC (not both normal and anomalous masks)" in caplog.text
 

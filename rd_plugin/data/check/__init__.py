@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at every image and mask once, before anything is learned from them.
+"""A check of every image and mask, once, before a training uses them.
 
-``files`` says what a file holds, ``survey`` looks at many and remembers, ``rules`` find what is wrong, ``datamodule``
-applies them to all splits; ``unread`` finds files that are left out, ``pairs`` masks that are missing, without which
-there are no splits. ``actions`` lists problems, stops or leaves files out. :class:`~rd_plugin.callbacks.DataCheck`
+``files`` reads one file, ``survey`` reads many and keeps the results, ``rules`` find problems, ``datamodule`` applies
+them to all splits; ``unread`` finds files that are skipped, ``pairs`` missing masks, without which there are no splits.
+``actions`` lists problems, stops or leaves files out. :class:`~rd_plugin.callbacks.DataCheck`
 does all this before a training, a test or a prediction.
 
 Names are loaded when they are used, so that what needs no torch does not import it.

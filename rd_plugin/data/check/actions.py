@@ -39,7 +39,7 @@ def listing(problems: Collection[Problem]) -> str:
 
 
 def memory_file(trainer: Trainer) -> Path:
-    """Return the file beside the run's folder that keeps what the data's files hold."""
+    """Return the file next to the run's folder that keeps the results of the data check."""
     folder = Path(trainer.default_root_dir)
     return (folder.parent if _VERSION.fullmatch(folder.name) else folder) / _MEMORY
 

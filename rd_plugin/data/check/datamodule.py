@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets, and a whole data module, looked at."""
+"""The check of data sets, and of a whole data module."""
 
 import hashlib
 import os
@@ -75,7 +75,7 @@ def check_datamodule(
         datamodule: A data module that has been set up.
         splits: Those that are checked, of ``"train"``, ``"val"`` and ``"test"``.
         memory: File that keeps what the files hold, for the next time.
-        max_pixels: Greatest number of pixels in an image.
+        max_pixels: Maximum number of pixels in an image.
 
     Returns:
         All problems, as of :func:`check_datasets`; then a note for each folder with files that are not read.
@@ -98,7 +98,7 @@ def check_datasets(
     Args:
         checked: The data sets by name; one called ``"train"`` must share no image with the others.
         memory: File that keeps what the files hold, for the next time.
-        max_pixels: Greatest number of pixels in an image.
+        max_pixels: Maximum number of pixels in an image.
 
     Returns:
         All problems: of each split as a whole, then of its files in order; a file that is in two splits is named once.
@@ -142,7 +142,7 @@ def drop_samples(checked: Iterable[ImageDataset], subjects: Collection[str]) -> 
 
 
 def fingerprint(datamodule: AnomalibDataModule, memory: Path | None = None) -> str:
-    """Hash the names and contents of the training images, to find whether two runs saw the same.
+    """Hash the names and contents of the training images, to find whether two runs used the same.
 
     A name is the path within the data module's root, if it has one, so that a copy elsewhere has the same fingerprint.
 
@@ -161,7 +161,7 @@ def fingerprint(datamodule: AnomalibDataModule, memory: Path | None = None) -> s
 
 
 def held_out_images(datamodule: AnomalibDataModule, memory: Path | None = None) -> list[str]:
-    """Hash the contents of the good images that are held out of the training, so that none is learned from later.
+    """Hash the contents of the good images that are held out of the training, so that no later update learns from them.
 
     Args:
         datamodule: A data module that has been set up.

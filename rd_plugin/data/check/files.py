@@ -29,9 +29,9 @@ class FileFacts:
     """What one file holds.
 
     Args:
-        digest: Hash of its bytes; empty if it was not asked for.
+        digest: Hash of its bytes; empty if it was not requested.
         pixels: Hash of its first image's size, mode and pixels, which another format or other metadata do not change;
-            empty if it was not asked for.
+            empty if it was not requested.
         width: Width in pixels; 0 if it cannot be read.
         height: Height in pixels; 0 if it cannot be read.
         mode: Pillow's name of its pixels' format, such as ``"RGB"`` or ``"I;16"``.
@@ -39,10 +39,10 @@ class FileFacts:
         orientation: How it is to be turned before it is shown, by its EXIF data; 1 for not at all.
         frames: Number of images in the file, of which the first is read.
         marked: Share of pixels that it marks as a mask, as anomalib reads masks: above 0 when converted to grey;
-            ``None`` if it was not asked for.
+            ``None`` if it was not requested.
         hidden: Share of pixels that it marks by that rule though its alpha channel, which is not read, hides them;
-            ``None`` if it was not asked for.
-        contrast: Standard deviation of its grey values, which run from 0 to 255; ``None`` if it was not asked for.
+            ``None`` if it was not requested.
+        contrast: Standard deviation of its grey values, which run from 0 to 255; ``None`` if it was not requested.
         error: Why it cannot be read, or ``None`` if it can.
     """
 
@@ -100,7 +100,7 @@ def allow_pixels(max_pixels: int) -> None:
     """Let Pillow, and with it anomalib's readers, open images of that many pixels; never fewer than before.
 
     Args:
-        max_pixels: Greatest number of pixels in an image.
+        max_pixels: Maximum number of pixels in an image.
 
     Raises:
         ValueError: If ``max_pixels`` is less than 1.
@@ -120,7 +120,7 @@ def inspect_file(path: str | Path, max_pixels: int = MAX_PIXELS) -> FileFacts:
 
     Args:
         path: An image or mask.
-        max_pixels: Greatest number of pixels that are decoded; see :func:`allow_pixels` for more than Pillow's bound.
+        max_pixels: Maximum number of pixels that are decoded; see :func:`allow_pixels` for more than Pillow's bound.
     """
     try:
         with local_copy(path) as file:

@@ -135,7 +135,7 @@ def check_split(name: str, samples: "DataFrame", facts: Mapping[str, FileFacts])
         default = "" if defects else ", the default"
         message = (
             f"there are {good} normal images{where} to set thresholds on: too few for a false-alarm rate of "
-            f"{100 * rate:g} %{default}, which takes {needed}; {good} allow for {100 / (good + 1):.2g} %."
+            f"{100 * rate:g} %{default}, which needs {needed}; {good} allow for {100 / (good + 1):.2g} %."
         )
         problems.append(Problem(name, message, "note"))
     sizes = Counter((facts[path].width, facts[path].height) for path in samples["image_path"] if not facts[path].error)
@@ -143,7 +143,7 @@ def check_split(name: str, samples: "DataFrame", facts: Mapping[str, FileFacts])
         smallest, largest = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
         message = (
             f"images have {len(sizes)} sizes, from {smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} pixels."
-            " anomalib first brings a batch to the largest size in it, which changes scores; one image is left alone."
+            " anomalib first brings a batch to the largest size in it, which changes scores; one image is unchanged."
         )
         problems.append(Problem(name, message, "note"))
     return problems

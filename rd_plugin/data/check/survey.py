@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every file looked at once, and remembered while it is unchanged."""
+"""Every file is read once, and its result is kept while the file is unchanged."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ _FIELDS = fields(FileFacts)
 
 
 def _stamp(path: str) -> list[int] | list[str] | None:
-    """What changes with a file, whether or not its size and time are set back; ``None`` if it is not there."""
+    """What changes with a file, whether or not its size and time are set back; ``None`` if it does not exist."""
     try:
         if is_address(path):
             system, place = file_system(path)
@@ -41,12 +41,12 @@ def _read(memory: Path | None) -> dict[str, dict]:
     try:
         found = json.loads(memory.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        logger.warning("%s cannot be read (%s) and is made again.", memory, error)
+        logger.warning("%s cannot be read (%s) and is created again.", memory, error)
         return {}
     entries = found if isinstance(found, dict) else {}
     known = {path: entry for path, entry in entries.items() if _is_entry(entry)}
     if entries is not found or len(known) < len(entries):
-        logger.warning("%s holds what this version does not know; it is made again.", memory)
+        logger.warning("%s has content that this version does not know; it is created again.", memory)
     return known
 
 
@@ -63,7 +63,7 @@ def _is_entry(entry: object) -> bool:
 
 
 def _write(memory: Path, entries: dict[str, dict]) -> None:
-    """Keep what was found, whole or not at all; a folder that cannot be written to costs a survey, not the run."""
+    """Keep the results, completely or not at all; a folder that cannot be written to does not stop the run."""
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(memory) as partial:
@@ -75,12 +75,12 @@ def _write(memory: Path, entries: dict[str, dict]) -> None:
 def inspect_files(
     paths: Iterable[str], memory: Path | None = None, max_pixels: int = MAX_PIXELS
 ) -> dict[str, FileFacts]:
-    """Look at files in parallel, with a progress bar on a terminal.
+    """Read files in parallel, with a progress bar on a terminal.
 
     Args:
         paths: Images and masks.
         memory: File that keeps the result; files whose size and times have not changed since are not read again.
-        max_pixels: Greatest number of pixels in an image.
+        max_pixels: Maximum number of pixels in an image.
 
     Returns:
         What each file holds, by path.

@@ -17,10 +17,10 @@ _LITTER = {"thumbs.db", "desktop.ini"}
 
 
 def check_unread(read: Collection[Path], tested: Collection[Path], root: Path | None) -> list[Problem]:
-    """Find files that a data module leaves out without a word, because of their kind or their folder.
+    """Find files that a data module skips without a message, because of their kind or their folder.
 
     A file is left out because of its kind if others in its folder are read, and none with its extension. A folder is
-    left out if none of its images is read, and test images are read from a folder beside it, or any images from the
+    left out if none of its images is read, and test images are read from a folder next to it, or any images from the
     folder that it is in, as where links to folders are not followed. A file of a kind that is read has been left out
     on purpose: a subset, or a split.
 

@@ -78,7 +78,7 @@ _VIT_DEFAULTS: dict[str, Any] = {
 class Distillation(ExportedModule):
     """Base of the package's models: the arguments that all methods share, callbacks, evaluation and inference.
 
-    A method takes its own arguments by keyword and hands all others on, builds its torch module from
+    A method takes its own arguments by keyword and passes all others on, builds its torch module from
     :attr:`network_arguments` as ``self.model``, and adds its training step and optimizers.
 
     Args:
@@ -95,11 +95,11 @@ class Distillation(ExportedModule):
             the tiles' maps are put together. ``None`` for no tiles.
         tile_overlap: How many rows and columns, or one number for both, neighbouring tiles share; their maps are
             averaged there.
-        roi: Region of interest: a mask (an image file, white is looked at) or polygons (a YAML or JSON file, such as
-            ``rd-plugin roi`` makes), of the images' aspect ratio. What is outside has no influence: the networks see
-            nothing of it, and losses, statistics, map, score and thresholds leave it out. ``None`` for the whole image.
-        align: ``"translation"``: each image is registered on the mean of normal ones, and moved, before the networks
-            see it; maps are in the image's own pixels. An image that cannot be registered is used as it is. ``"none"``
+        roi: Region of interest: a mask (an image file, white inside) or polygons (a YAML or JSON file, such as
+            ``rd-plugin roi`` makes), of the images' aspect ratio. Pixels outside have no influence: networks,
+            losses, statistics, map, score and thresholds ignore them. ``None`` for the whole image.
+        align: ``"translation"``: each image is registered to the mean of normal ones, and moved, before the networks
+            process it; maps are in the image's own pixels. An image that cannot be registered is not moved. ``"none"``
             for parts that do not move, or are in arbitrary orientation.
         deviation: How far the student is from the teacher at a position. ``"cosine"``: by the angle between their
             features (the papers). ``"mahalanobis"``: by how unusual their difference is there among training images,
@@ -113,19 +113,19 @@ class Distillation(ExportedModule):
             whose map is blurred in the images' size.
         blur_sigma: Standard deviation of the map's Gaussian blur, in pixels of the model's input, or of ``map_size``; 4
             by default, 0 for none.
-        blur_border: What the blur sees beyond the border, as in ``numpy.pad``: ``"symmetric"`` (the authors) or
+        blur_border: How the blur pads the border, as in ``numpy.pad``: ``"symmetric"`` (the authors) or
             ``"reflect"`` (anomalib's own model, for checkpoints converted from it).
         learning_rate: The optimizer's learning rate for bottleneck and student; 0.005 by default, 0.002 for a ViT.
         betas: The optimizer's decay rates; (0.5, 0.999) by default, (0.9, 0.999) for a ViT.
         on_bad_data: What to do about images and masks that would spoil the result, such as damaged files: ``"error"``,
             ``"skip"``, ``"warn"`` or ``"off"``; see :class:`~rd_plugin.callbacks.DataCheck`.
-        validations: At most how many validations there are on the way, besides the one at the end; ``None`` leaves it
-            to the trainer's ``check_val_every_n_epoch`` and ``val_check_interval``, which go first if they are not
+        validations: Maximum number of validations before the one at the end; ``None`` leaves it to
+            the trainer's ``check_val_every_n_epoch`` and ``val_check_interval``, which take precedence if they are not
             Lightning's defaults or, on the command line, if they are given at all.
-        max_pixels: Greatest number of pixels in an image file, by default Pillow's; one with more is bad.
+        max_pixels: Maximum number of pixels in an image file, by default Pillow's limit; a larger one is bad data.
         feature_cache: Whether the frozen network's features of training images are computed once and kept: ``"off"``,
             ``"memory"``, ``"disk"`` or ``"auto"``; see :class:`~rd_plugin.models.distillation.FeatureCache`.
-        feature_cache_bytes: How much memory they may take.
+        feature_cache_bytes: Maximum memory for these features.
         pre_processor: anomalib's pre-processor, or whether to use the default: resize to 256 x 256 and normalize.
         post_processor: anomalib's post-processor, or whether to use
             :class:`~rd_plugin.post_processor.DistillationPostProcessor`.
@@ -339,12 +339,10 @@ class Distillation(ExportedModule):
         """Read the teacher's weights before anything else is done, so that a wrong file stops the run at once.
 
         Raises:
-            ValueError: If images of several parts would be registered on the mean of all.
+            ValueError: If images of several parts would be registered to the mean of all.
         """
         if self.model.alignment is not None and len(getattr(self.post_processor, "parts", ())) > 1:
-            msg = (
-                "align: parts of several kinds have no common mean to be registered on; leave it out, or train on one."
-            )
+            msg = "align: parts of several kinds have no common mean to be registered to; omit it, or train on one."
             raise ValueError(msg)
         self.model.teacher.load_pretrained()
 
@@ -376,7 +374,7 @@ class Distillation(ExportedModule):
         self.align_batch(batch)
 
     def align_batch(self, batch: ImageBatch) -> None:
-        """Replace training images, as the pre-processor has left them, by aligned ones, if the model aligns."""
+        """Replace pre-processed training images by aligned ones, if the model aligns."""
         if self.model.alignment is not None:
             batch.image = self.model.aligned(cast("Tensor", batch.image))
 
@@ -420,7 +418,7 @@ class Distillation(ExportedModule):
         return self.model.distill_features(cast("FeatureCache", self._frozen).kept(paths, self.device))
 
     def on_fit_end(self) -> None:
-        """Let the features go."""
+        """Release the features."""
         self._let_frozen_network_go()
 
     def _let_frozen_network_go(self, *_: object) -> None:
@@ -459,7 +457,7 @@ class Distillation(ExportedModule):
             return predict(batch, self.pre_processor, self.model, post_processor)
 
     def validation_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Add predictions to a batch; the post-processor sets its thresholds by them.
+        """Add predictions to a batch; the post-processor sets its thresholds from them.
 
         Args:
             batch: Images and, if there are any, labels and masks.
@@ -486,7 +484,7 @@ class Distillation(ExportedModule):
         return self.validation_step(batch, *args, **kwargs)
 
     def _predicted(self, batch: ImageBatch) -> dict[str, Any]:
-        """What the network predicts, of each image as that of its part, if it differs."""
+        """Predictions of the network, for each image those of its part, if parts differ."""
         images = cast("Tensor", batch.image)
         if not self.model.parts:
             return self.model(images)._asdict()
@@ -505,7 +503,7 @@ class Distillation(ExportedModule):
     def adam(self, parameters: Iterable[nn.Parameter | dict[str, Any]], learning_rate: float) -> optim.Optimizer:
         """Return Adam over those of ``parameters`` that are trained, or over groups of them, as torch takes them."""
         trained: Any = [each for each in parameters if isinstance(each, dict) or each.requires_grad]
-        # Lightning refuses to clip gradients beside it in 16-bit training.
+        # With it, Lightning refuses to clip gradients in 16-bit training.
         clips = self._trainer is not None and self.trainer.gradient_clip_val and self.trainer.precision != "32-true"
         if self.device.type == "cpu" and not clips:
             # One pass over the weights instead of seven.
@@ -531,7 +529,7 @@ class Distillation(ExportedModule):
         optimizer: optim.Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Take a step as Lightning does, and let the gradients go: the next forward pass can use their memory.
+        """Take a step as Lightning does, and release the gradients: the next forward pass can use their memory.
 
         Args:
             epoch: Current epoch.

@@ -61,8 +61,8 @@ class DistillationModel(nn.Module):
         image_size: Height and width of images, in pixels, if it is known: a ViT's position table is made for it.
         roi: The region of interest in plain values, as :class:`~rd_plugin.components.Region` takes them; ``None`` for
             the whole image.
-        align: ``"translation"`` to register images on the mean of normal ones before the networks see them; see
-            :class:`~rd_plugin.components.Alignment`. ``"none"``: they are taken as they are.
+        align: ``"translation"`` to register images to the mean of normal ones before the networks process them; see
+            :class:`~rd_plugin.components.Alignment`. ``"none"``: images are used unchanged.
 
     Raises:
         ValueError: If an argument is out of range; see the components.
@@ -113,7 +113,7 @@ class DistillationModel(nn.Module):
             self.set_size(image_size)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take on the state of a pickled module; torch exports of earlier versions have no region and no alignment."""
+        """Restore the state of a pickled module; torch exports of earlier versions have no region and no alignment."""
         super().__setstate__(state)
         for name in ("roi", "alignment"):
             if not hasattr(self, name):
@@ -125,7 +125,7 @@ class DistillationModel(nn.Module):
         return nullcontext()
 
     def set_roi(self, region: Region, image_size: Sequence[int] | None = None) -> None:
-        """Restrict a model that looks at whole images to a region of interest.
+        """Restrict a model of whole images to a region of interest.
 
         Args:
             region: The region.
@@ -141,7 +141,7 @@ class DistillationModel(nn.Module):
         self.image_score = ImageScore(self.roi.score_within(self.image_score.kind))
 
     def set_align(self, align: AlignType, image_size: Sequence[int] | None) -> None:
-        """Let a model that takes images as they are register them.
+        """Make a model register images that it used unchanged before.
 
         Args:
             align: ``"none"`` or ``"translation"``.
@@ -205,7 +205,7 @@ class DistillationModel(nn.Module):
         return None if self.alignment is None or not self.alignment.is_fitted else self.alignment(images)
 
     def aligned(self, images: Tensor) -> Tensor:
-        """Return images of shape ``(N, 3, H, W)`` with their part where it should be."""
+        """Return images of shape ``(N, 3, H, W)`` with their part in its usual position."""
         if self.alignment is None or not self.alignment.is_fitted:
             return images
         # One by one, so that an image is the same, bit for bit, in every batch.
@@ -297,13 +297,13 @@ class DistillationModel(nn.Module):
         Args:
             deviations: Deviations for :meth:`network_inputs`, of shapes ``(N, H_l, W_l)``, fine to coarse.
             size: Height and width of the images, in pixels.
-            registration: How the images lay, if they are aligned: what came in from outside is no anomaly.
+            registration: Where the parts were, if images are aligned: the filled border is no anomaly.
 
         Returns:
             Map of shape ``(N, 1, *size)``.
         """
         if self.alignment is not None and registration is not None:
-            # Two positions of the coarsest scale, whose convolutions see what came in.
+            # Two positions of the coarsest scale, whose convolutions include the filled border.
             reach = 2 * self.teacher.pyramid.targets[-1].stride
             seen = self.alignment.seen(registration.shift, size, reach).to(deviations[0])
             seen = seen if self.tiler is None else self.tiler.cut(seen)
@@ -342,7 +342,7 @@ class DistillationModel(nn.Module):
         return AlignedBatch(**fields, registration=registration.packed(images.shape[-2:]))
 
     def predict_aligned(self, images: Tensor, registration: Registration | None = None) -> InferenceBatch:
-        """Return predictions for images whose part is where it should be.
+        """Return predictions for images whose part is in its usual position.
 
         Returns:
             Anomaly maps and scores of these images.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a picture as a whole shows at each place, and what it leaves unexplained (after Ahuja et al., DFM, 2019)."""
+"""What the whole image explains at each position, and what remains unexplained (after Ahuja et al., DFM, 2019)."""
 
 import torch
 from anomalib.models.components import DynamicBufferMixin
@@ -14,10 +14,10 @@ _ITERATIONS = 4
 
 
 class Context(DynamicBufferMixin):
-    """Take out of each place what the rest of the picture explains.
+    """Remove from each position what the rest of the image explains.
 
     Normal images differ as a whole, in lighting or texture, along few principal components of their feature maps. What
-    these do not explain at a place is out of keeping with the rest of its picture.
+    these do not explain at a position does not fit the rest of its image.
 
     Attributes:
         mean: Mean map of shape ``(C, H, W)``; empty until it is fitted.
@@ -55,7 +55,7 @@ class Context(DynamicBufferMixin):
         if count == 0 or not flat.isfinite().all():
             self.components = flat.new_zeros(flat.shape[1], 1).half()
             return
-        # The decomposition draws a random start; it takes nothing from the training's generator.
+        # The decomposition draws a random start; it does not change the training's generator.
         with torch.random.fork_rng(devices=[flat.device] if flat.device.type == "cuda" else []):
             torch.manual_seed(0)
             self.components = torch.svd_lowrank(flat, q=count, niter=_ITERATIONS)[2].half()

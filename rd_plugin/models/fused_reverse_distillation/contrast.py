@@ -19,14 +19,15 @@ _FLOOR = 3.0
 class LocalContrast(DynamicBuffers):
     r"""Evidence in units of what is usual around it.
 
-    Where a picture shows much, such as a dense layout, evidence is high in normal images, too, and where it shows
-    nothing, low. A defect stands out from what surrounds it. So with :math:`\bar e_W` the mean over a window of about
-    half of each side, and :math:`\bar e` that over normal images,
+    Where an image has much structure, such as a dense layout, evidence is high in normal images, too; where it has
+    none, evidence is low. A defect has more evidence than its surroundings. So with :math:`\bar e_W` the mean over a
+    window of about half of each side, and :math:`\bar e` that over normal images,
 
     .. math:: e' = \frac{(1 + c)\, e}{\bar e_W + c\, \bar e}, \qquad c = 3,
 
-    which is about 1 in normal images. The second term keeps noise low where there is nothing to see. On a grid of less
-    than five positions a side, as of images of 32 x 32 pixels, there are no surroundings, and evidence stays as it is.
+    which is about 1 in normal images. The second term keeps noise low where an image has no structure. On a grid of
+    less than five positions a side, as of images of 32 x 32 pixels, there are no surroundings, and evidence stays as it
+    is.
 
     Attributes:
         usual: Mean of each kind of evidence in normal images, of shape ``(kinds,)``; empty until it is fitted. Evidence

@@ -17,8 +17,8 @@ from .position_weights import PositionWeights
 __all__ = ["EVIDENCE", "Evidence", "evidence_for"]
 
 # In the order in which they are stacked, each with its prior weight. Five sources count alike: the teacher's features
-# at a position, in a region, beside the rest of the picture and over the whole image, and the student's error, which is
-# measured in two ways.
+# at a position, in a region, compared with the rest of the image, over the whole image, and the student's error,
+# which is measured in two ways.
 EVIDENCE = {"teacher": 1 / 5, "region": 1 / 5, "residual": 1 / 10, "cosine": 1 / 10, "context": 1 / 5, "image": 1 / 5}
 
 # The student's error, which depends on what there is to reconstruct, is compared with the error around it.
@@ -199,7 +199,7 @@ class Evidence(nn.Module):
         self._kept[slots[slots >= 0]] = features["region"][slots >= 0].float()
 
     def fit_context(self, held_out: Tensor, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
-        """Find what pictures as a whole show, by what was kept of those that are not held out.
+        """Fit the context of images, from what was kept of those that are not held out.
 
         Args:
             held_out: Which of the kept images are held out, booleans of shape ``(kept,)``.
@@ -247,7 +247,7 @@ class Evidence(nn.Module):
         return {name: part.sums() for name, part in self.gaussians.items()}
 
     def continue_from(self, sums: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on from the sums of other images; see :meth:`PositionGaussians.continue_from`."""
+        """Continue from the sums of other images; see :meth:`PositionGaussians.continue_from`."""
         for name, part in self.gaussians.items():
             part.continue_from(sums[name])
 
@@ -333,7 +333,7 @@ def evidence_for(teacher: Teacher) -> Evidence:
 
 
 def _restore_version_0_2(evidence: Evidence, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Look at images as the version of a checkpoint did."""
+    """Compute evidence as the version of a checkpoint did."""
     if f"{prefix}teacher.mean" in state and f"{prefix}context.mean" not in state:
         evidence.scale, evidence.teacher.block, evidence.residual.block = -1, 1, 1
         del evidence.context, evidence.unexplained, evidence.contrast, evidence.positions

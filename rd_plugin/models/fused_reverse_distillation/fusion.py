@@ -10,7 +10,7 @@ __all__ = ["Fusion"]
 
 
 class Fusion(nn.Module):
-    r"""Weights of the kinds of evidence, earned on normal images and on twins of them with small synthetic defects.
+    r"""Weights of the kinds of evidence, fitted to normal images and to twins of them with small synthetic defects.
 
     An image's score depends on the highest value of its map. So each kind is measured by that, its highest value in an
     image: in units of its standard deviation :math:`\sigma` over normal images, and by the probability :math:`A` (its
@@ -18,7 +18,7 @@ class Fusion(nn.Module):
 
     .. math:: w \propto \text{prior} \cdot \max(2A - 1, 0)^2 / \sigma.
 
-    A kind that does not see the defects, or that is the same in all images, gets no weight.
+    A kind that does not detect the defects, or that is the same in all images, gets no weight.
 
     Args:
         prior: Prior weight of each kind of evidence; they add up to one.
@@ -55,7 +55,7 @@ class Fusion(nn.Module):
         prior = torch.where(varies, deviation.new_tensor(self.prior) / deviation, 0)
         seen = (twins.unsqueeze(1) - normal).sign().mean((0, 1)).clamp_min(0)
         weights = prior * seen.square()
-        # Where no kind sees anything, as among too few images, none has earned less than another.
+        # If no kind detects anything, as with too few images, all keep their prior weights.
         weights = weights if weights.sum() > 0 else prior
         self.weights = weights / weights.sum() if weights.sum() > 0 else deviation.new_tensor(self.prior)
 

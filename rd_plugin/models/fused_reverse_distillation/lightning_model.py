@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 StatisticsType = Literal["per_part", "shared"]
 
-# What the fusion decides by itself.
+# What the fusion determines itself.
 _DECIDED = {"deviation": "cosine", "anomaly_map_mode": "add", "map_size": None}
 
 
@@ -29,10 +29,11 @@ class FusedReverseDistillation(ReverseDistillation):
 
     A student is trained as in :class:`~rd_plugin.models.ReverseDistillation`, in few steps. An anomaly is where its
     error, or the teacher's features themselves, are unlikely among normal images: squared Mahalanobis distances over
-    all scales joined, at positions, in regions, beside the rest of the picture, and of the image as a whole. The
-    statistics are each position's own as far as held-out normal images support it. Each kind of evidence earns its
-    weight on small synthetic defects in held-out normal images. Lighting, focus, place, noise and JPEG compression are
-    perturbations that do not count as defects. No label and no test image is ever used. Images must have one size.
+    all scales joined, at positions, in regions, compared with the rest of the image, and of the whole image. The
+    statistics are each position's own as far as held-out normal images support it. The weight of each kind of evidence
+    is fitted to small synthetic defects in held-out normal images. Lighting, focus, position, noise and JPEG
+    compression are perturbations that do not count as defects. No label and no test image is ever used. Images must
+    have one size.
 
     Args:
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position.
@@ -40,16 +41,16 @@ class FusedReverseDistillation(ReverseDistillation):
             ``"auto"``: as normal images suggest.
         statistics: Of a model for several parts: ``"per_part"``, each has its own, or ``"shared"`` by all of them. The
             former take memory for each part in checkpoints, not in exports, which are of one part. A training that
-            goes on from a checkpoint keeps the kind that it has.
+            continues from a checkpoint keeps the kind that it has.
         statistics_bytes: With ``"per_part"``: how much memory they may take; with more parts they are shared, with a
             warning.
         blur_sigma: As in :class:`~rd_plugin.models.distillation.Distillation`. Statistics have averaged already what a
             blur would, so it is narrower here.
-        validations: At most how many validations there are on the way, by default none but that at the end: each needs
-            all training images once more.
-        **arguments: All others of :class:`~rd_plugin.models.ReverseDistillation`, save ``deviation``,
-            ``anomaly_map_mode`` and ``map_size``, which the fusion stands in place of. ``light``, the name of
-            ``brightness`` in version 0.2, is still taken.
+        validations: Maximum number of validations before the one at the end, by default none: each needs all training
+            images once more.
+        **arguments: All others of :class:`~rd_plugin.models.ReverseDistillation`, except ``deviation``,
+            ``anomaly_map_mode`` and ``map_size``, which the fusion replaces. ``light``, the name of ``brightness`` in
+            version 0.2, still works.
 
     Raises:
         ValueError: If an argument is out of range, the backbone is unknown or a layer does not exist.
@@ -81,7 +82,7 @@ class FusedReverseDistillation(ReverseDistillation):
         super().__init__(*network, blur_sigma=blur_sigma, validations=validations, **arguments)
         for name, value in _DECIDED.items():
             if self.network_arguments[name] != value:
-                msg = f"{name} {self.network_arguments[name]!r}: this model fuses all evidence by itself; leave it out."
+                msg = f"{name} {self.network_arguments[name]!r}: this model fuses all evidence itself; omit it."
                 raise ValueError(msg)
         if brightness != "auto" and not (isinstance(brightness, (int, float)) and 0 <= brightness <= 1):
             msg = f"brightness must be 'auto' or a strength in [0, 1], got {brightness!r}."

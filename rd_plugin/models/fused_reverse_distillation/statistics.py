@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model computes from normal images beside its weights: brightness before the training, the rest after it."""
+"""What a model computes from normal images besides its weights: brightness before the training, the rest after it."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,17 +33,18 @@ logger = logging.getLogger(__name__)
 # Images, at most: those that the usual brightness is computed from, that kinds of evidence are weighted by, that
 # positions are weighted by, and that show what pictures as a whole have in common.
 _BRIGHTNESS_IMAGES, _WEIGHTING_IMAGES, _SHIFTED_IMAGES, _CONTEXT_IMAGES = 48, 64, 32, 512
-# Copies of an image: twins that weights are earned on, and shifted ones.
+# Copies of an image: twins that weights are fitted to, and shifted ones.
 _TWINS, _SHIFTS = 2, 4
 _STRENGTHS = (0.0, 1.0)
 
 
 class FusedStatistics(NormalStatistics):
-    """Compute what a fused model compares images with, from training images alone.
+    """Compute what a fused model compares images with, from training images only.
 
     The usual brightness is computed before the first step, from which on the networks see normalized images. Statistics
     and weights are computed before each validation, and at the end of each epoch if there are none. Perturbed copies of
-    training images show what is no defect, and twins with small synthetic defects show which kind of evidence sees one.
+    training images show what is no defect, and twins with small synthetic defects show which kind of evidence detects
+    one.
 
     Args:
         brightness: Strength of the normalization in [0, 1], or ``"auto"``: that of 0 and 1 under which teacher features
@@ -114,7 +115,7 @@ class FusedStatistics(NormalStatistics):
             if taken * len(parts) > self.most_bytes:
                 logger.warning(
                     "statistics_bytes %d is less than the %d bytes that statistics of each of %d parts take, so all "
-                    "parts share theirs, which costs accuracy: set model.statistics_bytes to %d or more.",
+                    "parts share statistics, which costs accuracy: set model.statistics_bytes to %d or more.",
                     self.most_bytes,
                     taken * len(parts),
                     len(parts),
@@ -134,7 +135,7 @@ class FusedStatistics(NormalStatistics):
                 continue
             weights = ", ".join(f"{kind} {weight:.2g}" for kind, weight in found["weights"].items())
             of_part = f" of {part}" if part else ""
-            logger.info("Weights%s, by what each kind of evidence finds of small defects: %s.", of_part, weights)
+            logger.info("Weights of the kinds of evidence%s, fitted to small synthetic defects: %s.", of_part, weights)
         logger.debug("Statistics of normal images: %s.", learned)
 
     def _compute(self, trainer: Trainer, module: Any, chosen: Sequence[int]) -> None:
@@ -304,7 +305,7 @@ def _changed(
 
 @contextmanager
 def _same_for_all() -> Iterator[None]:
-    """Random numbers that are the same in every process, and take nothing from those of the training."""
+    """Random numbers that are the same in every process, and do not change those of the training."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
@@ -316,7 +317,7 @@ def _for_tiles(flags: Tensor, features: Sequence[Tensor]) -> Tensor:
 
 
 def describe(network: Any) -> dict[str, Any]:
-    """Return in plain numbers what a model has computed from normal images beside its weights."""
+    """Return in plain numbers what a model has computed from normal images in addition to its weights."""
     evidence, brightness = network.evidence, network.brightness
     if not evidence.is_fitted:
         return {}

@@ -30,7 +30,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
 
     Args:
         *network: As those of :class:`~rd_plugin.models.reverse_distillation.ReverseDistillationModel`.
-        **arguments: Likewise, save ``deviation`` and ``anomaly_map_mode``.
+        **arguments: Likewise, except ``deviation`` and ``anomaly_map_mode``.
 
     Raises:
         ValueError: If an argument is out of range; see the components.
@@ -60,7 +60,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
 
     @contextmanager
     def as_part(self, part: str) -> Iterator[None]:
-        """Within this block, evidence and weights are those of a part, if each has its own.
+        """Use evidence and weights of a part within this block, if each part has its own.
 
         Args:
             part: Its name.
@@ -79,7 +79,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
             self.parts, self.of_parts = names, of_parts
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take on the state of a pickled module, which in a torch export may be of version 0.2."""
+        """Restore the state of a pickled module, which in a torch export may be of version 0.2."""
         super().__setstate__(state)
         if hasattr(self, "light"):
             self.add_module("brightness", self.get_submodule("light"))
@@ -100,14 +100,14 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         return self.deviation(teacher[: len(student)], student)
 
     def predict_aligned(self, images: Tensor, registration: Registration | None = None) -> InferenceBatch:
-        """Return predictions for images whose part is where it should be.
+        """Return predictions for images whose part is in its usual position.
 
-        The map shows the evidence of positions. That of the image as a whole has no place, and joins them in the score:
-        squares add up here, too.
+        The map shows the evidence of positions. That of the image as a whole has no position, and is added in the
+        score: squares add up here, too.
 
         Args:
             images: As :meth:`~rd_plugin.models.distillation.DistillationModel.predict` takes them.
-            registration: How they lay, if they were moved.
+            registration: Where the parts were, if they were moved.
 
         Returns:
             Anomaly maps of shape ``(N, 1, H, W)`` and scores of shape ``(N, 1)``.
@@ -146,7 +146,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
         Args:
             evidence: Of images, or of their tiles, of shape ``(N, kinds, H, W)``.
             size: Height and width of the images, in pixels.
-            registration: How the images lay, if they were moved.
+            registration: Where the parts were, if they were moved.
 
         Returns:
             Anomaly maps of shape ``(N, 1, *size)`` and scores of shape ``(N, 1)``.
@@ -160,7 +160,7 @@ class FusedReverseDistillationModel(ReverseDistillationModel):
 
 
 def _restore_version_0_2(model: FusedReverseDistillationModel, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Take on a checkpoint of version 0.2, which had other names and one kind of evidence less."""
+    """Load a checkpoint of version 0.2, which had other names and one kind of evidence less."""
     weights = f"{prefix}fusion.weights"
     if weights in state:
         model.fusion.weights = torch.empty_like(state[weights], device=model.fusion.weights.device)

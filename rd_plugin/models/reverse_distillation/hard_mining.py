@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hard mining on the gradient: positions that the student reconstructs well already teach it little or nothing."""
+"""Hard mining on the gradient: positions that the student already reconstructs well contribute little or nothing."""
 
 from typing import Literal
 

@@ -33,9 +33,9 @@ class ReverseDistillation(Distillation):
             (the teacher's next stage, not trained): the paper's ablation. For a ViT ``"noisy"``, or ``"narrow"``, that
             of Dinomaly2. By default the first of each.
         loss: ``"flattened"`` (the authors' program, published figures) or ``"per_pixel"`` (the paper's equations).
-        hard_mining: Which positions teach the student less, because it reconstructs them well: ``"off"``, ``"share"``
-            (Dinomaly, the default for a ViT) or ``"deviation"`` (ReContrast).
-        dropout: Probability of dropout: for a ViT in the bottleneck, by default 0.2 (the authors take 0.4 for many,
+        hard_mining: Which positions contribute less to the gradient, because the student reconstructs them well:
+            ``"off"``, ``"share"`` (Dinomaly, the default for a ViT) or ``"deviation"`` (ReContrast).
+        dropout: Probability of dropout: for a ViT in the bottleneck, by default 0.2 (the authors use 0.4 for many
             varied parts); for other teachers of values of the embedding, by default 0.
         student_depth: For a ViT: number of the student's blocks.
         recentred: For a ViT: whether the student learns patches less the class token, normalized (Dinomaly2).

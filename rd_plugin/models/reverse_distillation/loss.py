@@ -22,7 +22,7 @@ class CosineLoss(nn.Module):
         kind: ``"flattened"``: the cosine runs over a sample's whole feature map, as in the authors' program and the
             published figures. ``"per_pixel"``: it runs over the channels at each position and is averaged over
             positions, as in the paper's equations 1 and 2.
-        mining: Whether and how the gradient is reduced where the student is good already; see
+        mining: Whether and how the gradient is reduced where the student is already good; see
             :mod:`~rd_plugin.models.reverse_distillation.hard_mining`.
         mean: Whether the mean over the scales is taken (Guo et al., CVPR 2025) or the sum.
 

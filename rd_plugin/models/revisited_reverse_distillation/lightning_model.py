@@ -34,7 +34,7 @@ class RevisitedReverseDistillation(ReverseDistillation):
     Args:
         *network: ``backbone``, ``layers`` and ``pre_trained`` may be given by position.
         optimal_transport: Whether the projection's loss has the paper's term of optimal transport between the maps of
-            different images. In the authors' program it is 0; their published figures come without its effect.
+            different images. In the authors' program it is 0, so their published figures do not include its effect.
         projection_learning_rate: The optimizer's learning rate for the projection.
         **arguments: All other arguments of :class:`~rd_plugin.models.reverse_distillation.ReverseDistillation`; as
             ``bottleneck`` all but ``"none"``. Of ``"oce"`` only the coarsest scale is projected.

@@ -15,7 +15,7 @@ class Projection(nn.Sequential):
     """Four 3x3 convolutions that narrow features to a quarter of their channels and widen them again.
 
     After each there is instance norm, without weights and by each image's own statistics in evaluation, too, and leaky
-    ReLU. The authors' convolutions have a bias, which instance norm takes away again; these have none.
+    ReLU. The authors' convolutions have a bias, which instance norm removes again; these have none.
 
     Args:
         channels: Channels of the features.

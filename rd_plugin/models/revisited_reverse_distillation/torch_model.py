@@ -43,7 +43,7 @@ class RevisitedReverseDistillationModel(ReverseDistillationModel):
     def distill_twins(
         self, features: list[Tensor], twins: Tensor
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-        """Return the features for both losses; only the projection sees the twins.
+        """Return the features for both losses; only the projection gets the twins.
 
         Args:
             features: The teacher's features for images, of shapes ``(N, C_l, H_l, W_l)``, fine to coarse.

@@ -37,7 +37,7 @@ def sinkhorn_divergence(
         costs: Half the squared distances between points of both, of the first, and of the second, of shapes
             ``(N, M)``, ``(N, N)`` and ``(M, M)``.
         blur: Standard deviation of the entropy's blur; the entropy's weight is its square.
-        diameter: Greatest distance of two points, or more.
+        diameter: Largest distance of two points, or more.
         scaling: By how much the blur falls in each iteration, in (0, 1); near 1 it is slow and exact.
 
     Returns:

@@ -102,7 +102,7 @@ def test_trained_teacher_is_recorded_as_it_was_before(
     untaught = teacher_hash(build(weights[0]).model.teacher.expert())
     assert record_of(path)["teacher"] == untaught != teacher_hash(model.model.teacher)
 
-    message = "The training continues with other pre-trained weights than it began with."
+    message = "The training continues with other pre-trained weights than before."
     for file, said in ((weights[0], False), (weights[1], True)):
         caplog.clear()
         resumed = build(file)
@@ -120,7 +120,7 @@ def test_training_that_goes_on_with_other_images(
     model.provenance = Provenance(data=before and {"fingerprint": before})
     ProvenanceWriter().on_train_start(SimpleNamespace(is_global_zero=True), model)
     assert model.provenance.data == {"fingerprint": "new"}
-    assert ("continues with other training images than it began with." in caplog.text) == said
+    assert ("continues with other training images than before." in caplog.text) == said
 
 
 def test_record_that_cannot_be_written_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

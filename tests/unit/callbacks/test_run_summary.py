@@ -69,7 +69,7 @@ def test_summary(
     for rate in ("0.1", "1", "5", "10"):
         assert told[f"for {rate} % false alarms"].startswith("0.0 % (0.0 to 84.2)  ")
     # Five images: the highest score is the threshold, and a sixth image is above it with a probability of one sixth.
-    assert told["to expect"] == "of 100 new normal images 0 to 53, 17 on average (5 set the threshold)"
+    assert told["expected"] == "0 to 53 false alarms in 100 new normal images, 17 on average (threshold set on 5)"
     threshold = float(model.post_processor.image_threshold)
     assert told["threshold"] == f"{threshold:.4g}, which is 0.5 among normalized scores"
     assert float(told["speed"].split()[0]) > 0
@@ -96,7 +96,7 @@ def test_thresholds_of_defects_promise_no_false_alarm_rate(
     assert model.post_processor.expected_false_alarms is None
     printed = capsys.readouterr().out
     assert "defects found" in printed
-    assert "to expect" not in printed
+    assert "new normal images" not in printed
     assert "pictures" not in printed
     engine.trainer.test(model, datamodule.test_dataloader(), verbose=False)
     assert not capsys.readouterr().out
@@ -175,7 +175,7 @@ def test_validation_prints_its_thresholds(capsys: pytest.CaptureFixture, phase: 
     _validated(model, phase)
     printed = capsys.readouterr().out
     assert ("ReverseDistillation: thresholds of the validation images." in printed) == shown
-    assert ("of 100 new normal images 0 to 20, 5 on average (19 set the threshold)" in printed) == shown
+    assert ("0 to 20 false alarms in 100 new normal images, 5 on average (threshold set on 19)" in printed) == shown
     assert ("threshold  0.5, which is 0.5 among normalized scores" in printed) == shown
     assert ("not in the checkpoint; rd-plugin threshold" in printed) == shown
 

@@ -63,7 +63,7 @@ def test_one_that_fails_does_not_stop_the_others(
     trains(monkeypatch, train)
     assert train_each([*WORDS, "--each"]) == 1
     assert begun == ["cap", "nut", "screw"]
-    assert "Left out, without 'good': notes" in caplog.messages
+    assert "Skipped, without 'good': notes" in caplog.messages
     rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     assert rows[1:4] == [["cap", "20"], ["nut", "failed:"], ["screw", "20"]]
     page = Path("results/parts/index.html").read_text()
@@ -99,7 +99,7 @@ def test_resume_trains_what_has_no_model_yet(begun: list[str], monkeypatch: pyte
 
 def test_resume_with_other_arguments_is_refused(begun: list[str]) -> None:
     train_each([*WORDS, "--each"])
-    with pytest.raises(WrongInput, match=r"resume goes on with the command of .*products.json.: rd-plugin train"):
+    with pytest.raises(WrongInput, match=r"resume continues the command of .*products.json.: rd-plugin train"):
         train_each([*WORDS, "--each", "--resume", "--trainer.max_steps", "3"])
     assert len(begun) == 3
 
@@ -159,7 +159,7 @@ def test_on_ray_the_same_comes_of_it(
     Path("parts/bolt/good").mkdir(parents=True)
     # What is trained does not hang on the engine.
     words = [*WORDS, "--each", "--engine=ray", "--threads", "2", "--trainer.accelerator", "cpu"]
-    with pytest.raises(WrongInput, match="resume goes on with the command of"):
+    with pytest.raises(WrongInput, match="resume continues the command of"):
         train_each([*words, "--resume"])
     assert train_each([*words[:-2], "--resume"]) == 0
     assert train_each(words) == 0
@@ -192,5 +192,5 @@ def test_what_a_cluster_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_damaged_file_of_outcomes_is_named() -> None:
     Path("results/parts").mkdir(parents=True)
     Path("results/parts/products.json").write_text("{}")
-    with pytest.raises(WrongInput, match=r"products.json' does not say what came of trainings"):
+    with pytest.raises(WrongInput, match=r"products.json' does not contain results of trainings"):
         train_each([*WORDS, "--each", "--resume"])

@@ -121,7 +121,7 @@ def test_checkpoint_without_a_record(tmp_path: Path, tool: Tool) -> None:
     torch.save({"state_dict": {}, "pytorch-lightning_version": "2"}, path)
     status, _, errors = tool("export", "--export_type", "onnx", "--ckpt_path", path)
     assert status == 2
-    assert errors.splitlines()[-1].endswith("does not say which model it holds; give --model.")
+    assert errors.splitlines()[-1].endswith("does not name its model; give --model.")
     given = ["export", "--model", "Padim", "--ckpt_path", str(path)]
     assert with_recorded_model(given) == given
 

@@ -31,7 +31,7 @@ def test_page_beside_the_results(tool: Tool) -> None:
 def test_page_of_a_folder_of_parquet_files(tool: Tool) -> None:
     pytest.importorskip("pyarrow")
     Path("archive").mkdir()
-    assert tool("report", "archive").errors.endswith("results 'archive' holds no result of rd-plugin inspect.\n")
+    assert tool("report", "archive").errors.endswith("results 'archive' contains no result of rd-plugin inspect.\n")
     folder = ParquetFolder("archive")
     for path, score in (("good/a.png", 0.25), ("b.png", 0.75)):
         folder.write(InspectionResult(path, "normal", score))
@@ -50,7 +50,7 @@ def test_page_of_a_folder_of_parquet_files(tool: Tool) -> None:
     [
         (["wrong.csv"], "line 2: not a result of rd-plugin inspect"),
         (["wrnog.csv"], "is not a file or folder. Did you mean"),
-        (["empty.csv"], "holds no result of rd-plugin inspect"),
+        (["empty.csv"], "contains no result of rd-plugin inspect"),
         (["wrong.csv", "--model", "model.xml"], "model 'model.xml' has no record that can be read: 'model.json'"),
     ],
 )

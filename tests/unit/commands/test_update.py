@@ -44,7 +44,7 @@ def test_labels_and_table(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
         (("nodel.ckpt", "--labels", "labels.csv"), "model 'nodel.ckpt' is not a file"),
         (
             ("model.ckpt", "--labels", "labels.csv", "--images", "elsewhere"),
-            "is not a file; relative paths begin at 'elsewhere'",
+            "is not a file; relative paths start from 'elsewhere'",
         ),
     ],
 )

@@ -36,7 +36,7 @@ def test_a_clear_lead_is_sure_whatever_it_costs() -> None:
     assert (found.best, found.chosen, found.equal) == ("good", "good", ())
     assert next(iter(found.auroc)) == "good"
     assert "it leads each other model in at least 95 % of 1000 resamplings" in str(found)
-    assert "This is sure" in str(found)
+    assert "This is certain" in str(found)
 
 
 def test_of_models_that_cannot_be_told_apart_the_fastest_is_taken() -> None:
@@ -44,16 +44,16 @@ def test_of_models_that_cannot_be_told_apart_the_fastest_is_taken() -> None:
     assert found.chosen == "fast"
     assert {found.best, *found.equal} == {"slow", "fast"}
     assert 0.5 <= found.lead < 0.95
-    assert "This is not sure" in str(found)
+    assert "This is not certain" in str(found)
 
 
 def test_few_images_make_nothing_sure() -> None:
     found = compare([trial("fast", 0.0, 1.0, count=38), trial("good", 40.0, 90.0, count=38)])
     assert (found.best, found.lead, found.tested) == ("good", 1.0, (19, 19))
     assert found.chosen == "good"
-    assert "Take good, which has the highest AUROC. This is not sure: 19 good images and 19 defects" in str(found)
+    assert "Take good, which has the highest AUROC. This is not certain: 19 good images and 19 defects" in str(found)
     parts = [trial(name, gain, 1.0, part, 38) for part in ("cap", "nut") for name, gain in (("A", 0.0), ("B", 40.0))]
-    assert "This is sure" in str(compare(parts))
+    assert "This is certain" in str(compare(parts))
 
 
 def test_one_model_is_compared_with_nothing() -> None:

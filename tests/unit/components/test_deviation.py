@@ -132,7 +132,7 @@ def test_half_precision_is_compared_in_single(dtype: torch.dtype) -> None:
 
 def test_no_statistics_are_named() -> None:
     teacher, student = features()
-    with pytest.raises(ValueError, match=r"deviation 'mahalanobis' compares with training images.*has not seen any"):
+    with pytest.raises(ValueError, match=r"deviation 'mahalanobis' compares with training images.*are not fitted"):
         MahalanobisDeviation([CHANNELS])([teacher], [student])
 
 

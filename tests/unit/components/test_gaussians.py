@@ -139,7 +139,7 @@ def test_few_images_that_hardly_vary(count: int) -> None:
 
 def test_what_it_needs_to_know_first() -> None:
     gaussians = PositionGaussians(6)
-    with pytest.raises(ValueError, match="this model compares with normal images, but has not seen any"):
+    with pytest.raises(ValueError, match="this model compares with normal images, but is not fitted"):
         gaussians(torch.ones(1, 6, 8, 8))
     with pytest.raises(ValueError, match="images must have the training size"):
         fitted(parts(turned=False))(torch.ones(1, 6, 4, 4))

@@ -192,7 +192,7 @@ def test_file_that_holds_no_weights(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [{}, {"state_dict": {}}, [torch.zeros(1)], {"epoch": 3}])
 def test_file_without_named_tensors(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match=r"weights.pth holds no named tensors; expected a state dict"):
+    with pytest.raises(ValueError, match=r"weights.pth contains no named tensors; expected a state dict"):
         Teacher(BACKBONE, pre_trained=tmp_path / "weights.pth").load_pretrained()
 
 

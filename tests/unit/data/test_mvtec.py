@@ -123,7 +123,7 @@ def test_all_categories(root: Path) -> None:
     assert data.train_data.samples["part"].value_counts().to_dict() == {"grid": 12, "tile": 12}
     assert MVTec(root, "tile").parts == ()
     shutil.rmtree(root / "grid/ground_truth")
-    with pytest.raises(ValueError, match="some categories have masks, but grid not"):
+    with pytest.raises(ValueError, match="some categories have masks, but not grid"):
         MVTec(root, None, num_workers=0).setup()
 
 

@@ -174,6 +174,6 @@ def test_too_few_images_are_no_verdict(cells: np.ndarray) -> None:
     for image in cells[:24]:
         assert monitor.add(image, 0.0) is None
     assert monitor.finish() is None
-    assert monitor.summary() == "Drift: unknown, since it takes 25 images and there were 24."
+    assert monitor.summary() == "Drift: unknown, since detection needs 25 images and there were 24."
     with pytest.raises(ValueError, match="window must be at least 25, got 10"):
         DriftMonitor(monitor.reference, window=10)

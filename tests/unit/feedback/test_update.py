@@ -58,7 +58,7 @@ def test_lost_defects_are_refused(
 ) -> None:
     monkeypatch.setattr(update, "_thresholds", lambda *_: (0.9999, 0.9999))
     files = sorted(tmp_path.iterdir())
-    with pytest.raises(ValueError, match=r"of 24 defects, the model before .* more are lost than tolerate 0\.02"):
+    with pytest.raises(ValueError, match=r"of 24 defects, the old model .* more are lost than tolerate 0\.02"):
         update_model(model, tmp_path / "new.ckpt", save(tmp_path / "more", other(20, seed=1)), defects=good)
     assert sorted(path for path in tmp_path.iterdir() if path.name != "more") == files
 
@@ -81,7 +81,7 @@ def test_old_model_stays_where_writing_fails(
 def test_what_cannot_be(model: Path, good: list[Path], tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="exists already"):
         update_model(model, model, good)
-    with pytest.raises(ValueError, match="is among the defects, too: a defect is never learned from"):
+    with pytest.raises(ValueError, match="is also among the defects: the update never learns from a defect"):
         update_model(model, tmp_path / "new.ckpt", good, defects=good[3:4])
     with pytest.raises(ValueError, match="2 new good images are too few"):
         update_model(model, tmp_path / "new.ckpt", good[:2])

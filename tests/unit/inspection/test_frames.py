@@ -66,7 +66,8 @@ def test_what_is_no_video_is_an_error_row(tmp_path: Path) -> None:
 
 def test_folders_with_such_names_are_folders(tmp_path: Path) -> None:
     (tmp_path / "frames.mp4").mkdir()
-    assert [source.missing for source in find_images([str(tmp_path / "frames.mp4")])] == ["the folder holds no image."]
+    (found,) = find_images([str(tmp_path / "frames.mp4")])
+    assert found.missing == "the folder contains no image."
     assert is_video("rtsp://camera/1")
     assert not is_video("parts/a.png")
 

@@ -79,7 +79,7 @@ def test_record_of_another_export_is_not_believed(
     assert re.fullmatch("[0-9a-f]{12}", inferencer.record_id)
     # Rows of another model without a record have another name.
     assert inferencer.record_id not in {record.id, load_inferencer(save("other"), threads=1).record_id}
-    assert "is the record of another export than model.xml" in caplog.text
+    assert "belongs to another export than model.xml" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.onnx", "model.pt"])

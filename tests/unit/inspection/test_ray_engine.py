@@ -28,12 +28,13 @@ def test_an_actor_inspects_as_an_inspector_does(
     files = {file.name: file.read_bytes() for file in model_files(model)}
     actor = ray_engine.InspectingActor(files, model.name, {"threads": 1, "workers": 1, "product": "p"}, ".")
     names = ["2.png", "none", "0.png"]
-    found = actor(pa.table({"position": [7, 8, 9], "path": names, "missing": ["", "the folder holds no image.", ""]}))
+    missing = ["", "the folder contains no image.", ""]
+    found = actor(pa.table({"position": [7, 8, 9], "path": names, "missing": missing}))
     assert found["position"].to_pylist() == [7, 8, 9]
     scores = {result.path: result.score for result in Inspector(model, threads=1)(["0.png", "2.png"])}
     rows = list(results_of(found))
     assert [(row.path, row.score) for row in rows] == [(name, scores.get(name)) for name in names]
-    assert rows[1].reason == "the folder holds no image."
+    assert rows[1].reason == "the folder contains no image."
     assert {row.product for row in rows} == {"p"}
 
 

@@ -34,7 +34,7 @@ def test_nothing_there_has_a_reason() -> None:
     fsspec.filesystem("memory").pipe_file("/other/notes.txt", b"text")
     (folder,) = find_remote("memory://other")
     (pattern,) = find_remote("memory://other/*.png")
-    assert (folder.missing, pattern.missing) == ("the folder holds no image.", "no file fits the pattern.")
+    assert (folder.missing, pattern.missing) == ("the folder contains no image.", "no file fits the pattern.")
 
 
 def test_addresses_among_paths_and_in_lists() -> None:

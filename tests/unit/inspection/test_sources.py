@@ -26,7 +26,7 @@ def test_files_folders_and_patterns_in_order_each_once() -> None:
         Source("parts/b.png"),
         Source("parts/deep/er/a.JPG"),
         Source("parts/text.txt.png"),
-        Source("empty", "the folder holds no image."),
+        Source("empty", "the folder contains no image."),
         Source("none/*", "no file fits the pattern."),
         Source("none.png"),
     ]

@@ -67,7 +67,7 @@ def test_names_of_models_for_a_run_that_continues(products: Store) -> None:
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no product; add one with `rd-plugin products add`"):
+    with pytest.raises(ValueError, match="contains no product; add one with `rd-plugin products add`"):
         Store(tmp_path).models()
 
 

@@ -23,7 +23,7 @@ def test_file_gives_back_what_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"command": []}', '{"command": [], "products": [{}]}'])
 def test_another_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "products.json").write_text(content)
-    with pytest.raises(ValueError, match=r"products.json' does not say what came of trainings; remove it."):
+    with pytest.raises(ValueError, match=r"products.json' does not contain results of trainings; remove it."):
         read_outcomes(tmp_path / "products.json")
 
 

@@ -41,8 +41,8 @@ def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "holds no client"),
-        ("# none\n\n", "holds no client"),
+        ("", "contains no client"),
+        ("# none\n\n", "contains no client"),
         ("robot\n", "line 1: must be the name of another client and a token of at least 16"),
         ("robot short\n", "line 1"),
         ("# a\nrobot 0123456789abcdef extra\n", "line 2"),

@@ -75,7 +75,8 @@ def test_seed(root: Path) -> None:
 def test_folder_without_images(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.png").touch()
-    with pytest.raises(ValueError, match=rf"anomaly_source '.*{name}' holds no image; expected a folder .*\.png.*null"):
+    message = rf"anomaly_source '.*{name}' contains no image; expected a folder .*\.png.*null"
+    with pytest.raises(ValueError, match=message):
         Textures(tmp_path / name)
 
 

@@ -27,7 +27,7 @@ def lines(root: Path, **arguments: object) -> list[str]:
 def test_good_data(mvtec_root: Path) -> None:
     # The test set has four good images only, and thresholds are set on it by default.
     message = (
-        "val: there are 4 normal images to set thresholds on: too few for a false-alarm rate of 5 %, which takes 19; "
+        "val: there are 4 normal images to set thresholds on: too few for a false-alarm rate of 5 %, which needs 19; "
         "4 allow for 20 %."
     )
     assert lines(mvtec_root) == [message]
@@ -38,7 +38,7 @@ def test_too_few_good_images_for_the_promised_rate_are_noted_before_training(goo
     samples = DataFrame({"image_path": ["a.png"] * good, "label_index": 0})
     found = [problem.message for problem in check_split("val", samples, {"a.png": FileFacts("1", 9, 8, "L")})]
     assert len(found) == noted
-    assert all("a false-alarm rate of 1 %, the default, which takes 99; " in line for line in found)
+    assert all("a false-alarm rate of 1 %, the default, which needs 99; " in line for line in found)
 
 
 def test_empty_training_set(root: Path) -> None:

@@ -104,7 +104,7 @@ def test_memory_that_is_not_ours_is_replaced_with_a_note(
     assert set(json.loads(memory.read_text())) == set(files)
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(str(memory))
-    assert "made again" in caplog.messages[0]
+    assert "created again" in caplog.messages[0]
 
 
 def test_entry_of_another_version_is_not_believed(files: list[str], tmp_path: Path) -> None:

@@ -186,5 +186,5 @@ class TestExpertReverseDistillation(LightningModelTests):
             assert 0.2 <= inside[0] <= 1
 
     def test_missing_textures_stop_the_run_before_a_step(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"anomaly_source .*nowhere' holds no image"):
+        with pytest.raises(ValueError, match=r"anomaly_source .*nowhere' contains no image"):
             train(self.build(**RAW, anomaly_source=tmp_path / "nowhere"), tmp_path, max_steps=1)
