@@ -11,6 +11,7 @@ import torch
 from anomalib.deploy import CompressionType
 from anomalib.engine import Engine
 from PIL import Image
+from scipy.stats import spearmanr
 
 from rd_plugin import (
     ExpertReverseDistillation,
@@ -97,14 +98,14 @@ def test_int8_leaves_out_what_is_no_layer_by_name(
     exported: Path,
     data: MVTec,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = openvino.Core().read_model(exported)
     products = [operation for operation in model.get_ordered_ops() if operation.get_type_name() == "MatMul"]
     # Four in each of six blocks, two in the bottleneck, four in each of the student's two blocks.
     assert len(products) - len(other_products(model)) == 6 * 4 + 2 + 2 * 4
-    assert "made no vision transformer faster" in caplog.text
+    # Whether int8 gains depends on the processor.
+    monkeypatch.setattr("rd_plugin.export.quantization.latencies", lambda *_: [2.0, 1.0])
     # Of a dozen training images the range of the scores moves, and most of the map would be cut off at 0.
     monkeypatch.setattr(trained.post_processor, "enable_normalization", False)
     path = trained.to_openvino(tmp_path, compression_type=CompressionType.INT8_PTQ, datamodule=data)
@@ -112,8 +113,19 @@ def test_int8_leaves_out_what_is_no_layer_by_name(
     kinds = [operation.get_type_name() for operation in quantized.get_ordered_ops()]
     # One for each layer's input, but layers that share it.
     assert kinds.count("FakeQuantize") >= 34
-    images = torch.stack([data.train_data[index].image for index in range(4)])
-    actual = run_openvino(path, images.numpy())["anomaly_map"]
+    # Normal and defective ones: the map of an image that statistics were computed from shows noise alone.
+    images = torch.stack([item.image for item in data.test_data])
+    actual = run_openvino(path, images.numpy())
     with torch.no_grad():
-        expected = trained(images).anomaly_map.numpy()
-    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.9
+        expected = trained(images)
+    assert spearmanr(actual["anomaly_map"].ravel(), expected.anomaly_map.ravel())[0] > 0.9
+    assert np.corrcoef(actual["pred_score"].ravel(), expected.pred_score.ravel())[0, 1] > 0.9
+
+
+def test_int8_that_is_slower_leaves_nothing_behind(
+    trained: Distillation, data: MVTec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rd_plugin.export.quantization.latencies", lambda *_: [1.0, 2.0])
+    with pytest.raises(ValueError, match="2 ms in int8 and 1 ms in float32"):
+        trained.to_openvino(tmp_path, compression_type=CompressionType.INT8_PTQ, datamodule=data)
+    assert not list(tmp_path.rglob("*"))
