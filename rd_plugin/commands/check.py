@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from rd_plugin.data.check import MAX_PIXELS, SPLITS, allow_pixels, check_datamodule, set_up
-from rd_plugin.data.check.actions import listing
+from rd_plugin.data.check.actions import counted, listing
 from rd_plugin.drift import check_outliers, file_statistics
 
 __all__ = ["add_arguments", "run"]
@@ -44,7 +44,7 @@ def run(datamodule: AnomalibDataModule, max_pixels: int = MAX_PIXELS) -> int:
     ]
     errors = [problem for problem in problems if problem.severity == "error"]
     notes = [problem for problem in problems if problem.severity == "note"]
-    sys.stdout.write(f"{' + '.join(counts)} images: {len(errors)} problems, {len(notes)} notes.\n")
+    sys.stdout.write(f"{' + '.join(counts)} images: {counted(errors, 'problem')}, {counted(notes, 'note')}.\n")
     for found in (errors, notes):
         if found:
             sys.stdout.write(f"{listing(found)}\n")

@@ -62,7 +62,7 @@ def test_bad_file_stops_the_run_by_name(
     message: str,
 ) -> None:
     spoil(root / file)
-    with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
+    with pytest.raises(ValueError, match="Data check: 1 problem") as caught:
         _train(method, root, tmp_path)
     assert f"{root / file} | {message}" in str(caught.value)
     assert not list(tmp_path.glob("**/*.ckpt"))

@@ -16,7 +16,7 @@ from .datamodule import ImageDataset, drop_samples
 from .pairs import check_pairs
 from .problem import Problem
 
-__all__ = ["OnBadData", "act_on", "listing", "memory_file", "set_up"]
+__all__ = ["OnBadData", "act_on", "counted", "listing", "memory_file", "set_up"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,11 @@ OnBadData = Literal["error", "skip", "warn", "off"]
 _MEMORY = "data_check.json"
 _VERSION = re.compile(r"v\d+")
 _LISTED = 20
+
+
+def counted(problems: Collection[Problem], name: str) -> str:
+    """Return how many there are, in words: "1 note", "2 notes"."""
+    return f"{len(problems)} {name}{'' if len(problems) == 1 else 's'}"
 
 
 def listing(problems: Collection[Problem]) -> str:
@@ -58,7 +63,7 @@ def set_up(datamodule: AnomalibDataModule) -> None:
         problems = check_pairs(root)
         if not problems:
             raise
-        msg = f"Data check: {len(problems)} problems in the data.\n{listing(problems)}"
+        msg = f"Data check: {counted(problems, 'problem')} in the data.\n{listing(problems)}"
         raise ValueError(msg) from error
 
 
@@ -77,17 +82,17 @@ def act_on(problems: Collection[Problem], on_bad_data: OnBadData, checked: Mappi
     errors = [problem for problem in problems if problem.severity == "error"]
     notes = [problem for problem in problems if problem.severity == "note"]
     if notes:
-        logger.warning("Data check: %d notes.\n%s", len(notes), listing(notes))
+        logger.warning("Data check: %s.\n%s", counted(notes, "note"), listing(notes))
     if not errors:
         return
-    msg = f"Data check: {len(errors)} problems in the data.\n{listing(errors)}"
+    msg = f"Data check: {counted(errors, 'problem')} in the data.\n{listing(errors)}"
     if on_bad_data == "skip":
         dropped = drop_samples(checked.values(), {problem.subject for problem in errors})
         errors = [problem for problem in errors if problem.subject in checked]
         emptied = [name for name, dataset in checked.items() if len(dataset) == 0] if dropped else []
         errors += [Problem(name, "no image is left.") for name in emptied]
         logger.warning("%s\n%d images are left out.", msg, dropped)
-        msg = f"Data check: {len(errors)} problems in the data.\n{listing(errors)}"
+        msg = f"Data check: {counted(errors, 'problem')} in the data.\n{listing(errors)}"
     if on_bad_data == "error" or (on_bad_data == "skip" and errors):
         raise ValueError(msg)
     if on_bad_data == "warn":

@@ -70,14 +70,14 @@ def split(root: Path) -> DataLoader:
 )
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
 def test_deep_image_is_refused_by_name(deep: Path, root: Path, stage: str, given: Callable[[str, Path], None]) -> None:
-    with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
+    with pytest.raises(ValueError, match="Data check: 1 problem") as caught:
         given(stage, root)
     assert f"{deep} | the image has mode I;16, more than 8 bits a channel" in str(caught.value)
 
 
 @pytest.mark.parametrize("single", [True, False])
 def test_folder_and_file_to_predict_are_looked_at(deep: Path, root: Path, single: bool) -> None:
-    with pytest.raises(ValueError, match="Data check: 1 problems") as caught:
+    with pytest.raises(ValueError, match="Data check: 1 problem") as caught:
         trainer(root).predict(Means(), pictures(deep if single else deep.parent))
     assert str(deep) in str(caught.value)
 

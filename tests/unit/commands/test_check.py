@@ -18,7 +18,7 @@ def test_counts_and_notes(root: Path, tool: Tool) -> None:
     status, output, _ = tool(*arguments(root))
     assert status == 0
     first, *_, note = output.splitlines()
-    assert first == "12 train + 12 val + 12 test images: 0 problems, 1 notes."
+    assert first == "12 train + 12 val + 12 test images: 0 problems, 1 note."
     assert note.startswith("  val         | there are 4 normal images")
 
 

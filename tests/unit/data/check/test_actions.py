@@ -23,7 +23,7 @@ def test_listing_is_a_table_of_at_most_twenty() -> None:
 
 def test_notes_never_stop(caplog: pytest.LogCaptureFixture) -> None:
     act_on([Problem("train", "has twins.", "note")], "error", {})
-    assert "Data check: 1 notes." in caplog.text
+    assert "Data check: 1 note." in caplog.text
 
 
 def test_errors_stop_or_are_listed(caplog: pytest.LogCaptureFixture) -> None:

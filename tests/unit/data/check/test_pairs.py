@@ -26,7 +26,7 @@ def test_missing_and_surplus_masks(root: Path) -> None:
 
 def test_data_module_names_the_image_without_a_mask(root: Path) -> None:
     (root / "tile/ground_truth/stain/001_mask.png").unlink()
-    with pytest.raises(ValueError, match=r"(?s)Data check: 1 problems .*stain/001.png \| the image of a defect has no"):
+    with pytest.raises(ValueError, match=r"(?s)Data check: 1 problem .*stain/001.png \| the image of a defect has no"):
         set_up(MVTec(root, "tile"))
 
 
