@@ -85,10 +85,12 @@ def golden_parts(golden: Path, case: str, names: Collection[str]) -> dict[str, d
     return parts
 
 
-def check_refused(convert: Callable, tmp_path: Path, source: Path, message: str, *args, **arguments) -> None:
+def check_refused(
+    convert: Callable, tmp_path: Path, source: Path, message: str, *args, error: type = ValueError, **arguments
+) -> None:
     """A conversion is refused with a message, and leaves nothing in the folder."""
     before = sorted(tmp_path.iterdir())
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises(error, match=message):
         convert(source, tmp_path / "ours.ckpt", *args, **arguments)
     assert sorted(tmp_path.iterdir()) == before
 

@@ -75,4 +75,5 @@ def test_wrong_backbone_names_the_first_tensor_and_both_shapes(tmp_path, authors
 
 def test_teacher_weights_do_not_exist(tmp_path, authors_resnet18):
     message = "pre_trained .* is neither a file nor an installed package"
-    refused(tmp_path, authors_resnet18, message, backbone="resnet18", pre_trained=str(tmp_path / "none.pth"))
+    missing = str(tmp_path / "none.pth")
+    refused(tmp_path, authors_resnet18, message, error=FileNotFoundError, backbone="resnet18", pre_trained=missing)
