@@ -158,6 +158,13 @@ class Teacher(nn.Module):
         _drop_unused(self.net, infos[indices[-1]]["module"])
         self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
         self.pyramid = self._pyramid(indices[:-1] if with_embedding else indices, infos)
+        given, needed = infos[indices[-1]]["num_chs"], self.pyramid.embedding.channels
+        if with_embedding and given != needed:
+            msg = (
+                f"bottleneck 'none' needs a stage of {needed} channels after the coarsest of layers, but "
+                f"{infos[indices[-1]]['module']!r} of {self.backbone!r} has {given}; choose 'oce' or 'mff_oce'."
+            )
+            raise ValueError(msg)
 
     @property
     def layers(self) -> tuple[str, ...]:

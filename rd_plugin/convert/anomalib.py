@@ -13,8 +13,8 @@ from torch.nn import functional as F  # noqa: N812
 from rd_plugin.models import ReverseDistillation
 
 from .files import check_output, named_tensors, read_checkpoint, under, write_checkpoint
-from .names import bottleneck_name
-from .transfer import load_bottleneck, load_renamed, load_student
+from .names import bottleneck_name, student_name
+from .transfer import load_bottleneck, load_renamed
 
 __all__ = ["convert_anomalib"]
 
@@ -103,7 +103,7 @@ def convert_anomalib(source: str | Path, output: str | Path) -> None:
     # Loaded through the teacher, which then notes that it has its weights.
     load_renamed(ours.teacher, under(_TEACHER, state), "net.{}".format, _TEACHER, misfit)
     load_bottleneck(ours.bottleneck, _widened(under(_BOTTLENECK, state), ours.bottleneck), _BOTTLENECK, misfit)
-    load_student(ours.student, under(_STUDENT, state), _STUDENT, misfit)
+    load_renamed(ours.student, under(_STUDENT, state), student_name, _STUDENT, misfit)
     # anomalib's own hook restores which components are used, and their settings.
     model.on_load_checkpoint(content)
     if model.post_processor is not None:

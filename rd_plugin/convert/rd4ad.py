@@ -6,7 +6,8 @@ from pathlib import Path
 from rd_plugin.models import ReverseDistillation
 
 from .files import check_output, named_parts, read_checkpoint, write_checkpoint
-from .transfer import load_bottleneck, load_student
+from .names import student_name
+from .transfer import load_bottleneck, load_renamed
 
 __all__ = ["convert_rd4ad"]
 
@@ -42,7 +43,7 @@ def convert_rd4ad(
     ours = model.model
     misfit = f"{str(source)!r} does not fit backbone {backbone!r}"
     load_bottleneck(ours.bottleneck, parts["bn"], "bn.", misfit)
-    load_student(ours.student, parts["decoder"], "decoder.", misfit)
+    load_renamed(ours.student, parts["decoder"], student_name, "decoder.", misfit)
     # Last, since it may need a download: a file that does not fit raises an error before.
     ours.teacher.load_pretrained()
     write_checkpoint(model, output, "RD4AD")

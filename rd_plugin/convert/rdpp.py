@@ -6,8 +6,8 @@ from pathlib import Path
 from rd_plugin.models import RevisitedReverseDistillation
 
 from .files import check_output, named_parts, read_checkpoint, write_checkpoint
-from .names import projection_name
-from .transfer import load_bottleneck, load_renamed, load_student
+from .names import projection_name, student_name
+from .transfer import load_bottleneck, load_renamed
 
 __all__ = ["convert_rdpp"]
 
@@ -35,7 +35,7 @@ def convert_rdpp(
     weights = {name: tensor for name, tensor in parts["proj"].items() if not name.endswith(".bias")}
     load_renamed(ours.bottleneck.projections, weights, projection_name, "proj.", misfit)
     load_bottleneck(ours.bottleneck.bottleneck, parts["bn"], "bn.", misfit)
-    load_student(ours.student, parts["decoder"], "decoder.", misfit)
+    load_renamed(ours.student, parts["decoder"], student_name, "decoder.", misfit)
     # Last, since it may need a download: a file that does not fit raises an error before.
     ours.teacher.load_pretrained()
     write_checkpoint(model, output, "RD++")

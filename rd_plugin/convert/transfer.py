@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
-from .names import bottleneck_name, student_name, unused_by_authors
+from .names import bottleneck_name, unused_by_authors
 
-__all__ = ["load_bottleneck", "load_renamed", "load_student"]
+__all__ = ["load_bottleneck", "load_renamed"]
 
 
 def load_renamed(
@@ -60,11 +60,3 @@ def load_bottleneck(bottleneck: nn.Module, tensors: Mapping[str, Tensor], prefix
     unused = unused_by_authors(tensors)
     used = {name: tensor for name, tensor in tensors.items() if name not in unused}
     load_renamed(bottleneck, used, bottleneck_name, prefix, misfit)
-
-
-def load_student(student: nn.Module, tensors: Mapping[str, Tensor], prefix: str, misfit: str) -> None:
-    """Load a student with the authors' names.
-
-    Args and errors are those of :func:`load_renamed`.
-    """
-    load_renamed(student, tensors, student_name, prefix, misfit)

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 # The lowest opset of torch's exporter; anomalib asks for an older one, and torch logs a failed conversion.
 _ONNX_OPSET = 18
+_CALIBRATED = {CompressionType.INT8_PTQ, CompressionType.INT8_ACQ}
 
 
 class ExportedModule(RecordedModule):
@@ -133,15 +134,15 @@ class ExportedModule(RecordedModule):
             ValueError: If images would distort the calibration of int8, and ``on_bad_data`` is ``"error"``, or the part
                 has its own statistics, and there are no images of it.
         """
-        calibrated = compression_type in {CompressionType.INT8_PTQ, CompressionType.INT8_ACQ}
-        if datamodule is not None and calibrated:
-            self._check_calibration(datamodule)
+        calibration = datamodule if compression_type in _CALIBRATED else None
+        if calibration is not None:
+            self._check_calibration(calibration)
 
         def write(folder: Path | str) -> Path:
             images = datamodule
-            if images is not None and calibrated and self._with_own is not None:
+            if calibration is not None and self._with_own is not None:
                 # In 8 bits its statistics are computed again: of its own images, as in the training.
-                images = images_of_part(images, *self._with_own)
+                images = images_of_part(calibration, *self._with_own)
             self._on_the_way_to_openvino = True
             try:
                 path = super(ExportedModule, self).to_openvino(

@@ -3,6 +3,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 import torch
 import yaml
 from anomalib.data.utils import read_image
+from anomalib.deploy import ExportType
 from anomalib.engine import Engine
 from PIL import Image, ImageOps
+from torchmetrics.functional.classification import binary_auroc
 
 from rd_plugin import MVTec
 from rd_plugin.models import METHODS
@@ -41,6 +44,17 @@ one_method = pytest.mark.parametrize("method", METHODS[:1], indirect=True, ids=l
 def cpu_engine(folder: Path, **arguments: object) -> Engine:
     """An engine on the CPU, without a progress bar."""
     return Engine(default_root_dir=folder, **{"accelerator": "cpu", "enable_progress_bar": False, **arguments})
+
+
+def export(model: Distillation, folder: Path, kind: ExportType = ExportType.OPENVINO, **arguments: object) -> Path:
+    """Export a model by an engine; return the main file."""
+    return Engine(default_root_dir=folder).export(model, kind, export_root=folder, **arguments)
+
+
+def auroc(scores: np.ndarray | torch.Tensor, files: list[Path]) -> float:
+    """The area that scores of test images have."""
+    labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
+    return float(binary_auroc(torch.as_tensor(scores).flatten(), labels))
 
 
 def tile_data(root: Path, **arguments: object) -> MVTec:
@@ -79,6 +93,17 @@ def run_openvino(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     compiled = _compiled(path, path.stat().st_mtime_ns)
     results = compiled(images)
     return {output.get_any_name(): results[output] for output in compiled.outputs}
+
+
+@contextmanager
+def full_disk() -> Iterator[Callable[..., None]]:
+    """Give a function after whose call each file is full at 1 kB."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield lambda *_: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def small_model(method: Method, **init_args: object) -> dict:

@@ -20,7 +20,7 @@ from torchvision.transforms.v2.functional import resize
 from rd_plugin import FusedReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
-from .conftest import BACKBONE, LAYERS, METHODS, WEIGHTS, Method, run_openvino, tile_data
+from .conftest import BACKBONE, LAYERS, METHODS, WEIGHTS, Method, cpu_engine, run_openvino, tile_data
 
 # Height and width. Not square, so that none can be taken for the other.
 MODEL = (48, 64)
@@ -120,10 +120,7 @@ def model(request: pytest.FixtureRequest, mvtec_root: Path, tmp_path_factory: py
         pre_processor=method.configure_pre_processor(MODEL),
         visualizer=False,
     )
-    engine = Engine(
-        default_root_dir=tmp_path_factory.mktemp("trained"), accelerator="cpu", max_epochs=3, enable_progress_bar=False
-    )
-    engine.fit(model, datamodule=tile_data(mvtec_root))
+    cpu_engine(tmp_path_factory.mktemp("trained"), max_epochs=3).fit(model, datamodule=tile_data(mvtec_root))
     return model
 
 
@@ -132,8 +129,7 @@ def expected(
     model: Distillation, files: dict[tuple[int, int], list[Path]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[int, int], list[Verdict]]:
     """The engine's verdicts on each size, with a range and a threshold that cut none of their scores off."""
-    folder = tmp_path_factory.mktemp("engine")
-    engine = Engine(default_root_dir=folder, accelerator="cpu", logger=False, enable_progress_bar=False)
+    engine = cpu_engine(tmp_path_factory.mktemp("engine"), logger=False)
 
     def predict() -> dict[tuple[int, int], list[Verdict]]:
         folders = {size: paths[0].parent for size, paths in files.items()}

@@ -8,7 +8,6 @@ import pytest
 import torch
 from anomalib.data import Folder
 from anomalib.deploy import CompressionType
-from anomalib.engine import Engine
 from PIL import Image
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from rd_plugin.provenance import Provenance
 from rd_plugin.results import NOT_REGISTERED, InspectionResult
 
 from ..moved_parts import SIDE, parts, view
+from .conftest import cpu_engine
 
 SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "image_size": SIDE // 2}
 # Of the images that are inspected: a part in its place, moved, and turned.
@@ -54,9 +54,7 @@ def trained(data: Folder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dis
     """A trained model that aligns, and its checkpoint."""
     folder = tmp_path_factory.mktemp("trained")
     model = FusedReverseDistillation(**SMALL, align="translation", visualizer=False, report=False)
-    engine = Engine(
-        default_root_dir=folder, accelerator="cpu", max_steps=3, logger=False, enable_progress_bar=False, devices=1
-    )
+    engine = cpu_engine(folder, max_steps=3, logger=False, devices=1)
     engine.fit(model, datamodule=data)
     # One that cuts no score off.
     scale = {"min": 0.0, "max": 20.0, "threshold": 10.0}
@@ -103,7 +101,7 @@ def test_checkpoint_keeps_the_alignment(trained: tuple[Distillation, Path], imag
 
 
 def test_another_checkpoint_does_not_fit(tmp_path: Path, data: Folder) -> None:
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", max_steps=1, logger=False, devices=1)
+    engine = cpu_engine(tmp_path, max_steps=1, logger=False, devices=1)
     plain = ReverseDistillation(**SMALL, visualizer=False, report=False)
     engine.fit(plain, datamodule=data)
     engine.trainer.save_checkpoint(tmp_path / "plain.ckpt")

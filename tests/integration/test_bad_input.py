@@ -8,18 +8,9 @@ from pathlib import Path
 
 import pytest
 from anomalib.data import Folder
-from anomalib.engine import Engine
 from PIL import Image
 
-from rd_plugin import MVTec
-
-from .conftest import SIZE, Method, one_method
-
-BACKBONE = "tf_efficientnet_lite0"
-
-
-def _engine(folder: Path, epochs: int) -> Engine:
-    return Engine(default_root_dir=folder, accelerator="cpu", enable_progress_bar=False, max_epochs=epochs)
+from .conftest import BACKBONE, SIZE, Method, cpu_engine, one_method, tile_data
 
 
 def _train(method: Method, root: Path, folder: Path, **arguments: object) -> list[dict]:
@@ -30,7 +21,7 @@ def _train(method: Method, root: Path, folder: Path, **arguments: object) -> lis
         visualizer=False,
         **arguments,
     )
-    return _engine(folder, 1).train(model=model, datamodule=MVTec(root, "tile", train_batch_size=4, num_workers=0))
+    return cpu_engine(folder, max_epochs=1).train(model=model, datamodule=tile_data(root))
 
 
 def _empty(path: Path) -> None:
@@ -121,7 +112,7 @@ def test_data_without_masks_leaves_pixel_metrics_out(
     )
     model = method(BACKBONE, pre_trained=False, visualizer=False)
     with caplog.at_level(logging.WARNING):
-        (metrics,) = _engine(tmp_path, 1).train(model=model, datamodule=data)
+        (metrics,) = cpu_engine(tmp_path, max_epochs=1).train(model=model, datamodule=data)
     assert set(metrics) == {"image_AUROC", "image_F1Score"}
     left_out = [record for record in caplog.records if "left out" in record.message]
     assert len(left_out) == 1

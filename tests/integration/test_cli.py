@@ -25,10 +25,11 @@ from .conftest import (
     write_config,
 )
 
+METRICS = {"image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score", "pixel_AUPRO"}
+
 
 def test_train_prints_metrics_and_writes_pictures(trained: Trained) -> None:
-    for metric in ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score", "pixel_AUPRO"):
-        assert metric in trained.output
+    assert all(metric in trained.output for metric in METRICS)
     pictures = list(trained.checkpoint.parents[2].glob("images/**/*.png"))
     assert len(pictures) == 12
     assert np.asarray(Image.open(pictures[0])).std() > 0
@@ -74,13 +75,7 @@ def test_trainer_subcommands(
     checkpoint = [] if subcommand == "fit" else ["--ckpt_path", str(trained.checkpoint)]
     cli = AnomalibCLI([subcommand, "--config", str(config), *checkpoint])
     if subcommand == "test":
-        assert set(cli.engine.trainer.callback_metrics) == {
-            "image_AUROC",
-            "image_F1Score",
-            "pixel_AUROC",
-            "pixel_F1Score",
-            "pixel_AUPRO",
-        }
+        assert set(cli.engine.trainer.callback_metrics) == METRICS
     assert not cli.model.post_processor.image_threshold.isnan()
     assert len(list(tmp_path.glob("results/**/*.ckpt"))) == (subcommand == "fit")
 

@@ -20,7 +20,8 @@ from PIL import Image
 from rd_plugin import ExpertReverseDistillation
 from rd_plugin.components import Teacher
 
-from .conftest import BACKBONE, SIZE, WEIGHTS, data_config, small_model, tile_data, write_config
+from ..pictures import draw
+from .conftest import BACKBONE, SIZE, WEIGHTS, cpu_engine, data_config, small_model, tile_data, write_config
 
 STEPS = 4  # one more than an epoch has
 
@@ -35,11 +36,6 @@ def _model(**arguments: object) -> ExpertReverseDistillation:
         "visualizer": False,
     }
     return ExpertReverseDistillation(**{**small, **arguments})
-
-
-def _engine(folder: Path, **arguments: object) -> Engine:
-    small = {"max_steps": 1, "accelerator": "cpu", "enable_progress_bar": False}
-    return Engine(default_root_dir=folder, **{**small, **arguments})
 
 
 def _state(teacher: Teacher) -> dict[str, torch.Tensor]:
@@ -90,7 +86,7 @@ def _fit(
     folder: Path, root: Path, checkpoint: Path | None = None, max_steps: int = STEPS, **arguments: object
 ) -> Fitted:
     record = _Recorder()
-    engine = _engine(folder, max_steps=max_steps, callbacks=[record])
+    engine = cpu_engine(folder, max_steps=max_steps, callbacks=[record])
     model = _model(**arguments)
     engine.fit(model=model, datamodule=tile_data(root), ckpt_path=checkpoint)
     return Fitted(model, engine, record)
@@ -144,8 +140,8 @@ def test_resumed_training_has_the_pre_trained_expert(tmp_path: Path, mvtec_root:
 )
 def test_arguments_that_need_one_optimizer(tmp_path: Path, mvtec_root: Path, argument: dict, message: str) -> None:
     with pytest.raises(MisconfigurationException, match=message):
-        _engine(tmp_path, **argument).fit(model=_model(), datamodule=tile_data(mvtec_root))
-    engine = _engine(tmp_path, **argument)
+        cpu_engine(tmp_path, max_steps=1, **argument).fit(model=_model(), datamodule=tile_data(mvtec_root))
+    engine = cpu_engine(tmp_path, max_steps=1, **argument)
     engine.fit(model=_model(train_teacher=False), datamodule=tile_data(mvtec_root))
     assert engine.trainer.global_step == 1
 
@@ -153,8 +149,7 @@ def test_arguments_that_need_one_optimizer(tmp_path: Path, mvtec_root: Path, arg
 def test_textures_from_a_folder_that_is_gone_later(tmp_path: Path, mvtec_root: Path) -> None:
     textures = tmp_path / "textures"
     for name, colour in (("red/a.png", (255, 0, 0)), ("green/deep/b.jpg", (0, 255, 0))):
-        (textures / name).parent.mkdir(parents=True)
-        Image.new("RGB", (40, 50), colour).save(textures / name)
+        draw(textures / name, colour, (40, 50))
     fitted = _fit(tmp_path / "run", mvtec_root, max_steps=1, anomaly_source=textures)
     assert len(fitted.model._textures.files) == 2
     shutil.rmtree(textures)

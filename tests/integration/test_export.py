@@ -12,13 +12,11 @@ import pytest
 import torch
 from anomalib.data import InferenceBatch
 from anomalib.deploy import CompressionType, ExportType, TorchInferencer
-from anomalib.engine import Engine
-from torchmetrics.functional.classification import binary_auroc
 
 from rd_plugin import ExpertReverseDistillation, MVTec, ReverseDistillation, RevisitedReverseDistillation
 from rd_plugin.models.distillation import Distillation
 
-from .conftest import SIZE, Method, Trained, one_method, run_openvino
+from .conftest import SIZE, Method, Trained, auroc, export, one_method, run_openvino
 
 FIELDS = InferenceBatch._fields
 
@@ -32,10 +30,6 @@ def model(trained: Trained) -> Distillation:
 def expected(model: Distillation, images: torch.Tensor) -> dict[str, np.ndarray]:
     with torch.inference_mode():
         return {name: value.numpy() for name, value in model(images)._asdict().items()}
-
-
-def _export(model: Distillation, folder: Path, kind: ExportType, **arguments: object) -> Path:
-    return Engine(default_root_dir=folder).export(model, kind, export_root=folder, **arguments)
 
 
 def _run_onnx(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -97,7 +91,7 @@ def test_graphs_agree_with_eager(
     exported: Path,
 ) -> None:
     made = kind is ExportType.OPENVINO and input_size is None
-    path = exported if made else _export(model, tmp_path, kind, input_size=input_size)
+    path = exported if made else export(model, tmp_path, kind, input_size=input_size)
     whole = run(path, images.numpy())
     _assert_agrees(whole, expected)
     single = {name: value[:1] for name, value in expected.items()}
@@ -113,7 +107,7 @@ def test_torch_export_agrees_with_eager(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
-    path = _export(model, tmp_path, ExportType.TORCH)
+    path = export(model, tmp_path, ExportType.TORCH)
     batch = TorchInferencer(path=path, device="cpu").predict(images)
     actual = {name: getattr(batch, name).detach().numpy().reshape(expected[name].shape) for name in FIELDS}
     _assert_agrees(actual, expected)
@@ -148,12 +142,10 @@ def test_compressed_models_keep_the_order_of_scores(
     compression: CompressionType,
 ) -> None:
     data = MVTec(mvtec_root, "tile", num_workers=0)
-    path = _export(model, tmp_path, ExportType.OPENVINO, compression_type=compression, datamodule=data)
+    path = export(model, tmp_path, compression_type=compression, datamodule=data)
     assert path.with_suffix(".bin").stat().st_size < 0.6 * exported.with_suffix(".bin").stat().st_size
     actual = run_openvino(path, images.numpy())
-    labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
-    areas = [binary_auroc(torch.from_numpy(result["pred_score"]).flatten(), labels) for result in (actual, expected)]
-    assert float(areas[0]) == pytest.approx(float(areas[1]), abs=0.05)
+    assert auroc(actual["pred_score"], files) == pytest.approx(auroc(expected["pred_score"], files), abs=0.05)
     assert np.abs(actual["anomaly_map"] - expected["anomaly_map"]).mean() < 0.05
     _assert_spoiled_are_withheld(partial(run_openvino, path), images.numpy(), actual)
 
@@ -161,15 +153,8 @@ def test_compressed_models_keep_the_order_of_scores(
 @one_method
 @pytest.mark.slow
 def test_int8_ptq_of_another_size_than_the_images(model: Distillation, mvtec_root: Path, tmp_path: Path) -> None:
-    data = MVTec(mvtec_root, "tile", num_workers=0)
-    path = _export(
-        model,
-        tmp_path,
-        ExportType.OPENVINO,
-        input_size=(80, 72),
-        compression_type=CompressionType.INT8_PTQ,
-        datamodule=data,
-    )
+    int8 = {"compression_type": CompressionType.INT8_PTQ, "datamodule": MVTec(mvtec_root, "tile", num_workers=0)}
+    path = export(model, tmp_path, input_size=(80, 72), **int8)
     assert run_openvino(path, np.zeros((2, 3, 80, 72), dtype=np.float32))["anomaly_map"].shape == (2, 1, SIZE, SIZE)
 
 
@@ -177,7 +162,7 @@ def test_int8_ptq_of_another_size_than_the_images(model: Distillation, mvtec_roo
 def test_graph_without_a_size_says_what_it_needs(method: Method, tmp_path: Path) -> None:
     model = method("resnet18", pre_trained=False, pre_processor=False)
     with pytest.raises(Exception, match="An exported model needs images of one size: give input_size"):
-        _export(model, tmp_path, ExportType.ONNX)
+        export(model, tmp_path, ExportType.ONNX)
 
 
 @pytest.mark.slow

@@ -5,9 +5,8 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +25,7 @@ from rd_plugin.commands.tool import main
 from rd_plugin.models.distillation import Distillation
 
 from ..processes import run_function
-from .conftest import METHODS, SIZE, Method, one_method, tile_data
+from .conftest import METHODS, SIZE, Method, cpu_engine, full_disk, one_method, tile_data
 
 BACKBONE = "test_resnet.r160_in1k"
 STEPS_PER_EPOCH = 3
@@ -40,8 +39,7 @@ def _model(method: Method = ReverseDistillation) -> Distillation:
 
 def _engine(folder: Path, *callbacks: Callback, **arguments: object) -> Engine:
     """An engine that does not validate; a checkpoint is written after each epoch."""
-    settings = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 2, "limit_val_batches": 0}
-    return Engine(default_root_dir=folder, callbacks=list(callbacks), **{**settings, **arguments})
+    return cpu_engine(folder, callbacks=list(callbacks), **{"max_epochs": 2, "limit_val_batches": 0, **arguments})
 
 
 class _InSecondEpoch(Callback):
@@ -67,17 +65,6 @@ class _LostGradients(Callback):
 def _lose_weights(model: LightningModule) -> None:
     with torch.no_grad():
         next(model.model.student.parameters()).fill_(float("nan"))
-
-
-@contextmanager
-def _full_disk() -> Iterator[Callable[..., None]]:
-    """Give a function after whose call each file is full at 1 kB."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        yield lambda *_: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _assert_kept(folder: Path, method: Method) -> Path:
@@ -106,7 +93,7 @@ def test_weights_that_are_not_finite_are_not_saved(method: Method, mvtec_root: P
 def test_disk_that_fills_up_keeps_the_last_checkpoint(
     mvtec_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with _full_disk() as fill, pytest.raises(OSError, match=r"No space|File too large") as caught:
+    with full_disk() as fill, pytest.raises(OSError, match=r"No space|File too large") as caught:
         _engine(tmp_path, _InSecondEpoch(fill)).fit(_model(), datamodule=tile_data(mvtec_root))
     checkpoint = _assert_kept(tmp_path, ReverseDistillation)
     assert caught.value.filename == str(checkpoint)
@@ -123,7 +110,7 @@ def test_disk_that_is_full_of_pictures(mvtec_root: Path, tmp_path: Path, caplog:
     engine.test(model, datamodule=data)
     pictures = {path: path.read_bytes() for path in tmp_path.glob("**/images/**/*.png")}
     assert len(pictures) == 12
-    with _full_disk() as fill:
+    with full_disk() as fill:
         fill()
         (metrics,) = engine.test(model, datamodule=data)
     # Pictures are a courtesy: figures are there, each picture is whole, new or old, and a warning says what is missing.
@@ -148,7 +135,7 @@ def test_disk_that_is_full_at_an_export_leaves_the_old_one(kind: ExportType, tmp
     model = _model()
     file = _engine(tmp_path).export(model, kind, export_root=tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with _full_disk() as fill:
+    with full_disk() as fill:
         fill()
         with pytest.raises((OSError, RuntimeError)):
             _engine(tmp_path).export(model, kind, export_root=tmp_path)
@@ -163,7 +150,7 @@ def test_disk_that_is_full_of_verdicts(
 ) -> None:
     table = tmp_path / "verdicts"
     arguments = ["inspect", str(exported), str(mvtec_root / "tile" / "test"), option, str(table)]
-    with _full_disk() as fill:
+    with full_disk() as fill:
         fill()
         with pytest.raises(SystemExit) as caught:
             main(arguments)
@@ -261,17 +248,9 @@ def test_stopped_evaluation_fails(mvtec_root: Path, tmp_path: Path, stage: str) 
     assert "The run was stopped." in done.output
 
 
-class _KilledInSecondEpoch(Callback):
-    """End the process at once, with nothing put in order."""
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        del pl_module
-        if trainer.current_epoch == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _train_beside(killed: bool, root: Path, folder: Path) -> None:
-    callbacks = [_KilledInSecondEpoch()] if killed else []
+    # At once, with nothing put in order.
+    callbacks = [_InSecondEpoch(lambda _: os.kill(os.getpid(), signal.SIGKILL))] if killed else []
     # anomalib counts the versions that are there, and does not expect another to do so at the same moment.
     while not killed and not list(folder.glob("**/v0/weights")):
         time.sleep(0.05)

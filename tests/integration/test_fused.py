@@ -6,17 +6,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from anomalib.deploy import CompressionType, ExportType
+from anomalib.deploy import CompressionType
 from anomalib.engine import Engine
 from torchmetrics.functional.classification import binary_auroc
 
-from rd_plugin import FusedReverseDistillation, MVTec, SolarCells
+from rd_plugin import FusedReverseDistillation, SolarCells
 from rd_plugin.provenance import Provenance
 
-from .conftest import Trained, run_openvino
+from .conftest import Trained, auroc, export, run_openvino, tile_data
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +47,11 @@ def test_int8_compares_with_what_quantized_networks_make_of_training_images(
     model = FusedReverseDistillation.load_from_checkpoint(checkpoint, visualizer=False).eval()
     # Of a dozen training images the range of the scores moves, and most would be cut off at 0.
     model.post_processor.enable_normalization = False
-    data = MVTec(mvtec_root, "tile", train_batch_size=4, num_workers=0)
-    arguments = {"compression_type": CompressionType.INT8_PTQ, "datamodule": data}
-    path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)
-    scores = torch.from_numpy(np.asarray(run_openvino(path, images.numpy())["pred_score"])).flatten()
+    path = export(model, tmp_path, compression_type=CompressionType.INT8_PTQ, datamodule=tile_data(mvtec_root))
+    scores = run_openvino(path, images.numpy())["pred_score"]
     with torch.inference_mode():
-        expected = model(images).pred_score.flatten()
-    labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
-    assert float(binary_auroc(scores, labels)) == pytest.approx(float(binary_auroc(expected, labels)), abs=0.05)
+        expected = model(images).pred_score
+    assert auroc(scores, files) == pytest.approx(auroc(expected, files), abs=0.05)
 
 
 # Lightning starts the script once more for the second process.

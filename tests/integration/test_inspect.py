@@ -13,7 +13,6 @@ import openvino
 import pytest
 import torch
 from anomalib.data.utils import read_image
-from anomalib.engine import Engine
 from PIL import Image
 
 from rd_plugin.commands.tool import main
@@ -21,7 +20,7 @@ from rd_plugin.inspection import load_inferencer
 from rd_plugin.results import InspectionResult, ResultFile
 
 from ..processes import run_function
-from .conftest import Trained, one_method
+from .conftest import Trained, cpu_engine, one_method
 
 Inspect = Callable[..., tuple[int, list[str], str]]
 
@@ -46,9 +45,8 @@ def test_checkpoint_predicts_as_the_engine_and_export_as_the_model(
 ) -> None:
     folder = mvtec_root / "tile" / "test"
     model = trained.method.load_from_checkpoint(trained.checkpoint)
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False)
     verdicts, scores = {}, {}
-    for batch in engine.predict(model, data_path=folder):
+    for batch in cpu_engine(tmp_path).predict(model, data_path=folder):
         for path, label, score in zip(batch.image_path, batch.pred_label, batch.pred_score, strict=True):
             verdicts[path] = "anomalous" if label else "normal"
             scores[path] = float(score)

@@ -2,7 +2,6 @@
 """Killed or on a full disk, what changes a model leaves the old one as it was, and nothing half-written."""
 
 import os
-import resource
 import shutil
 import signal
 from collections.abc import Callable
@@ -10,18 +9,18 @@ from io import BytesIO
 from pathlib import Path
 from unittest.mock import patch
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from rd_plugin.feedback import update_model
 from rd_plugin.report import write_region_page
 from rd_plugin.thresholds import write_threshold
 
 from ..compatibility.make_files import FILES
+from ..pictures import draw
 from ..processes import run_function
 from ..unit.feedback.conftest import other, save, trained_once  # noqa: F401  # a fixture
+from .conftest import full_disk
 
 Write = Callable[[Path], object]
 
@@ -83,7 +82,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         save(tmp_path / "new", other(8, seed=3))
     else:
         shutil.copytree(FILES / "0.2.0" / "reverse_distillation", tmp_path, dirs_exist_ok=True)
-    Image.fromarray(np.full((100, 200, 3), 128, np.uint8)).save(tmp_path / "part.png")
+    draw(tmp_path / "part.png", 128, (200, 100))
     (tmp_path / "roi.html").write_text("the page of before")
     return tmp_path
 
@@ -119,12 +118,9 @@ def test_killed_in_the_middle(write: Write, moment: str, folder: Path) -> None:
 @pytest.mark.parametrize("write", WRITERS)
 def test_disk_is_full(write: Write, folder: Path) -> None:
     before = _files(folder)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
-    try:
+    with full_disk() as fill:
+        fill()
         with pytest.raises((OSError, RuntimeError)):
             write(folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert _files(folder) == before
     assert not [path.name for path in folder.iterdir() if path.name[0] == "."]

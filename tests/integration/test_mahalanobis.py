@@ -8,9 +8,7 @@ import openvino
 import pytest
 import torch
 from anomalib.data.utils import read_image
-from anomalib.deploy import CompressionType, ExportType
-from anomalib.engine import Engine
-from torchmetrics.functional.classification import binary_auroc
+from anomalib.deploy import CompressionType
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.components import MahalanobisDeviation
@@ -20,7 +18,10 @@ from .conftest import (
     BACKBONE,
     SIZE,
     Trained,
+    auroc,
+    cpu_engine,
     data_config,
+    export,
     one_method,
     run_cli,
     run_openvino,
@@ -67,15 +68,14 @@ def test_checkpoint_knows_the_training_images_as_its_weights_see_them(
 
 
 def test_defects_are_found(model: ReverseDistillation, mvtec_root: Path, tmp_path: Path) -> None:
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False)
-    (metrics,) = engine.test(model=model, datamodule=tile_data(mvtec_root))
+    (metrics,) = cpu_engine(tmp_path).test(model=model, datamodule=tile_data(mvtec_root))
     assert metrics["image_AUROC"] >= 0.9
     assert metrics["pixel_AUROC"] >= 0.9
 
 
 @pytest.mark.slow
 def test_openvino_agrees_with_eager(model: ReverseDistillation, images: torch.Tensor, tmp_path: Path) -> None:
-    path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path)
+    path = export(model, tmp_path)
     with torch.inference_mode():
         expected = model(images)
     actual = run_openvino(path, images.numpy())
@@ -96,20 +96,18 @@ def test_int8_keeps_the_order_of_scores(
 ) -> None:
     # Statistics of twelve images, fitted again, take scores out of the range that normalization cuts them off at.
     monkeypatch.setattr(model.post_processor, "enable_normalization", False)
-    arguments = {"compression_type": compression, "datamodule": tile_data(mvtec_root)}
-    path = Engine(default_root_dir=tmp_path).export(model, ExportType.OPENVINO, export_root=tmp_path, **arguments)
+    path = export(model, tmp_path, compression_type=compression, datamodule=tile_data(mvtec_root))
     if compression == CompressionType.INT8_PTQ:
         # Compared with training images as the quantized networks see them.
         found = distances(openvino.Core().read_model(path))
         for (centring, _), scale in zip(found, model.model.deviation.scales, strict=True):
             mean = -centring.input_value(1).get_node().get_data()
             assert 0 < np.abs(mean - scale.mean.numpy()).mean() < np.abs(mean).mean()
-    scores = torch.from_numpy(run_openvino(path, images.numpy())["pred_score"]).flatten()
+    scores = run_openvino(path, images.numpy())["pred_score"]
     with torch.inference_mode():
-        expected = model(images).pred_score.flatten()
-    labels = torch.tensor([file.parent.name != "good" for file in files], dtype=torch.int)
+        expected = model(images).pred_score
     # torchmetrics takes what is beyond 1 for logits.
-    found, wanted = (float(binary_auroc(each / each.max(), labels)) for each in (scores, expected))
+    found, wanted = (auroc(each / each.max(), files) for each in (scores, expected))
     assert found == pytest.approx(wanted, abs=0.05)
 
 
@@ -122,8 +120,7 @@ def test_run_without_validation_leaves_a_checkpoint_that_predicts(tmp_path: Path
         pre_processor=ExpertReverseDistillation.configure_pre_processor((SIZE, SIZE)),
         visualizer=False,
     )
-    limits = {"max_epochs": 1, "limit_val_batches": 0, "enable_progress_bar": False}
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", **limits)
+    engine = cpu_engine(tmp_path, max_epochs=1, limit_val_batches=0)
     engine.fit(model, datamodule=tile_data(mvtec_root))
     assert model.model.training
     loaded = ExpertReverseDistillation.load_from_checkpoint(engine.trainer.checkpoint_callback.best_model_path).eval()

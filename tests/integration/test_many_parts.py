@@ -23,8 +23,14 @@ from rd_plugin.models.distillation import Distillation
 from rd_plugin.models.fused_reverse_distillation.evidence import EVIDENCE
 from rd_plugin.provenance import RECORD_KEY
 
-from ..unit.commands.conftest import Tool, log_level_as_before, tool  # noqa: F401
+from ..unit.commands.conftest import Tool, log_level_as_before, tool
 from .conftest import PARTS, SIZE, cpu_engine, run_cli, run_openvino
+
+__all__ = ["log_level_as_before", "tool"]
+
+TORCH_OR_ONNX = pytest.mark.parametrize(
+    ("kind", "suffix"), [("torch", "pt"), pytest.param("onnx", "onnx", marks=pytest.mark.slow)]
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,11 @@ def model(method: type[Distillation] = ReverseDistillation, **arguments: object)
     """A small model."""
     torch.manual_seed(0)
     return method(backbone="test_resnet", layers=["layer1"], pre_trained=False, image_size=SIZE, **arguments)
+
+
+def read_images(root: Path, folders: str) -> torch.Tensor:
+    """Images of shape (N, 3, H, W) within some folders."""
+    return torch.stack([read_image(path, as_tensor=True) for path in sorted(root.glob(f"{folders}/*/*.png"))])
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +130,7 @@ def test_each_part_has_its_own_reference(many: ManyParts) -> None:
 
 def test_the_part_is_given_in_the_call(many: ManyParts) -> None:
     found = ReverseDistillation.load_from_checkpoint(many.checkpoint).eval()
-    image = torch.stack([read_image(path, as_tensor=True) for path in sorted(many.root.glob("tile/defect/*/*.png"))])
+    image = read_images(many.root, "tile/defect")
     with torch.no_grad():
         scores = {part: found(image, part=part).pred_score for part in PARTS}
         assert (scores["tile"] != scores["plate"]).all()
@@ -207,22 +218,16 @@ def test_an_export_of_one_part_agrees_with_the_engine_at_every_size(
 def test_int8_of_one_part(loaded: Distillation, many: ManyParts, tmp_path: Path) -> None:
     loaded.to_openvino(tmp_path, compression_type=CompressionType.INT8_PTQ, datamodule=data(many.root))
     (path,) = tmp_path.rglob("*.xml")
-    files = sorted(many.root.glob("tile/*/*/*.png"))
-    images = torch.stack([read_image(file, as_tensor=True) for file in files])
+    images = read_images(many.root, "tile/*")
     with torch.no_grad():
         expected = loaded(images, part="tile").anomaly_map.numpy()
     actual = run_openvino(path, images.numpy())["anomaly_map"]
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.9
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("torch", "pt"), pytest.param("onnx", "onnx", marks=pytest.mark.slow)])
+@TORCH_OR_ONNX
 def test_one_part_is_exported(
-    many: ManyParts,
-    tmp_path: Path,
-    tool: Tool,  # noqa: F811
-    kind: str,
-    suffix: str,
-    monkeypatch: pytest.MonkeyPatch,
+    many: ManyParts, tmp_path: Path, tool: Tool, kind: str, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUST_REMOTE_CODE", "1")
     arguments = ("export", "--export_type", kind, "--ckpt_path", many.checkpoint, "--export_root", tmp_path)
@@ -234,7 +239,7 @@ def test_one_part_is_exported(
     assert "part must be one of plate, tile, got 'disc'" in tool(*arguments, "--part", "disc").errors
 
 
-def test_the_path_says_the_part(many: ManyParts, tmp_path: Path, tool: Tool) -> None:  # noqa: F811
+def test_the_path_says_the_part(many: ManyParts, tmp_path: Path, tool: Tool) -> None:
     other = tmp_path / "other.png"
     shutil.copy(next(many.root.glob("tile/good/*/*.png")), other)
     paths = [many.root / part / "defect" for part in PARTS]
@@ -247,19 +252,14 @@ def test_the_path_says_the_part(many: ManyParts, tmp_path: Path, tool: Tool) -> 
     expected = [*scores(many.checkpoint, paths[0], part="plate"), *scores(many.checkpoint, paths[1], part="tile")]
     np.testing.assert_allclose([float(row[2]) for row in rows], expected, atol=1e-5)
     assert tool("inspect", many.checkpoint, other, "--part", "tile").status == 0
-    assert (
-        "part must be one of plate, tile, got 'disc'"
-        in tool("inspect", many.checkpoint, other, "--part", "disc").errors
-    )
+    refused = tool("inspect", many.checkpoint, other, "--part", "disc")
+    assert "part must be one of plate, tile, got 'disc'" in refused.errors
     with pytest.raises(ValueError, match="the model is for several parts: give part, one of plate, tile"):
         Inspector(many.checkpoint)
 
 
 def test_a_part_that_the_path_does_not_say_is_recognized(
-    many: ManyParts,
-    tmp_path: Path,
-    tool: Tool,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    many: ManyParts, tmp_path: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "new"
     folder.mkdir()
@@ -291,7 +291,7 @@ def test_a_part_that_the_path_does_not_say_is_recognized(
     assert "no folder in its path is named after a part (plate, tile)." in ended.output + ended.errors
 
 
-def test_a_new_threshold_for_one_part(many: ManyParts, tmp_path: Path, tool: Tool) -> None:  # noqa: F811
+def test_a_new_threshold_for_one_part(many: ManyParts, tmp_path: Path, tool: Tool) -> None:
     new, good = tmp_path / "new.ckpt", many.root / "tile/good"
     arguments = ("threshold", many.checkpoint, "--good", good, "--rate", 0.2, "--output", new)
     assert tool(*arguments, "--part", "tile").status == 0
@@ -320,12 +320,7 @@ class TestStatisticsOfEachPart:
         (checkpoint,) = folder.glob("FusedReverseDistillation/*/v0/weights/lightning/*.ckpt")
         return fused.eval(), checkpoint
 
-    def images(self, root: Path, part: str) -> torch.Tensor:
-        return torch.stack([read_image(path, as_tensor=True) for path in sorted(root.glob(f"{part}/defect/*/*.png"))])
-
-    @pytest.mark.parametrize(
-        ("kind", "suffix"), [("torch", "pt"), pytest.param("onnx", "onnx", marks=pytest.mark.slow)]
-    )
+    @TORCH_OR_ONNX
     def test_a_checkpoint_and_an_export_keep_them(
         self,
         trained: tuple[Distillation, Path],
@@ -343,7 +338,7 @@ class TestStatisticsOfEachPart:
         loaded.exported_part = "tile"
         getattr(loaded, f"to_{kind}")(tmp_path)
         inspector = Inspector(next(tmp_path.rglob(f"*.{suffix}")))
-        images = self.images(parts_root, "tile")
+        images = read_images(parts_root, "tile/defect")
         with torch.no_grad():
             expected = fused(images, part="tile")
             torch.testing.assert_close(loaded(images, part="tile").pred_score, expected.pred_score)
@@ -352,7 +347,7 @@ class TestStatisticsOfEachPart:
 
     def test_a_mixed_batch_gets_those_of_each_image(self, trained: tuple[Distillation, Path], parts_root: Path) -> None:
         fused, _ = trained
-        images = {part: self.images(parts_root, part)[:2] for part in PARTS}
+        images = {part: read_images(parts_root, f"{part}/defect")[:2] for part in PARTS}
         mixed = torch.stack([images["tile"][0], images["plate"][0], images["tile"][1], images["plate"][1]])
         paths = ["tile/a.png", "plate/a.png", "tile/b.png", "plate/b.png"]
         with torch.no_grad():
@@ -405,11 +400,7 @@ class TestStatisticsOfEachPart:
             loaded.to_openvino(tmp_path, datamodule=data(parts_root / "plate"), **int8)
 
     def test_commands_take_the_model(
-        self,
-        trained: tuple[Distillation, Path],
-        parts_root: Path,
-        tmp_path: Path,
-        tool: Tool,  # noqa: F811
+        self, trained: tuple[Distillation, Path], parts_root: Path, tmp_path: Path, tool: Tool
     ) -> None:
         _, checkpoint = trained
         unnamed = tmp_path / "unnamed.png"
@@ -494,7 +485,7 @@ class TestStatisticsOfEachPart:
         learned = fused.learned_settings()
         for part in ("disc", *PARTS):
             with torch.no_grad():
-                assert fused.eval()(self.images(root, part), part=part).pred_score.isfinite().all()
+                assert fused.eval()(read_images(root, f"{part}/defect"), part=part).pred_score.isfinite().all()
         # Without a held-out image nothing is earned.
         assert learned["tile"]["weights"] == pytest.approx(EVIDENCE, abs=1e-3)
         assert {value for kind in learned["tile"]["shrinkage"].values() for value in kind.values()} == {0}

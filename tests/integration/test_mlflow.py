@@ -4,7 +4,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from ..waiting import wait_until
+from ..waiting import free_port, wait_until
 from .conftest import BACKBONE, WEIGHTS, run_cli
 
 mlflow = pytest.importorskip("mlflow")
@@ -36,9 +35,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "database":
         yield database
         return
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     options = ["--backend-store-uri", database, "--artifacts-destination", str(tmp_path / "artifacts")]
     options += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     with (tmp_path / "server.txt").open("w") as output:

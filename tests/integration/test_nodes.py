@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ import pytest
 from PIL import Image
 
 from ..processes import Done, run_code, run_function
-from ..waiting import wait_until
+from ..waiting import free_port, wait_until
 
 # A validation set of 17 images and a test set of 11, each in batches of 2: with four processes some get one image more
 # than others, and the last batches hold one. Of 9 training images, too.
@@ -94,16 +93,10 @@ def parts_of_33(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 @contextmanager
 def nodes(folder: Path, program: Sequence[str]) -> Iterator[list[subprocess.Popen]]:
     """Two nodes on this machine, each with two processes; what they print goes to ``node0.txt`` and ``node1.txt``."""
-    address = ["--master-addr", "127.0.0.1", "--master-port", str(_free_port())]
+    address = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo", "COLUMNS": "400"}
     started = []
     for rank in (0, 1):
@@ -159,7 +152,7 @@ with open(f"{os.environ['RANK']}.json", "w") as file:
 
 def test_two_processes_count_each_image_once_and_end_alike(tmp_path: Path, mvtec_root: Path) -> None:
     several = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "quick"}
-    several |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "GLOO_SOCKET_IFNAME": "lo"}
+    several |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "GLOO_SOCKET_IFNAME": "lo"}
 
     def start(rank: str) -> Done:
         own = {"RANK": rank, "LOCAL_RANK": rank, "CUDA_VISIBLE_DEVICES": ""}

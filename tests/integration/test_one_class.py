@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from anomalib.cli import AnomalibCLI
-from anomalib.engine import Engine
 from PIL import Image
 
 from rd_plugin import ExpertReverseDistillation, OneClass
+
+from .conftest import cpu_engine
 
 CONFIG = Path(__file__).parents[2] / "configs" / "one_class_mnist.yaml"
 NORMAL, TEST = 9, 4
@@ -48,8 +49,7 @@ def test_expert_trains_at_32_pixels_and_draws_every_test_image(stripes: Path, tm
     model = ExpertReverseDistillation("test_resnet", pre_trained=False, score="mean", pre_processor=pre_processor)
     # Batches of 4 leave one of the 9 images over, which these models could not train on alone.
     data = OneClass(stripes, "across", train_batch_size=4, num_workers=0, val_split_mode="none")
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=1)
-    (metrics,) = engine.train(model=model, datamodule=data)
+    (metrics,) = cpu_engine(tmp_path, max_epochs=1).train(model=model, datamodule=data)
     assert 0 <= metrics["image_AUROC"] <= 1
     assert "pixel_AUROC" not in metrics
     pictures = tmp_path / "ExpertReverseDistillation" / "OneClass" / f"{stripes.name}_across" / "v0" / "images"

@@ -14,7 +14,7 @@ import pytest
 
 from ..unit.inspection.conftest import save_model
 from ..unit.serving.conftest import png
-from ..waiting import wait_until
+from ..waiting import is_ready, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, st
         if "Serving at " in line:
             address = line.split("Serving at ")[1].split()[0]
             break
-    wait_until(lambda: httpx.get(f"{address}/ready").status_code == 200)
+    wait_until(lambda: is_ready(address))
     yield folder, address
     os.kill(server.pid, signal.SIGTERM)
     assert server.wait(60) == 0

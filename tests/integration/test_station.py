@@ -7,17 +7,15 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ..docs.blocks import commands, read_blocks
 from ..unit.delivery.test_mqtt import Broker, broker, with_broker
-from ..waiting import wait_until
+from ..waiting import free_port, is_ready, wait_until
 from .conftest import one_method
 
 __all__ = ["broker"]
@@ -58,9 +56,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_station_inspects_serves_and_sends_as_the_full_installation(
     checkout: Path, exported: Path, files: list[Path], broker: Broker
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "PYTHONPATH": "", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def here(script: str) -> str:
@@ -101,7 +97,7 @@ def test_station_inspects_serves_and_sends_as_the_full_installation(
     run("\n".join(before))
     server = subprocess.Popen(["bash", "-c", f"exec {here(serve)}"], cwd=checkout, env=environment)
     try:
-        wait_until(lambda: _is_ready(f"http://127.0.0.1:{port}"))
+        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}"))
         listen, *ask = commands(ASK)
         # Not every computer with the broker has its clients.
         heard = f"{listen.removesuffix('&')} -C 1 > message.json & sleep 2" if shutil.which("mosquitto_sub") else "true"
@@ -120,10 +116,3 @@ def test_station_inspects_serves_and_sends_as_the_full_installation(
     broker.wait_for("part-17.png")
     if heard != "true":
         assert json.loads((checkout / "message.json").read_text()) == row
-
-
-def _is_ready(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/ready").status_code == 200
-    except httpx.ConnectError:
-        return False

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from anomalib.deploy import ExportType
-from anomalib.engine import Engine
 
-from rd_plugin import MVTec
 from rd_plugin.components import Tiles
 
-from .conftest import BACKBONE, LAYERS, METHODS, WEIGHTS, Method
+from .conftest import BACKBONE, LAYERS, METHODS, WEIGHTS, Method, cpu_engine, tile_data
 from .test_agreement import MODEL, Run, _check, _run_onnx, _run_openvino, _run_torch, _verdict
 
 # Tiles that do not end with the image, and overlap in one direction.
@@ -40,14 +38,14 @@ def test_exports_predict_as_the_engine(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, max_epochs=2)
+    engine = cpu_engine(tmp_path, max_epochs=2)
     teacher = {"backbone": BACKBONE, "layers": LAYERS[:1], "pre_trained": WEIGHTS}
     trained = method(**teacher, image_size=MODEL, visualizer=False, deviation=deviation, **TILES)
-    engine.fit(trained, datamodule=MVTec(mvtec_root, "tile", train_batch_size=4, num_workers=0))
+    engine.fit(trained, datamodule=tile_data(mvtec_root))
     model = method.load_from_checkpoint(engine.best_model_path)
     assert model.model.tiler == Tiles((32, 40), (8, 0))
     assert model.describe().plain()["arguments"]["tile_size"] == [32, 40]
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False)
+    engine = cpu_engine(tmp_path, logger=False)
     images = tmp_path / "images"
     images.mkdir()
     inspected = [Path(shutil.copy(file, images / f"{index:02}.png")) for index, file in enumerate(files[::3])]

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from anomalib.cli import AnomalibCLI
-from anomalib.engine import Engine
 
 import rd_plugin
 from rd_plugin import PartsFolder, ReverseDistillation
 
 from ..processes import run_function, run_program
-from .conftest import BACKBONE, LAYERS, WEIGHTS, run_cli
+from .conftest import BACKBONE, LAYERS, WEIGHTS, cpu_engine, run_cli
 
 FOLDER_CONFIG = Path(__file__).parents[2] / "configs" / "folder.yaml"
 SMALL = (
@@ -91,7 +90,7 @@ def test_configuration_of_a_folder_through_anomalib(parts: Path, monkeypatch: py
 @pytest.mark.parametrize("parts", ["good"], indirect=True)
 def test_python_equivalent(parts: Path, tmp_path: Path) -> None:
     model = ReverseDistillation(backbone=BACKBONE, pre_trained=WEIGHTS, image_size=(64, 48))
-    engine = Engine(default_root_dir=tmp_path, accelerator="cpu", max_epochs=1, enable_progress_bar=False)
+    engine = cpu_engine(tmp_path, max_epochs=1)
     engine.train(model=model, datamodule=PartsFolder(parts, num_workers=0))
     assert Path(engine.best_model_path).is_file()
     assert rd_plugin.PartsFolder(parts).name in engine.best_model_path

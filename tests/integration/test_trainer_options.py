@@ -4,28 +4,22 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from anomalib.data import PredictDataset
 from anomalib.engine import Engine
 from lightning.pytorch.loggers import CSVLogger
-from PIL import Image
 from torch.utils.data import DataLoader
 
 from rd_plugin import PartsFolder, ReverseDistillation
+
+from ..pictures import draw_noise
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Ten good images and three defects; runs are in their folder."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    for folder, count in (("good", 10), ("defect", 3)):
-        for index in range(count):
-            path = tmp_path / "parts" / folder / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
-    return tmp_path / "parts"
+    return draw_noise(tmp_path / "parts", {"good": 10, "defect": 3})
 
 
 def _model() -> ReverseDistillation:

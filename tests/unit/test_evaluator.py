@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from rd_plugin import ReverseDistillation
 from rd_plugin.evaluator import AUPRO, DistillationEvaluator
 
+from .models.base import SMALL
 from .trainers import quiet_trainer
 
 IMAGE = {"image_AUROC", "image_F1Score"}
@@ -30,18 +31,15 @@ def batch(masks: bool, labels: tuple[bool, ...] = (False, True, False, True)) ->
     return ImageBatch(image=torch.rand(4, 3, 32, 32), gt_label=labels, gt_mask=mask if masks else None)
 
 
+def build(**arguments: object) -> ReverseDistillation:
+    torch.manual_seed(0)
+    return ReverseDistillation(**SMALL, pre_processor=False, **arguments)
+
+
 @pytest.fixture(scope="module")
 def model() -> ReverseDistillation:
-    torch.manual_seed(0)
-    return ReverseDistillation(
-        "test_resnet",
-        ["layer1"],
-        pre_trained=False,
-        pre_processor=False,
-        # Normalization cuts scores off, which changes their order where a threshold is at the end of their range.
-        post_processor=PostProcessor(enable_normalization=False),
-        visualizer=False,
-    )
+    # Normalization cuts scores off, which changes their order where a threshold is at the end of their range.
+    return build(post_processor=PostProcessor(enable_normalization=False))
 
 
 def measure(
@@ -58,11 +56,7 @@ def measure(
     return trainer.test(model, loader, verbose=False)[0]
 
 
-def test_masks_give_all_metrics(
-    model: ReverseDistillation,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_masks_give_all_metrics(model: ReverseDistillation, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     metrics = measure(model, [batch(masks=True) for _ in range(2)], tmp_path)
     assert metrics.keys() == IMAGE | PIXEL
     assert all(0 <= value <= 1 for value in metrics.values())
@@ -70,9 +64,7 @@ def test_masks_give_all_metrics(
 
 
 def test_no_masks_leave_pixel_metrics_out_with_one_warning(
-    model: ReverseDistillation,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    model: ReverseDistillation, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = measure(model, [batch(masks=False) for _ in range(3)], tmp_path)
     assert metrics.keys() == IMAGE
@@ -84,8 +76,7 @@ def test_no_masks_leave_pixel_metrics_out_with_one_warning(
 
 def test_f1_is_left_out_without_a_threshold(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """anomalib's own is 1.0 then, or whatever the scores happen to make of it."""
-    model = ReverseDistillation("test_resnet", ["layer1"], pre_trained=False, pre_processor=False, visualizer=False)
-    metrics = measure(model, [batch(masks=True)], tmp_path, validated=False)
+    metrics = measure(build(), [batch(masks=True)], tmp_path, validated=False)
     assert metrics.keys() == {"image_AUROC", "pixel_AUROC", "pixel_AUPRO"}
     assert "image_F1Score (no threshold), pixel_F1Score (no threshold)" in caplog.text
 
@@ -159,10 +150,7 @@ REGION = {"width": 32, "height": 32, "polygons": [[[0, 0], [16, 0], [16, 32], [0
 
 @pytest.fixture(scope="module")
 def half() -> ReverseDistillation:
-    torch.manual_seed(0)
-    return ReverseDistillation(
-        "test_resnet", ["layer1"], pre_trained=False, pre_processor=False, visualizer=False, roi=REGION
-    )
+    return build(roi=REGION)
 
 
 def test_pixels_outside_the_region_do_not_count(

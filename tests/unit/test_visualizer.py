@@ -16,10 +16,11 @@ from rd_plugin.components import Region, RegionMask
 from rd_plugin.components.roi import OUTLINE
 from rd_plugin.visualizer import PredictionVisualizer
 
+from ..pictures import draw
+
 
 def _image(path: Path, size: tuple[int, int] = (120, 60)) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (90, 120, 150)).save(path)
+    draw(path, (90, 120, 150), size)
     return str(path)
 
 

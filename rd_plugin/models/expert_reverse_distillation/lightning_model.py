@@ -112,7 +112,7 @@ class ExpertReverseDistillation(Distillation):
         network = self.model
         trained = [*network.bottleneck.parameters(), *network.student.parameters()]
         optimizers: list[optim.Optimizer]
-        schedules: list[dict[str, Any]] = []
+        schedules: list[Any] = []
         if self.is_vit:
             groups = [{"params": trained, "lr": self.learning_rate}]
             optimizer, schedule = token_optimizer(groups, self.betas, int(self.steps))
@@ -121,7 +121,7 @@ class ExpertReverseDistillation(Distillation):
             optimizers = [self.adam(trained, self.learning_rate)]
         if self.train_teacher:
             optimizers.append(self.adam(network.teacher.parameters(), self.teacher_learning_rate))
-        return cast("OptimizerLRScheduler", (optimizers, schedules) if schedules else optimizers)
+        return optimizers, schedules
 
     def on_fit_start(self) -> None:
         """Read the teacher's weights, build the expert and find the textures."""

@@ -59,7 +59,7 @@ class ReverseDistillationModel(DistillationModel):
 
     # Defaults of torch exports of earlier versions.
     recentred = False
-    dropout, drops_embedding = 0.0, False
+    dropout = 0.0
 
     def __init__(
         self,
@@ -100,8 +100,6 @@ class ReverseDistillationModel(DistillationModel):
         self.bottleneck_kind = bottleneck
         self.recentred = recentred
         self.dropout = dropout
-        # A vision transformer's bottleneck drops by itself.
-        self.drops_embedding = not isinstance(teacher, ViTTeacher)
 
     @staticmethod
     def with_projection(bottleneck: nn.Module, kind: str, teacher: Teacher) -> nn.Module:
@@ -121,7 +119,8 @@ class ReverseDistillationModel(DistillationModel):
 
     def student_of(self, embedding: Tensor, features: list[Tensor]) -> list[Tensor]:
         """Return the student's features for an embedding; those of the teacher give their sizes."""
-        if self.drops_embedding:
+        # A vision transformer's bottleneck drops by itself.
+        if not isinstance(self.teacher, ViTTeacher):
             embedding = F.dropout(embedding, self.dropout, self.training)
         return self.student(embedding, features[: len(self.teacher.pyramid.distilled)])
 

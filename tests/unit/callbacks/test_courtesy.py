@@ -5,15 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from rd_plugin import PartsFolder, ReverseDistillation
 from rd_plugin.callbacks import provenance_writer, reference_writer, report_writer, run_summary
 from rd_plugin.callbacks.courtesy import courtesy, spared
 from rd_plugin.visualizer import PredictionVisualizer
 
+from ...pictures import draw_noise
 from ..trainers import quiet_trainer
 
 
@@ -70,16 +69,10 @@ COURTESIES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 def test_a_courtesy_that_fails_leaves_the_results(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rng = np.random.default_rng(0)
-    for folder, count in (("good", 6), ("defect", 2)):
-        (tmp_path / "parts" / folder).mkdir(parents=True)
-        for index in range(count):
-            pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "parts" / folder / f"{index}.png")
+    data = PartsFolder(draw_noise(tmp_path / "parts", {"good": 6, "defect": 2}, side=40), num_workers=0)
     COURTESIES[what](monkeypatch)
     model = ReverseDistillation("test_resnet", pre_trained=False, image_size=(40, 40))
     trainer = quiet_trainer(tmp_path, max_steps=1)
-    data = PartsFolder(tmp_path / "parts", num_workers=0)
     trainer.fit(model, datamodule=data)
     (metrics,) = trainer.test(model, datamodule=data)
     assert "image_AUROC" in metrics

@@ -5,20 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from anomalib.data import Folder
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from PIL import Image
 from torchvision.transforms.v2 import CenterCrop, Compose, Resize, ToDtype
 
 from rd_plugin import PartsFolder, ReverseDistillation
 from rd_plugin.callbacks import DataCheck
 from rd_plugin.models import METHODS
 
+from ...pictures import draw_noise
 from ..trainers import quiet_trainer
 
 pytestmark = pytest.mark.usefixtures("small_noise")
@@ -28,13 +27,7 @@ SMALL: dict[str, Any] = {"backbone": "test_resnet", "pre_trained": False, "visua
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Five good images of 32 x 32 pixels to train on, in the default split of eight; two defects."""
-    rng = np.random.default_rng(0)
-    for folder, count in (("good", 8), ("defect", 2)):
-        for index in range(count):
-            path = tmp_path / "parts" / folder / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
-    return tmp_path / "parts"
+    return draw_noise(tmp_path / "parts", {"good": 8, "defect": 2})
 
 
 def parts(root: Path, batch: int = 2) -> PartsFolder:

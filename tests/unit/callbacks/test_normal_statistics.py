@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from rd_plugin import ExpertReverseDistillation, ReverseDistillation
 from rd_plugin.components import MahalanobisDeviation
-from rd_plugin.models.distillation import Distillation
+from rd_plugin.models.distillation import Distillation, DistillationModel
 
 from ..trainers import quiet_trainer
 
@@ -23,17 +23,25 @@ def build(method: type[Distillation], **arguments: object) -> Distillation:
     return method(**small, pre_processor=False, deviation="mahalanobis", **arguments)
 
 
-def fit(model: Distillation, folder: Path, limit_val_batches: int, num_sanity_val_steps: int = 0) -> torch.Tensor:
-    """Train a model; return all training images."""
+def fit(model: Distillation, folder: Path, kind: type[list] = list, **limits: int) -> torch.Tensor:
+    """Train a model on a list of some kind; return all training images."""
     torch.manual_seed(0)
-    items = [ImageItem(image=torch.rand(3, 32, 32), image_path=f"{index}.png") for index in range(IMAGES)]
-    limits = {"limit_val_batches": limit_val_batches, "num_sanity_val_steps": num_sanity_val_steps}
-    quiet_trainer(folder, max_epochs=EPOCHS, **limits).fit(
+    items = kind(ImageItem(image=torch.rand(3, 32, 32), image_path=f"{index}.png") for index in range(IMAGES))
+    quiet_trainer(folder, max_epochs=EPOCHS, **{"num_sanity_val_steps": 0, **limits}).fit(
         model,
         DataLoader(items, 2, shuffle=True, collate_fn=ImageBatch.collate),
         DataLoader([ImageBatch(image=torch.rand(2, 3, 32, 32), gt_label=torch.tensor([False, True]))], batch_size=None),
     )
     return torch.stack([item.image for item in items])
+
+
+def statistics_of(network: DistillationModel, images: torch.Tensor) -> MahalanobisDeviation:
+    """The statistics that a network should have, in evaluation mode."""
+    expected = MahalanobisDeviation([64])
+    with torch.no_grad():
+        expected.update(*network.eval().distill(images))
+        expected.compute()
+    return expected
 
 
 @pytest.mark.parametrize("limit_val_batches", [0, 1])
@@ -50,11 +58,9 @@ def test_statistics_are_those_of_all_images_and_the_last_weights(
     tmp_path: Path, method: type[Distillation], arguments: dict, limit_val_batches: int
 ) -> None:
     model = build(method, **arguments)
-    images = fit(model, tmp_path, limit_val_batches)
-    network, expected = model.model.eval(), MahalanobisDeviation([64])
+    images = fit(model, tmp_path, limit_val_batches=limit_val_batches)
+    network, expected = model.model, statistics_of(model.model, images)
     with torch.no_grad():
-        expected.update(*network.distill(images))
-        expected.compute()
         (actual,), (wanted,) = network.deviation.scales, expected.scales
         torch.testing.assert_close(actual.mean, wanted.mean, rtol=1e-3, atol=1e-5)
         # Not the factors of the covariances, in which six images leave most directions to rounding.
@@ -83,21 +89,12 @@ def test_no_image_is_read_again_whose_features_are_kept(tmp_path: Path, feature_
             counts.append(index)
             return super().__getitem__(index)
 
-    torch.manual_seed(0)
-    items = Images(ImageItem(image=torch.rand(3, 32, 32), image_path=f"{index}.png") for index in range(IMAGES))
     model = build(ReverseDistillation, feature_cache=feature_cache)
     # One validation, at the end.
-    quiet_trainer(tmp_path, max_epochs=EPOCHS, check_val_every_n_epoch=EPOCHS, num_sanity_val_steps=0).fit(
-        model,
-        DataLoader(items, 2, collate_fn=ImageBatch.collate),
-        DataLoader([ImageBatch(image=torch.rand(2, 3, 32, 32), gt_label=torch.tensor([False, True]))], batch_size=None),
-    )
+    images = fit(model, tmp_path, Images, check_val_every_n_epoch=EPOCHS)
     assert len(counts) == reads * IMAGES
-    network, expected = model.model.eval(), MahalanobisDeviation([64])
-    with torch.no_grad():
-        expected.update(*network.distill(torch.stack([item.image for item in items])))
-        expected.compute()
-    torch.testing.assert_close(network.deviation.scales[0].mean, expected.scales[0].mean, rtol=1e-3, atol=1e-5)
+    actual, expected = model.model.deviation, statistics_of(model.model, images)
+    torch.testing.assert_close(actual.scales[0].mean, expected.scales[0].mean, rtol=1e-3, atol=1e-5)
 
 
 def test_validation_before_the_training(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ from rd_plugin import ExpertReverseDistillation, FusedReverseDistillation, Parts
 from rd_plugin.data.part_recognition import Recognizer
 from rd_plugin.models.distillation import Distillation
 
+from ..models.base import SMALL
 from ..trainers import quiet_trainer
-
-SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
 
 
 @pytest.fixture

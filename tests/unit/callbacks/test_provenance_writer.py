@@ -20,9 +20,10 @@ from rd_plugin.components import Teacher
 from rd_plugin.models.distillation import Distillation
 from rd_plugin.provenance import RECORD_KEY, Provenance, hash_weights
 
+from ..models import base
 from ..trainers import quiet_trainer
 
-SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False, "image_size": 32}
+SMALL = {**base.SMALL, "image_size": 32}
 
 
 def batches(count: int) -> DataLoader:

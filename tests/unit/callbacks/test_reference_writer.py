@@ -15,9 +15,8 @@ from rd_plugin import MVTec, PartsFolder, ReverseDistillation
 from rd_plugin.drift import Reference, image_statistics
 from rd_plugin.provenance import RECORD_KEY, Provenance
 
+from ..models.base import SMALL
 from ..trainers import quiet_trainer
-
-SMALL = {"backbone": "test_resnet", "layers": ["layer1"], "pre_trained": False, "visualizer": False}
 
 
 def fit(datamodule: AnomalibDataModule, folder: Path, **arguments: object) -> tuple[ReverseDistillation, Trainer]:

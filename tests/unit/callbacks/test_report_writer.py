@@ -4,7 +4,6 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from anomalib.data import ImageBatch
@@ -15,6 +14,7 @@ from PIL import Image
 from rd_plugin.callbacks import ReportWriter
 from rd_plugin.results import AS_A_WHOLE
 
+from ...pictures import draw
 from ..report.test_page import data
 
 
@@ -37,8 +37,7 @@ def _tested(writer: ReportWriter, folder: Path, paths: list[str] | None) -> None
 def _tested_with_labels(tmp_path: Path, threshold: float) -> ReportWriter:
     """Run the callback over a good image and a defect, which are files, and one without a number and a file."""
     for name in ("good/a.png", "defect/b.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        Image.fromarray(np.full((20, 40, 3), 99, np.uint8)).save(tmp_path / name)
+        draw(tmp_path / name, 99, (40, 20))
     post_processor = PostProcessor()
     for level in ("image", "pixel"):
         getattr(post_processor, f"_{level}_threshold").fill_(threshold)

@@ -5,24 +5,19 @@ import logging
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from anomalib.engine import Engine
-from PIL import Image
 
 from rd_plugin import PartsFolder, ReverseDistillation
 
+from ...pictures import draw_noise
+
 
 def test_phases_are_announced_in_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rng = np.random.default_rng(0)
-    (tmp_path / "parts" / "good").mkdir(parents=True)
-    for index in range(10):
-        image = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        Image.fromarray(image).save(tmp_path / "parts" / "good" / f"{index}.png")
     model = ReverseDistillation("test_resnet", pre_trained=False, image_size=(32, 32), visualizer=False)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     engine = Engine(default_root_dir=tmp_path, accelerator="cpu", max_steps=1, **quiet)
-    data = PartsFolder(tmp_path / "parts", num_workers=0)
+    data = PartsFolder(draw_noise(tmp_path / "parts", {"good": 10}), num_workers=0)
     with caplog.at_level(logging.INFO, logger="rd_plugin"):
         engine.train(model=model, datamodule=data)
     told = [record.message for record in caplog.records if record.name == "rd_plugin.callbacks.run_phases"]

@@ -9,30 +9,24 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from anomalib.data import ImageBatch
 from anomalib.engine import Engine
 from lightning.pytorch.trainer.states import TrainerFn
-from PIL import Image
 
 from rd_plugin import PartsFolder, ReverseDistillation
 from rd_plugin.callbacks import RunSummary, run_summary
 from rd_plugin.post_processor import DistillationPostProcessor
 
+from ...pictures import draw_noise
 from ..models.base import SMALL, with_thresholds
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for folder, count in (("good", 10), ("defect", 3)):
-        for index in range(count):
-            path = tmp_path / "my parts" / folder / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
-    return tmp_path / "my parts"
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return draw_noise(tmp_path / "my parts", {"good": 10, "defect": 3})
 
 
 def run(root: Path, **arguments: object) -> tuple[ReverseDistillation, Engine]:
@@ -49,10 +43,7 @@ def _told(printed: str) -> dict[str, str]:
     return {name: text.strip() for name, _, text in (line.strip().partition("  ") for line in lines if line)}
 
 
-def test_summary(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.chdir(root.parent)
+def test_summary(root: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="rd_plugin"):
         model, engine = run(root)
     printed = capsys.readouterr().out
@@ -81,10 +72,7 @@ def test_summary(
     assert export == ["rd-plugin", "export", "--export_type", "openvino", "--ckpt_path", checkpoint]
 
 
-def test_thresholds_of_defects_promise_no_false_alarm_rate(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(root.parent)
+def test_thresholds_of_defects_promise_no_false_alarm_rate(root: Path, capsys: pytest.CaptureFixture) -> None:
     model, engine = run(root, visualizer=False)
     assert model.post_processor.expected_false_alarms is not None
     capsys.readouterr()
@@ -102,10 +90,7 @@ def test_thresholds_of_defects_promise_no_false_alarm_rate(
     assert not capsys.readouterr().out
 
 
-def test_normal_images_alone_have_false_alarms_alone(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(root.parent)
+def test_normal_images_alone_have_false_alarms_alone(root: Path, capsys: pytest.CaptureFixture) -> None:
     shutil.rmtree(root / "defect")
     run(root, visualizer=False, report=False)
     told = _told(capsys.readouterr().out)
@@ -185,10 +170,7 @@ def test_a_model_without_threshold_says_so(capsys: pytest.CaptureFixture) -> Non
     assert "threshold  none: the model was never validated" in capsys.readouterr().out
 
 
-def test_summary_counts_what_the_rules_about_regions_leave(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(root.parent)
+def test_summary_counts_what_the_rules_about_regions_leave(root: Path, capsys: pytest.CaptureFixture) -> None:
     model, engine = run(root, post_processor=DistillationPostProcessor(min_area=1e6))
     told = _told(capsys.readouterr().out)
     labels = [bool(label) for batch in engine.predict(model, data_path=root / "defect") for label in batch.pred_label]

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from rd_plugin.delivery import Deliverer
 
+from ...pictures import draw
 from ..delivery.test_webhook import Receiver, receiver
 from ..inspection.conftest import save
 from .conftest import Tool
@@ -24,8 +23,7 @@ def model(save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A model, and two pictures."""
     monkeypatch.chdir(tmp_path)
     for index, level in enumerate((51, 204)):
-        Path("in").mkdir(exist_ok=True)
-        Image.fromarray(np.full((4, 4, 3), level, np.uint8)).save(f"in/{index}.png")
+        draw(f"in/{index}.png", level)
     return save(height=4)
 
 

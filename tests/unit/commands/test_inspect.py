@@ -8,9 +8,10 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -26,6 +27,7 @@ from rd_plugin.drift import Reference, image_statistics
 from rd_plugin.inspection import Inferencer, Prediction, inspector
 from rd_plugin.results import in_order, results_of
 
+from ... import pictures
 from ...processes import run_function
 from ...waiting import wait_until
 from .conftest import Tool
@@ -51,13 +53,7 @@ def _brightness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(inspector, "load_inferencer", lambda *_: Brightness())
 
 
-@pytest.fixture
-def draw() -> Callable[[str, int], None]:
-    def save(path: str, level: int) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((4, 6, 3), level, np.uint8)).save(path)
-
-    return save
+draw = partial(pictures.draw, size=(6, 4))
 
 
 def _rows() -> int:
@@ -66,7 +62,7 @@ def _rows() -> int:
     return file.read_text().count("\n") if file.exists() else 0
 
 
-def test_results(tool: Tool, draw: Callable) -> None:
+def test_results(tool: Tool) -> None:
     draw("Prüfteile/good.png", 51)
     draw("Prüfteile/a: normal, score 0.0\nb.png", 204)
     draw("Prüfteile/black.png", 0)
@@ -127,7 +123,7 @@ def test_results(tool: Tool, draw: Callable) -> None:
     }
 
 
-def test_rows_are_there_as_soon_as_they_are_known(tool: Tool, draw: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_there_as_soon_as_they_are_known(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     draw("1.png", 51)
     draw("2.png", 51)
     seen = []
@@ -144,7 +140,7 @@ def test_rows_are_there_as_soon_as_they_are_known(tool: Tool, draw: Callable, mo
     assert seen == [["\n", "\n"]]
 
 
-def test_anomalous_images_end_in_a_status_of_their_own_if_asked_for(tool: Tool, draw: Callable) -> None:
+def test_anomalous_images_end_in_a_status_of_their_own_if_asked_for(tool: Tool) -> None:
     draw("good.png", 51)
     draw("bad.png", 204)
     draw("black.png", 0)
@@ -160,7 +156,7 @@ def test_anomalous_images_end_in_a_status_of_their_own_if_asked_for(tool: Tool, 
     ] == [0, 0, 4, 5, 1]
 
 
-def test_resumed_run_inspects_what_is_left_and_answers_for_all(tool: Tool, draw: Callable) -> None:
+def test_resumed_run_inspects_what_is_left_and_answers_for_all(tool: Tool) -> None:
     for index in range(6):
         draw(f"parts/{index}.png", 40 * index)
     files = ("--csv", "results.csv", "--jsonl", "results.jsonl")
@@ -197,7 +193,7 @@ def _inspect_until_signal(model: type[Brightness], number: int, rows: int, *argu
     main(["inspect", "model.xml", *arguments, "--jsonl", "results.jsonl"])
 
 
-def test_signal_ends_in_whole_rows_and_a_status(draw: Callable, tmp_path: Path) -> None:
+def test_signal_ends_in_whole_rows_and_a_status(tmp_path: Path) -> None:
     draw("1.png", 51)
     done = run_function(tmp_path, _inspect_until_signal, Brightness, signal.SIGTERM, 1, "-")
     assert done.status == 128 + signal.SIGTERM, done.output
@@ -205,7 +201,7 @@ def test_signal_ends_in_whole_rows_and_a_status(draw: Callable, tmp_path: Path) 
     assert [json.loads(row)["path"] for row in Path("results.jsonl").read_text().splitlines()] == ["1.png"]
 
 
-def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
+def test_pictures_of_files_with_one_name(tool: Tool) -> None:
     draw("a/cam1/img.jpg", 204)
     draw("b/cam1/img.jpg", 204)
     draw("b/cam1/good.bmp", 51)
@@ -219,7 +215,7 @@ def test_pictures_of_files_with_one_name(tool: Tool, draw: Callable) -> None:
     assert Image.open("bad/a/cam1/img.jpg").width == 6
 
 
-def test_watched_folders_are_inspected_until_stopped(tool: Tool, draw: Callable, tmp_path: Path) -> None:
+def test_watched_folders_are_inspected_until_stopped(tool: Tool, tmp_path: Path) -> None:
     draw("parts/1.png", 51)
     with ThreadPoolExecutor() as pool:
         arguments = (Brightness, signal.SIGINT, 2, "parts", "--watch", "--fail_on_anomalous")
@@ -244,7 +240,7 @@ def test_files_with_several_images_are_refused_if_asked_for(tool: Tool) -> None:
     assert errors.endswith("pages.tif: the file holds 2 images, but multi_frame is 'refuse'.\n")
 
 
-def test_images_beyond_the_limit_are_refused(tool: Tool, draw: Callable) -> None:
+def test_images_beyond_the_limit_are_refused(tool: Tool) -> None:
     draw("1.png", 51)
     status, _, errors = tool("inspect", "model.xml", "1.png", "--max_pixels", "20")
     assert status == 1
@@ -312,9 +308,7 @@ def test_watched_folder_is_compared_by_a_window(tmp_path: Path) -> None:
     assert "of 4 comparisons, first after 25 images" in done.output.splitlines()[-1]
 
 
-def test_model_that_cannot_tell_is_refused_if_asked(
-    tool: Tool, draw: Callable, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_model_that_cannot_tell_is_refused_if_asked(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
     draw("good.png", 51)
     status, output, errors = tool("inspect", "model.xml", "good.png", "--fail_on_drift")
     assert (status, output) == (2, "")
@@ -362,7 +356,7 @@ def test_report_needs_no_other_file_and_a_place(tool: Tool) -> None:
         assert errors.endswith(f"report '{place}' must be a file in an existing folder.\n")
 
 
-def test_report_of_a_model_that_cannot_tell(tool: Tool, draw: Callable) -> None:
+def test_report_of_a_model_that_cannot_tell(tool: Tool) -> None:
     draw("good.png", 51)
     assert tool("inspect", "model.xml", "good.png", "--report", "report.html").status == 0
     assert "Not checked, the model" in _reported("report.html")[1]
@@ -372,7 +366,7 @@ def test_report_of_a_model_that_cannot_tell(tool: Tool, draw: Callable) -> None:
     "arguments",
     [("--report", "old.html"), ("--pictures", "all", "--pictures_folder", "old"), ("--csv", "old.html")],
 )
-def test_earlier_results_are_replaced_only_when_asked(tool: Tool, draw: Callable, arguments: tuple[str, ...]) -> None:
+def test_earlier_results_are_replaced_only_when_asked(tool: Tool, arguments: tuple[str, ...]) -> None:
     draw("new/a.png", 51)
     draw("old/a.png", 204)
     Path("old.html").write_text("earlier")
@@ -388,7 +382,7 @@ def test_earlier_results_are_replaced_only_when_asked(tool: Tool, draw: Callable
 
 @pytest.mark.parametrize("place", ["-", "/dev/stdout"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_results_on_standard_output(tool: Tool, draw: Callable, place: str, kind: str) -> None:
+def test_results_on_standard_output(tool: Tool, place: str, kind: str) -> None:
     """Nothing else is there, in UTF-8 whatever the terminal has."""
     draw("Prüfteile/good.png", 51)
     draw("Prüfteile/black.png", 0)
@@ -402,7 +396,7 @@ def test_results_on_standard_output(tool: Tool, draw: Callable, place: str, kind
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
-def test_results_to_a_named_pipe(tool: Tool, draw: Callable) -> None:
+def test_results_to_a_named_pipe(tool: Tool) -> None:
     draw("good.png", 51)
     os.mkfifo("pipe")
     read: list[str] = []
@@ -427,7 +421,7 @@ def test_outputs_that_contradict_each_other(tool: Tool, arguments: tuple[str, ..
     assert expected in errors
 
 
-def test_images_and_results_at_addresses(tool: Tool, draw: Callable, memory: fsspec.AbstractFileSystem) -> None:
+def test_images_and_results_at_addresses(tool: Tool, memory: fsspec.AbstractFileSystem) -> None:
     for name, level in (("good", 51), ("bad", 204)):
         draw("image.png", level)
         memory.pipe_file(f"/bucket/parts/{name}.png", Path("image.png").read_bytes())
@@ -450,7 +444,7 @@ def test_images_and_results_at_addresses(tool: Tool, draw: Callable, memory: fss
     assert memory.cat_file("/bucket/out/results.jsonl").count(b"\n") == 4
 
 
-def test_parquet_is_resumed(tool: Tool, draw: Callable) -> None:
+def test_parquet_is_resumed(tool: Tool) -> None:
     pytest.importorskip("pyarrow")
     for index in range(4):
         draw(f"parts/{index}.png", 40 * index)
@@ -479,7 +473,7 @@ def test_parquet_is_resumed(tool: Tool, draw: Callable) -> None:
         (("parts", "--actors", "2"), "actors is for --engine ray"),
     ],
 )
-def test_what_ray_does_not_do_is_refused(arguments: tuple[str, ...], message: str, tool: Tool, draw: Callable) -> None:
+def test_what_ray_does_not_do_is_refused(arguments: tuple[str, ...], message: str, tool: Tool) -> None:
     draw("parts/1.png", 51)
     status, _, errors = tool("inspect", "model.xml", *arguments)
     assert status == 2

@@ -4,12 +4,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from rd_plugin.inspection import load_inferencer
 
+from ...pictures import draw
 from ..inspection.conftest import save  # noqa: F401
 from .conftest import Tool
 
@@ -56,11 +55,6 @@ def test_wrong_arguments(tool: Tool, arguments: tuple[str, ...], expected: str) 
     assert not Path("products").exists()
 
 
-def _draw(path: str, level: int) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((4, 4, 3), level, np.uint8)).save(path)
-
-
 def _rows(path: str) -> list[tuple[str, str, str]]:
     rows = map(json.loads, Path(path).read_text().splitlines())
     return [(row["path"], row["product"], row["verdict"]) for row in rows]
@@ -69,7 +63,7 @@ def _rows(path: str) -> list[tuple[str, str, str]]:
 def test_images_of_products(tool: Tool, model: Path) -> None:
     for name in ("seal", "gasket"):
         tool("products", "add", "products", name, model)
-        _draw(f"in/{name}/1.png", 204)
+        draw(f"in/{name}/1.png", 204)
     one = tool("inspect", "products", "in/seal", "--product", "gasket", "--jsonl", "one.jsonl")
     assert (one.status, _rows("one.jsonl")) == (0, [("in/seal/1.png", "gasket", "anomalous")])
     mixed = ("inspect", "products", "in", "--product_from", "path", "--jsonl", "mixed.jsonl")
@@ -80,7 +74,7 @@ def test_images_of_products(tool: Tool, model: Path) -> None:
         ("in/gasket/1.png", "gasket", "anomalous"),
         ("in/seal/1.png", "seal", "anomalous"),
     ]
-    _draw("in/other/1.png", 204)
+    draw("in/other/1.png", 204)
     status, output, errors = tool(*mixed, "--resume", "--report", "report.html")
     assert (status, output) == (1, "")
     assert "in/other/1.png: no folder in its path is named after a product (gasket, seal)." in errors

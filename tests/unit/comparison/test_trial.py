@@ -5,23 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from rd_plugin import PartsFolder
 from rd_plugin.comparison import Trial, methods, run_trial
+
+from ...pictures import draw_noise
 
 TEACHER = ("resnet18", "false", 32)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for folder, count in (("good", 12), ("defect/scratch", 2), ("defect/stain", 3)):
-        for index in range(count):
-            path = tmp_path / "cap" / folder / f"{index}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
-    return tmp_path / "cap"
+    return draw_noise(tmp_path / "cap", {"good": 12, "defect/scratch": 2, "defect/stain": 3})
 
 
 @pytest.mark.parametrize(

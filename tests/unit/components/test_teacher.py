@@ -139,6 +139,10 @@ def test_random_weights_are_announced(caplog: pytest.LogCaptureFixture) -> None:
             {"layers": ["layer4"], "with_embedding": True},
             r"bottleneck 'none' .*'layer4' is the last .*'oce' or 'mff_oce'",
         ),
+        (
+            {"backbone": "test_resnet", "with_embedding": True},
+            r"bottleneck 'none' needs .* 384 channels .*, but 'layer4' of 'test_resnet' has 96; choose 'oce' or 'mff_",
+        ),
     ],
 )
 def test_bad_arguments_are_named_with_what_is_accepted(arguments: dict, message: str) -> None:

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of other programs, with random but fixed weights."""
 
+import json
+from collections.abc import Callable, Collection
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from anomalib.models import ReverseDistillation as Theirs
 from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGenerationMode
 from lightning.pytorch import Trainer
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
+
+from ...golden import fill as golden_numbers
 
 # (height, width): neither anomalib's default nor square, so that a lost pre-processor shows.
 SIZE = (64, 96)
@@ -67,6 +73,26 @@ def build_theirs(backbone: str = "resnet18", mode: str = "add", **components):
         for name, value in THRESHOLDS.items():
             getattr(model.post_processor, name).fill_(value)
     return model.eval()
+
+
+def golden_parts(golden: Path, case: str, names: Collection[str]) -> dict[str, dict[str, torch.Tensor]]:
+    """State dicts of a reference case, by the names that its authors' program gives its modules."""
+    parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in names}
+    for name, shape in json.loads((golden / f"{case}.json").read_text()).items():
+        part, _, rest = name.partition(".")
+        if part in parts:
+            parts[part][rest] = torch.from_numpy(np.asarray(golden_numbers.tensor(name, tuple(shape))))
+    return parts
+
+
+def check_refused(
+    convert: Callable, tmp_path: Path, source: Path, message: str, *args, error: type = ValueError, **arguments
+) -> None:
+    """A conversion is refused with a message, and leaves nothing in the folder."""
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(error, match=message):
+        convert(source, tmp_path / "ours.ckpt", *args, **arguments)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 class ExpertStudent(nn.Module):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the authors' program."""
 
-import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,15 +12,13 @@ from rd_plugin import ReverseDistillation
 from rd_plugin.convert import convert_rd4ad
 
 from ...golden import fill as golden_numbers
+from .foreign import check_refused, golden_parts
 
 pytestmark = pytest.mark.usefixtures("no_downloads")
 
 
 def test_maps_are_the_authors(tmp_path, golden):
-    parts = {"teacher": {}, "bn": {}, "decoder": {}}
-    for name, shape in json.loads((golden / "rd4ad_resnet18.json").read_text()).items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = torch.from_numpy(golden_numbers.tensor(name, tuple(shape)))
+    parts = golden_parts(golden, "rd4ad_resnet18", ("teacher", "bn", "decoder"))
     source, weights, output = tmp_path / "authors.pth", tmp_path / "teacher.pth", tmp_path / "ours.ckpt"
     torch.save({"bn": parts["bn"], "decoder": parts["decoder"]}, source)
     torch.save(parts["teacher"], weights)
@@ -49,11 +47,7 @@ def test_teacher_in_the_checkpoint_counts_as_loaded(tmp_path, authors_resnet18, 
     assert torch.equal(model.model.teacher.net.layer3[1].bn2.running_mean, expected)
 
 
-def check_refused(tmp_path, source, message, **arguments):
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        convert_rd4ad(source, tmp_path / "ours.ckpt", **arguments)
-    assert sorted(tmp_path.iterdir()) == before
+refused = partial(check_refused, convert_rd4ad)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +61,7 @@ def check_refused(tmp_path, source, message, **arguments):
 )
 def test_missing_parts_are_named(tmp_path, content, named):
     torch.save(content, tmp_path / "authors.pth")
-    check_refused(tmp_path, tmp_path / "authors.pth", rf"it has no tensors under {named}\.$")
+    refused(tmp_path, tmp_path / "authors.pth", rf"it has no tensors under {named}\.$")
 
 
 def test_wrong_backbone_names_the_first_tensor_and_both_shapes(tmp_path, authors_resnet18):
@@ -76,9 +70,10 @@ def test_wrong_backbone_names_the_first_tensor_and_both_shapes(tmp_path, authors
         r"bn\.bn_layer\.0\.conv1\.weight has shape \(512, 768, 3, 3\), expected \(512, 3072, 1, 1\)\.$"
     )
     # With weights that would have to be downloaded: the file must be refused before.
-    check_refused(tmp_path, authors_resnet18, message, backbone="resnet50", pre_trained=True)
+    refused(tmp_path, authors_resnet18, message, backbone="resnet50", pre_trained=True)
 
 
 def test_teacher_weights_do_not_exist(tmp_path, authors_resnet18):
     message = "pre_trained .* is neither a file nor an installed package"
-    check_refused(tmp_path, authors_resnet18, message, backbone="resnet18", pre_trained=str(tmp_path / "none.pth"))
+    missing = str(tmp_path / "none.pth")
+    refused(tmp_path, authors_resnet18, message, error=FileNotFoundError, backbone="resnet18", pre_trained=missing)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the RD++ authors' program."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,14 @@ from rd_plugin import RevisitedReverseDistillation
 from rd_plugin.convert import convert_rdpp
 
 from ...golden import fill as golden_numbers
+from .foreign import check_refused, golden_parts
 
 pytestmark = pytest.mark.usefixtures("no_downloads")
 
 
 @pytest.fixture(scope="module")
 def parts(golden: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """State dicts of the authors' modules, by the names that their program gives them."""
-    parts: dict[str, dict[str, torch.Tensor]] = {}
-    for name, shape in json.loads((golden / "rdpp_resnet18.json").read_text()).items():
-        part, _, rest = name.partition(".")
-        parts.setdefault(part, {})[rest] = torch.from_numpy(np.asarray(golden_numbers.tensor(name, tuple(shape))))
-    return parts
+    return golden_parts(golden, "rdpp_resnet18", ("teacher", "proj", "decoder", "bn"))
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +56,10 @@ def test_map_and_score_are_the_authors(
 )
 def test_other_files_are_refused(source: Path, tmp_path: Path, change: dict, message: str) -> None:
     torch.save({**torch.load(source, weights_only=True), **change}, tmp_path / "authors.pth")
-    with pytest.raises(ValueError, match=message):
-        convert_rdpp(tmp_path / "authors.pth", tmp_path / "ours.ckpt", backbone="resnet18", pre_trained=False)
-    assert not (tmp_path / "ours.ckpt").exists()
+    authors = tmp_path / "authors.pth"
+    check_refused(convert_rdpp, tmp_path, authors, message, backbone="resnet18", pre_trained=False)
 
 
 def test_wrong_backbone(source: Path, tmp_path: Path) -> None:
     message = r"does not fit backbone 'resnet50': proj\.proj_a\.proj\.0\.weight has shape \(32, 64, 3, 3\), expected"
-    with pytest.raises(ValueError, match=message):
-        convert_rdpp(source, tmp_path / "ours.ckpt", backbone="resnet50", pre_trained=True)
+    check_refused(convert_rdpp, tmp_path, source, message, backbone="resnet50", pre_trained=True)

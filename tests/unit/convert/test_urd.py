@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the program of RD with Expert's authors."""
 
-import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from rd_plugin.convert.names import expert_student_name, expert_teacher_name, in
 
 from ...golden import fill as golden_numbers
 from ..models.base import scale_maps
+from .foreign import check_refused, golden_parts
 
 pytestmark = pytest.mark.usefixtures("no_downloads")
 
@@ -31,21 +32,16 @@ def source(expert_authors_resnet18):
 
 
 @pytest.fixture(scope="module")
-def golden_parts(golden):
+def parts(golden):
     """The reference case's weights, as its authors' program would save them."""
-    parts = {"teacher": {}, "student": {}}
-    for name, shape in json.loads((golden / "urd_wide_resnet50_2.json").read_text()).items():
-        part, _, rest = name.partition(".")
-        if part in parts:
-            parts[part][rest] = torch.from_numpy(golden_numbers.tensor(name, tuple(shape)))
-    return parts
+    return golden_parts(golden, "urd_wide_resnet50_2", ("teacher", "student"))
 
 
 @pytest.mark.parametrize("injection", ["guided", "unguided"])
-def test_maps_are_the_authors(tmp_path, monkeypatch, golden, golden_parts, injection):
+def test_maps_are_the_authors(tmp_path, monkeypatch, golden, parts, injection):
     written = []
     # Passed by hand: these files are nearly 1 GB each.
-    monkeypatch.setattr(urd, "read_checkpoint", lambda _: golden_parts)
+    monkeypatch.setattr(urd, "read_checkpoint", lambda _: parts)
     monkeypatch.setattr(urd, "write_checkpoint", lambda model, *_: written.append(model))
     convert_urd("authors.pth", tmp_path / "ours.ckpt", injection=injection)
     images = torch.from_numpy(golden_numbers.image("input", (2, 3, 64, 64)))
@@ -114,11 +110,7 @@ def test_unknown_names(rename, name):
         rename(name)
 
 
-def check_refused(tmp_path, source, message, backbone="resnet18", **arguments):
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        convert_urd(source, tmp_path / "ours.ckpt", backbone=backbone, **arguments)
-    assert sorted(tmp_path.iterdir()) == before
+refused = partial(check_refused, partial(convert_urd, backbone="resnet18"))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +124,7 @@ def check_refused(tmp_path, source, message, backbone="resnet18", **arguments):
 )
 def test_missing_parts_are_named(tmp_path, content, named):
     torch.save(content, tmp_path / "authors.pth")
-    check_refused(tmp_path, tmp_path / "authors.pth", rf"authors\.pth' .* it has no tensors under {named}\.$")
+    refused(tmp_path, tmp_path / "authors.pth", rf"authors\.pth' .* it has no tensors under {named}\.$")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +138,7 @@ def test_missing_parts_are_named(tmp_path, content, named):
     ],
 )
 def test_wrong_backbone_names_the_first_tensor(tmp_path, source, backbone, message):
-    check_refused(tmp_path, source, rf"does not fit backbone '{backbone}': {message}", backbone=backbone)
+    refused(tmp_path, source, rf"does not fit backbone '{backbone}': {message}", backbone=backbone)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +152,7 @@ def test_wrong_backbone_names_the_first_tensor(tmp_path, source, backbone, messa
 )
 def test_surplus_tensor(tmp_path, source, part, extra, message):
     changed = change(source, tmp_path / "authors.pth", part, **{extra: torch.zeros(5)})
-    check_refused(tmp_path, changed, rf"authors\.pth' does not fit backbone 'resnet18': {part}\.{extra} {message}")
+    refused(tmp_path, changed, rf"authors\.pth' does not fit backbone 'resnet18': {part}\.{extra} {message}")
 
 
 @pytest.mark.parametrize(
@@ -173,14 +165,12 @@ def test_surplus_tensor(tmp_path, source, part, extra, message):
 )
 def test_missing_tensor(tmp_path, source, part, without, message):
     changed = change(source, tmp_path / "authors.pth", part, without=without)
-    check_refused(tmp_path, changed, message, injection="guided")
+    refused(tmp_path, changed, message, injection="guided")
 
 
 @pytest.mark.parametrize("injection", ["none", "attention"])
 def test_no_such_student(tmp_path, source, injection):
-    check_refused(
-        tmp_path, source, f"injection must be 'guided' or 'unguided'.* got '{injection}'", injection=injection
-    )
+    refused(tmp_path, source, f"injection must be 'guided' or 'unguided'.* got '{injection}'", injection=injection)
 
 
 @pytest.mark.parametrize(("counted", "trained", "asked"), [(9, "guided", "unguided"), (0, "unguided", "guided")])
@@ -188,5 +178,5 @@ def test_injection_that_the_student_was_not_trained_with(tmp_path, source, count
     counts = {f"{part}.0.1.num_batches_tracked": torch.tensor(9) for part in ("fuse_encoder", "fuse_skip")}
     counts |= {f"conv3x3_simattn.{i}.1.num_batches_tracked": torch.tensor(counted) for i in (0, 1)}
     changed = change(source, tmp_path / "authors.pth", "student", **counts)
-    check_refused(tmp_path, changed, f"injection '{asked}' does not fit .* trained {trained}", injection=asked)
+    refused(tmp_path, changed, f"injection '{asked}' does not fit .* trained {trained}", injection=asked)
     convert_urd(changed, tmp_path / "ours.ckpt", backbone="resnet18", injection=trained)

@@ -25,9 +25,14 @@ def test_command_line_offers_anomalibs_arguments_with_the_papers_batch_size() ->
     assert _defaults(MVTec) == {**_defaults(MVTecAD), "train_batch_size": 16}
 
 
+def read(root: Path, category: str | None = "tile", **arguments: object) -> MVTec:
+    data = MVTec(root, category, num_workers=0, **arguments)
+    data.setup()
+    return data
+
+
 def test_reads_its_layout(mvtec_root: Path) -> None:
-    module = MVTec(root=mvtec_root, category="tile", num_workers=0)
-    module.setup()
+    module = read(mvtec_root)
     assert (len(module.train_data), len(module.val_data), len(module.test_data)) == (12, 12, 12)
     batch = next(iter(module.train_dataloader()))
     assert isinstance(batch, ImageBatch)
@@ -58,8 +63,7 @@ def test_images_of_every_kind_are_read_with_their_masks(root: Path, suffixes: tu
     for index, image in enumerate(sorted(root.glob("tile/t*/*/*.png"))):
         if (suffix := suffixes[index % len(suffixes)]) != ".png":
             save_as(image, suffix)
-    data = MVTec(root, "tile", num_workers=0)
-    data.setup()
+    data = read(root)
     assert (len(data.train_data), len(data.test_data)) == (12, 12)
     defects = data.test_data.samples[data.test_data.samples["label_index"] == 1]
     assert [Path(path).stem + "_mask" for path in defects["image_path"]] == [
@@ -89,8 +93,7 @@ def test_second_mask_of_an_image_is_named(root: Path) -> None:
 
 def test_without_masks_it_is_classification(root: Path) -> None:
     shutil.rmtree(root / "tile/ground_truth")
-    data = MVTec(root, "tile", num_workers=0)
-    data.setup()
+    data = read(root)
     assert data.task == "classification"
     assert sum(int(item.gt_label) for batch in data.test_dataloader() for item in batch) == 8
 
@@ -98,8 +101,7 @@ def test_without_masks_it_is_classification(root: Path) -> None:
 def test_without_test_images_some_of_the_training_set_are_tested_on(root: Path) -> None:
     shutil.rmtree(root / "tile/test")
     shutil.rmtree(root / "tile/ground_truth")
-    data = MVTec(root, "tile", num_workers=0, test_split_ratio=0.25, seed=0)
-    data.setup()
+    data = read(root, test_split_ratio=0.25, seed=0)
     assert (len(data.train_data), len(data.test_data)) == (9, 3)
 
 
@@ -117,16 +119,15 @@ def test_links_are_followed(root: Path, tmp_path: Path) -> None:
 def test_all_categories(root: Path) -> None:
     shutil.copytree(root / "tile", root / "grid")
     (root / "notes").mkdir()
-    data = MVTec(root, None, num_workers=0)
-    data.setup()
+    data = read(root, None)
     assert (data.parts, data.category, data.task) == (("grid", "tile"), "", "segmentation")
     assert data.train_data.samples["part"].value_counts().to_dict() == {"grid": 12, "tile": 12}
     assert MVTec(root, "tile").parts == ()
     shutil.rmtree(root / "grid/ground_truth")
     with pytest.raises(ValueError, match="some categories have masks, but not grid"):
-        MVTec(root, None, num_workers=0).setup()
+        read(root, None)
 
 
 def test_no_category_in_the_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="has no category: there is no folder like bottle/train/good"):
-        MVTec(tmp_path, None, num_workers=0).setup()
+        read(tmp_path, None)

@@ -38,10 +38,15 @@ def fill(root: Path) -> Fill:
     return put
 
 
-def split(root: Path, **arguments: object) -> dict[str, list[tuple[str, int, str]]]:
-    """Path, label and mask of each split's samples, paths within the root."""
+def read(root: str | Path, **arguments: object) -> PartsFolder:
     data = PartsFolder(root, num_workers=0, **arguments)
     data.setup()
+    return data
+
+
+def split(root: Path, **arguments: object) -> dict[str, list[tuple[str, int, str]]]:
+    """Path, label and mask of each split's samples, paths within the root."""
+    data = read(root, **arguments)
 
     def within(path: str) -> str:
         return Path(path).relative_to(root).as_posix() if path else ""
@@ -100,9 +105,7 @@ def test_defects_are_tested_on_alone(root: Path, fill: Fill, caplog: pytest.LogC
     ]
     assert "  test                   |     2 |       3" in caplog.text
     assert "not used: other (3 images)" in caplog.text
-    data = PartsFolder(root)
-    data.setup()
-    assert data.task == TaskType.CLASSIFICATION
+    assert read(root).task == TaskType.CLASSIFICATION
 
 
 def test_masks_at_the_same_places(root: Path, fill: Fill) -> None:
@@ -117,8 +120,7 @@ def test_masks_at_the_same_places(root: Path, fill: Fill) -> None:
         "defect/scratch/1.png": "mask/scratch/1_mask.png",
         "defect/dent/0.png": "mask/dent/0.bmp",
     }
-    data = PartsFolder(root, num_workers=0, eval_batch_size=9)
-    data.setup()
+    data = read(root, eval_batch_size=9)
     assert data.task == TaskType.SEGMENTATION
     batch = next(iter(data.test_dataloader()))
     assert isinstance(batch, ImageBatch)
@@ -255,8 +257,7 @@ class TestManyParts:
         return root
 
     def test_each_is_split_by_itself(self, parts: Path) -> None:
-        data = PartsFolder(parts, num_workers=0)
-        data.setup()
+        data = read(parts)
         assert data.parts == ("Schraube ü", "cap")
         for name, train in (("cap", 3), ("Schraube ü", 6)):
             alone = split(parts / name)
@@ -325,10 +326,8 @@ class TestAtAnAddress:
         return tmp_path / "cache"
 
     def test_images_and_splits_are_those_of_the_disk(self, address: str, root: Path, cache: Path) -> None:
-        near, far = PartsFolder(root), PartsFolder(address, cache_dir=cache)
+        near, far = read(root), read(address, cache_dir=cache)
         assert near.name == far.name
-        for data in (near, far):
-            data.setup()
         for split in ("train", "val", "test"):
             ours, theirs = (getattr(data, f"{split}_data") for data in (near, far))
             assert ours.task == theirs.task
@@ -341,8 +340,7 @@ class TestAtAnAddress:
     @pytest.mark.parametrize("images", [0, 1, 4, 12])
     def test_cache_is_bounded_and_holds_training_images_first(self, address: str, cache: Path, images: int) -> None:
         size = sum(facts["size"] for facts in fsspec.filesystem("memory").find(address, detail=True).values()) / 14
-        data = PartsFolder(address, cache_dir=cache, cache_bytes=int(size * (images + 0.5)))
-        data.setup()
+        data = read(address, cache_dir=cache, cache_bytes=int(size * (images + 0.5)))
         for _ in range(2):
             for split in (data.train_data, data.val_data, data.test_data):
                 list(split)
@@ -352,16 +350,14 @@ class TestAtAnAddress:
         assert sum(data.train_data.samples["kept"] != "") == min(images, len(data.train_data))
 
     def test_kept_images_are_not_read_again(self, address: str, cache: Path) -> None:
-        data = PartsFolder(address, cache_dir=cache)
-        data.setup()
+        data = read(address, cache_dir=cache)
         first = [item.image for item in data.train_data]
         files = fsspec.filesystem("memory")
         files.rm(f"{address}/good", recursive=True)
         assert all((image == item.image).all() for image, item in zip(first, data.train_data, strict=True))
 
     def test_only_copies_that_are_not_of_the_data_any_more_are_deleted(self, address: str, cache: Path) -> None:
-        data = PartsFolder(address, cache_dir=cache)
-        data.setup()
+        data = read(address, cache_dir=cache)
         list(data.train_data)
         (folder,) = cache.iterdir()
         before = set(folder.iterdir())
@@ -382,8 +378,7 @@ class TestAtAnAddress:
             fill(f"{part}/good/{{}}.png", 8)
         address = f"memory://{tmp_path.name}/several"
         fsspec.filesystem("memory").put(str(root), address, recursive=True)
-        data = PartsFolder(address, cache_dir=cache)
-        data.setup()
+        data = read(address, cache_dir=cache)
         assert data.parts == ("cap", "screw")
         assert set(data.val_data.samples["part"]) == {"cap", "screw"}
         assert data.train_data[0].image_path.startswith(f"{address}/cap/good/")
@@ -400,7 +395,6 @@ class TestAtAnAddress:
 
     def test_data_check_reads_it(self, address: str, cache: Path) -> None:
         fsspec.filesystem("memory").pipe(f"{address}/good/3.png", b"damaged")
-        data = PartsFolder(address, cache_dir=cache)
-        data.setup()
+        data = read(address, cache_dir=cache)
         (problem,) = [problem for problem in check_datamodule(data) if "not an image" in problem.message]
         assert problem.subject == f"{address}/good/3.png"

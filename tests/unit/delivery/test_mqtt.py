@@ -16,7 +16,7 @@ import pytest
 from rd_plugin.delivery import MQTT, Deliverer, deliverer
 from rd_plugin.results import InspectionResult
 
-from ...waiting import wait_until
+from ...waiting import free_port, wait_until
 
 # Debian keeps it where only the administrator's path leads.
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
@@ -27,9 +27,7 @@ class Broker:
     """A broker on a port of its own, and what arrives at it."""
 
     def __init__(self, folder: Path, anonymous: bool = True) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._settings = folder / "mosquitto.conf"
         self._settings.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous {str(anonymous).lower()}\n")
         self.rows: list[str] = []

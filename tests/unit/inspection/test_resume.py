@@ -13,14 +13,18 @@ RESULTS = [InspectionResult(f"{index}.png", "normal", 0.25, 0.5, model="0a1b") f
 ]
 
 
+def write(file: ResultFile, results: list[InspectionResult]) -> None:
+    for result in results:
+        file.write(result)
+    file.close()
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     """Files of a whole run."""
     table, lines = tmp_path / "results.csv", tmp_path / "results.jsonl"
-    for sink in (ResultFile(table, "csv"), ResultFile(lines, "jsonl")):
-        for result in RESULTS:
-            sink.write(result)
-        sink.close()
+    write(ResultFile(table, "csv"), RESULTS)
+    write(ResultFile(lines, "jsonl"), RESULTS)
     return table, lines
 
 
@@ -33,20 +37,14 @@ def test_every_place_to_be_cut_off_at(files: tuple[Path, Path]) -> None:
         # A line is whole when it has its end.
         assert results == RESULTS[: whole[:length].count(b"\n")]
         assert lines.read_bytes() == b"".join(whole.splitlines(keepends=True)[: len(results)])
-        with_end = ResultFile(lines, "jsonl", resumed=True)
-        for result in RESULTS[len(results) :]:
-            with_end.write(result)
-        with_end.close()
+        write(ResultFile(lines, "jsonl", resumed=True), RESULTS[len(results) :])
         assert lines.read_bytes() == whole
     whole = table.read_bytes()
     for length in range(len(whole)):
         table.write_bytes(whole[:length])
         results = earlier_results(table, None, "0a1b").results
         assert len(results) == max(0, whole[:length].count(b"\n") - 1)
-        with_end = ResultFile(table, "csv", resumed=True)
-        for result in RESULTS[len(results) :]:
-            with_end.write(result)
-        with_end.close()
+        write(ResultFile(table, "csv", resumed=True), RESULTS[len(results) :])
         assert table.read_bytes() == whole
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds for every method; each method's own tests derive from these classes, which pytest does not collect."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from rd_plugin import ExactPreProcessor
 from rd_plugin.components import Tiles
 from rd_plugin.evaluator import DistillationEvaluator
 from rd_plugin.models.distillation import Distillation, DistillationModel
+from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
 from ..trainers import quiet_trainer
 
 BACKBONES = ("test_resnet", "tf_efficientnet_lite0", "mobilenetv3_small_100", "regnety_002", "convnext_atto")
-SIZES = ((64, 64), (97, 70), (16, 31))
 
 # Plain reverse distillation goes through the whole matrix. Other methods, which build their networks of the same parts:
 # two backbones, and a variant of such a method one; the others are among the slow tests.
@@ -54,14 +55,27 @@ class TorchModelTests:
     Attributes:
         network: Its class.
         arguments: What it is built with.
+        backbones: Teachers of the tests that need several.
         backbone: Teacher of the tests that need only one.
         layers: Two of its layers.
+        sizes: Sizes of images that every parameter is trained by.
+        loss: The loss between teacher and student.
     """
 
     network: type[DistillationModel]
     arguments: dict[str, Any] = {}  # noqa: RUF012
+    backbones: Sequence[Any] = BACKBONES
     backbone = "test_resnet"
     layers = ("layer1", "layer2")
+    sizes: Sequence[tuple[int, int]] = ((64, 64), (97, 70), (16, 31))
+    loss = CosineLoss()
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Go through the backbones and sizes of the class."""
+        if "model" in metafunc.fixturenames:
+            metafunc.parametrize("model", self.backbones, indirect=True, scope="class")
+        if "size" in metafunc.fixturenames:
+            metafunc.parametrize("size", self.sizes)
 
     @classmethod
     def build(cls, backbone: str | None = None, **arguments: object) -> DistillationModel:
@@ -69,9 +83,10 @@ class TorchModelTests:
 
     def learn(self, model: DistillationModel, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """The sum of all losses that the model is trained by, and the features of teacher and student."""
-        raise NotImplementedError
+        teacher, student = model(images)
+        return self.loss(teacher, student), teacher, student
 
-    @pytest.fixture(scope="class", params=BACKBONES)
+    @pytest.fixture(scope="class")
     @classmethod
     def model(cls, request: pytest.FixtureRequest) -> DistillationModel:
         torch.manual_seed(0)
@@ -95,7 +110,6 @@ class TorchModelTests:
         assert predictions.anomaly_map.isfinite().all()
         assert predictions.anomaly_map.min() >= -1e-5
 
-    @pytest.mark.parametrize("size", SIZES)
     def test_every_parameter_is_trained(self, model: DistillationModel, size: tuple[int, int]) -> None:
         self.check_every_parameter_is_trained(model, size)
 
@@ -233,6 +247,11 @@ def train(model: Distillation, tmp_path: Path, batches: DataLoader | None = None
     trainer = quiet_trainer(tmp_path, **arguments)
     trainer.fit(model, batches or loader(), loader())
     return trainer
+
+
+def optimizers_of(model: Distillation) -> list[torch.optim.Optimizer]:
+    given = model.configure_optimizers()
+    return given[0] if isinstance(given, tuple) else [given]
 
 
 class StopAtOnce(Callback):
@@ -435,15 +454,13 @@ class LightningModelTests:
         assert gradients.counts == [0, 0, 0]
 
     def test_optimizer_arguments(self) -> None:
-        optimizers = self.build(learning_rate=0.1, betas=(0.8, 0.9)).configure_optimizers()
-        first, *others = optimizers if isinstance(optimizers, list) else [optimizers]
+        first, *others = optimizers_of(self.build(learning_rate=0.1, betas=(0.8, 0.9)))
         assert first.defaults["lr"] == 0.1
         assert all(optimizer.defaults["betas"] == (0.8, 0.9) for optimizer in (first, *others))
 
     @pytest.mark.parametrize(("device", "fused"), [("cpu", True), ("meta", False)])
     def test_optimizers_are_fused_on_a_cpu(self, device: str, fused: bool) -> None:
-        optimizers = self.build().to(device).configure_optimizers()
-        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+        for optimizer in optimizers_of(self.build().to(device)):
             assert bool(optimizer.defaults["fused"]) is fused
 
     def test_loss_that_is_not_finite(self, tmp_path: Path) -> None:
@@ -565,3 +582,13 @@ class LightningModelTests:
             actual = restored.cpu().eval()(images)
         torch.testing.assert_close(actual.anomaly_map, expected.anomaly_map)
         torch.testing.assert_close(actual.pred_score, expected.pred_score)
+
+
+class SlowCacheTests(LightningModelTests):
+    """Tests of a method whose cache is that of another, which is tested each time."""
+
+    @pytest.mark.slow
+    def test_feature_cache_leaves_the_losses_as_they_are(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        super().test_feature_cache_leaves_the_losses_as_they_are(tmp_path, caplog)

@@ -4,12 +4,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from rd_plugin.inspection import Inspector, find_images
 from rd_plugin.products import MixedInspector, Store
+
+from ...pictures import draw
 
 Save = Callable[..., Path]
 
@@ -23,11 +23,6 @@ def products(save: Save, tmp_path: Path) -> Store:
     return products
 
 
-def _draw(path: Path, level: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((4, 4, 3), level, np.uint8)).save(path)
-
-
 def mixed_of(products: Store) -> MixedInspector:
     """Inspects with the models of a store."""
     return MixedInspector(
@@ -39,7 +34,7 @@ def mixed_of(products: Store) -> MixedInspector:
 
 def test_each_image_is_inspected_with_its_own_model(products: Store, tmp_path: Path) -> None:
     for index, folder in enumerate(("seal", "gasket", "gasket/deep", "none")):
-        _draw(tmp_path / "in" / folder / "1.png", 51 * index)
+        draw(tmp_path / "in" / folder / "1.png", 51 * index)
     mixed = mixed_of(products)
     seen = []
     sources = find_images([str(tmp_path / "in"), "missing.png"])
@@ -73,7 +68,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 def test_what_the_path_does_not_say_may_be_recognized(products: Store, tmp_path: Path) -> None:
     for index, name in enumerate(("1.png", "2.png", "3.png")):
-        _draw(tmp_path / "in" / name, 51 * index)
+        draw(tmp_path / "in" / name, 51 * index)
     found = {"1.png": ("seal",), "2.png": ("seal", "gasket"), "3.png": ()}
     mixed = MixedInspector(
         products.names,

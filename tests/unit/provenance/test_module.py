@@ -4,7 +4,6 @@
 import json
 import logging
 import re
-from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 
@@ -342,36 +341,15 @@ def test_compression_is_recorded(tmp_path: Path) -> None:
     assert json.loads(path.with_suffix(".json").read_text())["export"]["compression_type"] == "fp16"
 
 
-def _foreign(path: Path) -> None:
-    torch.save({"weights": torch.zeros(1)}, path)
-
-
-def _emptied(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def _cut_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1000])
-
-
-def _halved(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (_emptied, "it is empty or cut off."),
-        (_cut_off, "it is empty or cut off."),
-        (_halved, "it is empty or cut off."),
-        (_foreign, "it is not a Lightning checkpoint, since it holds no 'pytorch-lightning_version'."),
-    ],
-)
-def test_file_that_is_no_checkpoint_is_named_in_a_sentence(
-    tmp_path: Path, spoil: Callable[[Path], None], reason: str
-) -> None:
-    path = save(tmp_path)
-    spoil(path)
+@pytest.mark.parametrize("spoiled", ["empty", "cut off", "half", "foreign"])
+def test_file_that_is_no_checkpoint_is_named_in_a_sentence(tmp_path: Path, spoiled: str) -> None:
+    path, reason = save(tmp_path), "it is empty or cut off."
+    if spoiled == "foreign":
+        torch.save({"weights": torch.zeros(1)}, path)
+        reason = "it is not a Lightning checkpoint, since it holds no 'pytorch-lightning_version'."
+    else:
+        content = path.read_bytes()
+        path.write_bytes(content[: {"empty": 0, "cut off": -1000, "half": len(content) // 2}[spoiled]])
     message = re.escape(f"'{path}' was refused: {reason}")
     with pytest.raises(ValueError, match=f"^{message}"):
         ReverseDistillation.load_from_checkpoint(path)

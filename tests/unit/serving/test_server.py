@@ -15,7 +15,7 @@ import pytest
 
 from rd_plugin.serving import check_host
 
-from ...waiting import wait_until
+from ...waiting import is_ready, wait_until
 from .conftest import png
 
 # One image takes as long as its path says, in seconds; without torch, which takes long to import.
@@ -62,13 +62,7 @@ class Running:
                 self.port = int(line.split(":")[2].split()[0])
                 break
         self.address = f"http://127.0.0.1:{self.port}"
-        wait_until(self._ready)
-
-    def _ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.address}/ready").status_code == 200
-        except httpx.ConnectError:
-            return False
+        wait_until(lambda: is_ready(self.address))
 
     def connect(self, start: bytes) -> socket.socket:
         """A connection on which this has been sent."""

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from rd_plugin.synthetic.textures import Textures
 
+from ...pictures import draw
+
 COLOURS = {"red.png": (255, 0, 0), "a/green.PNG": (0, 255, 0), "a/b/blue.bmp": (0, 0, 255), "c/grey.png": (51, 51, 51)}
 
 
@@ -16,9 +18,7 @@ COLOURS = {"red.png": (255, 0, 0), "a/green.PNG": (0, 255, 0), "a/b/blue.bmp": (
 def root(tmp_path: Path) -> Path:
     """Pictures of one colour each, of different sizes, in nested folders, and a file that is none."""
     for index, (name, colour) in enumerate(COLOURS.items()):
-        path = tmp_path / "textures" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((20 + index, 30, 3), colour, np.uint8)).save(path)
+        draw(tmp_path / "textures" / name, colour, (30, 20 + index))
     (tmp_path / "textures" / "notes.txt").write_text("no picture")
     return tmp_path / "textures"
 

@@ -62,23 +62,13 @@ def test_one_unknown_image_has_the_batch_computed(cache: FeatureCache) -> None:
     assert cache.network.seen == 4
 
 
-def _flip(images: Tensor) -> Tensor:
-    return images.flip(-1)
-
-
-def _brighten(images: Tensor) -> Tensor:
-    return images + 1e-6
-
-
-def _swap(images: Tensor) -> Tensor:
-    return images.roll(1, dims=0)
-
-
-@pytest.mark.parametrize("change", [_flip, _brighten, _swap])
+@pytest.mark.parametrize(
+    "change",
+    [lambda images: images.flip(-1), lambda images: images + 1e-6, lambda images: images.roll(1, dims=0)],
+    ids=["flip", "brighten", "swap"],
+)
 def test_changed_images_switch_it_off(
-    cache: FeatureCache,
-    change: Callable[[Tensor], Tensor],
-    caplog: pytest.LogCaptureFixture,
+    cache: FeatureCache, change: Callable[[Tensor], Tensor], caplog: pytest.LogCaptureFixture
 ) -> None:
     cache(IMAGES, NAMES)
     changed = change(IMAGES)

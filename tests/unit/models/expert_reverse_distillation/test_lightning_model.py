@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -9,15 +10,14 @@ from anomalib.data import ImageBatch
 from anomalib.data.utils.tiler import Tiler
 from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rd_plugin import ExpertReverseDistillation
 from rd_plugin.models.expert_reverse_distillation.loss import StudentLoss, TeacherLoss
-from rd_plugin.models.expert_reverse_distillation.torch_model import features_of_both
 from rd_plugin.synthetic import TwinGenerator
 
-from ..base import LightningModelTests, Losses, batch, train
+from ..base import Losses, SlowCacheTests, batch, optimizers_of, train
 
 # No resizing to 256 x 256, which is what the default pre-processor does.
 RAW = {"pre_processor": False}
@@ -39,22 +39,44 @@ def changed(model: ExpertReverseDistillation, before: dict[str, Tensor]) -> set[
     return {name for name, tensor in model.model.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
-class TestExpertReverseDistillation(LightningModelTests):
+def check_step_by_hand(
+    model: ExpertReverseDistillation,
+    tmp_path: Path,
+    betas: tuple[float, float],
+    step_student: Callable[[list[nn.Parameter]], object],
+) -> None:
+    """The teacher learns first, then the student from what it has become; ``step_student`` takes its parameters."""
+    twin, images, losses = deepcopy(model.model), batch(), Losses()
+    train(model, tmp_path, DataLoader([images], batch_size=None), max_steps=1, callbacks=[losses])
+
+    torch.manual_seed(0)
+    twins, masks = TwinGenerator()(images.image)
+    # As the training does it, to the bit: a first step of Adam follows the sign of the smallest gradient.
+    net = twin.teacher.expert()
+    expert = twin.targets(net(images.image)), twin.targets(net(twins))
+    first = TeacherLoss()(twin.teach(images.image, twins), expert, masks)
+    first.backward()
+    torch.optim.Adam(twin.teacher.parameters(), lr=1e-4, betas=betas, fused=True).step()
+    teacher, *students = twin.train().distill_twins(images.image, twins)
+    second = StudentLoss()([teacher, expert[0]], students)
+    second.backward()
+    step_student([*twin.bottleneck.parameters(), *twin.student.parameters()])
+
+    assert losses.values["teacher_loss"] == [pytest.approx(first.item(), rel=1e-5)]
+    assert losses.values["student_loss"] == [pytest.approx(second.item(), rel=1e-5)]
+    torch.testing.assert_close(model.model.state_dict(), twin.state_dict(), rtol=0, atol=1e-5)
+
+
+class TestExpertReverseDistillation(SlowCacheTests):
     method = ExpertReverseDistillation
     # The expert's weights are not in a checkpoint; tests/integration/test_engine.py has a file with them.
     random_weights = {"train_teacher": False}  # noqa: RUF012
     limits = (-1, 5000)
     losses = {"teacher_loss", "student_loss"}  # noqa: RUF012
 
-    @pytest.mark.slow
-    def test_feature_cache_leaves_the_losses_as_they_are(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        super().test_feature_cache_leaves_the_losses_as_they_are(tmp_path, caplog)
-
     def test_two_optimizers_share_out_what_is_trained(self) -> None:
         model = self.build()
-        optimizers = model.configure_optimizers()
+        optimizers = optimizers_of(model)
         assert all(isinstance(optimizer, torch.optim.Adam) for optimizer in optimizers)
         settings = [(optimizer.defaults["lr"], optimizer.defaults["betas"]) for optimizer in optimizers]
         assert settings == [(0.005, (0.5, 0.999)), (1e-4, (0.5, 0.999))]
@@ -69,14 +91,14 @@ class TestExpertReverseDistillation(LightningModelTests):
 
     def test_one_optimizer_if_the_teacher_stays_as_it_is(self) -> None:
         model = self.build(train_teacher=False)
-        (optimizer,) = model.configure_optimizers()
+        (optimizer,) = optimizers_of(model)
         optimized = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         assert optimizer.defaults["lr"] == 0.005
         assert optimized == {id(p) for p in model.parameters() if p.requires_grad}
         assert model.automatic_optimization
 
     def test_teacher_learning_rate(self) -> None:
-        optimizers = self.build(teacher_learning_rate=0.3, learning_rate=0.2).configure_optimizers()
+        optimizers = optimizers_of(self.build(teacher_learning_rate=0.3, learning_rate=0.2))
         assert [optimizer.defaults["lr"] for optimizer in optimizers] == [0.2, 0.3]
 
     def test_a_step_is_one_of_each_optimizer(self, tmp_path: Path) -> None:
@@ -86,26 +108,10 @@ class TestExpertReverseDistillation(LightningModelTests):
             assert {int(values["step"]) for values in optimizer.state.values()} == {3}
 
     def test_step_by_hand(self, tmp_path: Path) -> None:
-        """The teacher learns first, then the student from what it has become."""
-        model = self.build(**RAW, layers=["layer1", "layer2"])
-        twin, images, losses = deepcopy(model.model), batch(), Losses()
-        train(model, tmp_path, DataLoader([images], batch_size=None), max_steps=1, callbacks=[losses])
+        def step(parameters: list[nn.Parameter]) -> None:
+            torch.optim.Adam(parameters, lr=0.005, betas=(0.5, 0.999), fused=True).step()
 
-        torch.manual_seed(0)
-        twins, masks = TwinGenerator()(images.image)
-        expert = features_of_both(twin.teacher.expert(), images.image, twins)
-        first = TeacherLoss()(twin.teach(images.image, twins), expert, masks)
-        first.backward()
-        torch.optim.Adam(twin.teacher.parameters(), lr=1e-4, betas=(0.5, 0.999), fused=True).step()
-        teacher, *students = twin.train().distill_twins(images.image, twins)
-        second = StudentLoss()([teacher, expert[0]], students)
-        second.backward()
-        student = [*twin.bottleneck.parameters(), *twin.student.parameters()]
-        torch.optim.Adam(student, lr=0.005, betas=(0.5, 0.999), fused=True).step()
-
-        assert losses.values["teacher_loss"] == [pytest.approx(first.item(), rel=1e-5)]
-        assert losses.values["student_loss"] == [pytest.approx(second.item(), rel=1e-5)]
-        torch.testing.assert_close(model.model.state_dict(), twin.state_dict(), rtol=0, atol=1e-5)
+        check_step_by_hand(self.build(**RAW, layers=["layer1", "layer2"]), tmp_path, (0.5, 0.999), step)
 
     def test_teacher_learns_and_the_expert_is_not_kept(self, tmp_path: Path) -> None:
         model = self.build(**RAW)

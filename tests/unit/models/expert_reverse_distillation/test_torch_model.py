@@ -32,37 +32,26 @@ class ExpertTests(TorchModelTests):
     def learn(self, model: ExpertReverseDistillationModel, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         twins = images + torch.randn_like(images)
         masks = torch.rand(len(images), 1, *images.shape[-2:]).round()
-        expert = features_of_both(model.teacher.expert(), images, twins)
+        first, second = (model.targets(each) for each in features_of_both(model.teacher.expert(), images, twins))
         teacher, *students = model.distill_twins(images, twins)
         # The student's loss does not reach the teacher, nor the teacher's the student.
-        loss = StudentLoss()([teacher, expert[0]], students) + TeacherLoss()(model.teach(images, twins), expert, masks)
-        return loss, teacher, students[0]
+        loss = StudentLoss()([teacher, first], students)
+        return loss + TeacherLoss()(model.teach(images, twins), (first, second), masks), teacher, students[0]
 
 
 class TestGuided(ExpertTests):
     arguments = {"injection": "guided"}  # noqa: RUF012
-
-    @pytest.fixture(scope="class", params=TWO_BACKBONES)
-    @classmethod
-    def model(cls, request: pytest.FixtureRequest) -> ExpertReverseDistillationModel:
-        torch.manual_seed(0)
-        return cls.build(request.param)
+    backbones = TWO_BACKBONES
 
 
-class VariantTests(ExpertTests):
-    @pytest.fixture(scope="class", params=ONE_BACKBONE)
-    @classmethod
-    def model(cls, request: pytest.FixtureRequest) -> ExpertReverseDistillationModel:
-        torch.manual_seed(0)
-        return cls.build(request.param)
-
-
-class TestUnguided(VariantTests):
+class TestUnguided(ExpertTests):
     arguments = {"injection": "unguided"}  # noqa: RUF012
+    backbones = ONE_BACKBONE
 
 
-class TestWithoutInjection(VariantTests):
+class TestWithoutInjection(ExpertTests):
     arguments = {"injection": "none"}  # noqa: RUF012
+    backbones = ONE_BACKBONE
 
 
 @pytest.mark.parametrize(("injection", "expected"), [("guided", [True]), ("unguided", [False]), ("none", [])])

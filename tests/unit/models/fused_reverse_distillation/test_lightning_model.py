@@ -10,16 +10,10 @@ from torch.utils.data import DataLoader
 from rd_plugin import FusedReverseDistillation
 
 from ....unit.trainers import quiet_trainer
-from ..base import LightningModelTests, train
+from .. import base
+from ..base import SlowCacheTests, train
 
-SMALL = {
-    "backbone": "test_resnet",
-    "layers": ["layer1"],
-    "pre_trained": False,
-    "visualizer": False,
-    "on_bad_data": "off",
-    "image_size": 64,
-}
+SMALL = {**base.SMALL, "on_bad_data": "off", "image_size": 64}
 
 
 def fit(folder: Path, images: torch.Tensor, validation: torch.Tensor, labels: torch.Tensor, **arguments: object):
@@ -38,16 +32,10 @@ def good(count: int = 16) -> torch.Tensor:
     return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
-class TestFusedReverseDistillation(LightningModelTests):
+class TestFusedReverseDistillation(SlowCacheTests):
     method = FusedReverseDistillation
     limits = (-1, 400)
     losses = {"train_loss"}  # noqa: RUF012
-
-    @pytest.mark.slow
-    def test_feature_cache_leaves_the_losses_as_they_are(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        super().test_feature_cache_leaves_the_losses_as_they_are(tmp_path, caplog)
 
 
 @pytest.mark.slow

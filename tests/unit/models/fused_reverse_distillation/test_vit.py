@@ -8,52 +8,26 @@ import torch
 from torch import Tensor, nn
 
 from rd_plugin import FusedReverseDistillation
-from rd_plugin.components import Tiles
 from rd_plugin.models import FusedReverseDistillationModel
 from rd_plugin.models.fused_reverse_distillation.evidence import Evidence
-from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
-from ..base import SMALL, LightningModelTests
-from ..reverse_distillation.test_dinomaly import TINY, TestDinomaly, TestDinomalyModel
+from ..base import SlowCacheTests
+from ..vit import TINY, VIT, DinomalyModelTests, ViTTests
 from .test_lightning_model import fit, good
 
-# Collected from their own file.
-del TestDinomaly
-VIT = {"backbone": TINY, "layers": ["blocks.0", "blocks.3"], "student_depth": 2}
 
-
-class TestFusedModelOfAViT(TestDinomalyModel):
+class TestFusedModelOfAViT(DinomalyModelTests):
     network = FusedReverseDistillationModel
 
     def learn(self, model: FusedReverseDistillationModel, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         teacher, student = model(images)
         teacher = teacher[: len(student)]
-        return CosineLoss(mean=True)(teacher, student), teacher, student
+        return self.loss(teacher, student), teacher, student
 
 
-# Likewise.
-del TestDinomalyModel
-
-
-class TestFusedViT(LightningModelTests):
+class TestFusedViT(SlowCacheTests, ViTTests):
     method = FusedReverseDistillation
     limits = (-1, 400)
-    losses = {"train_loss"}  # noqa: RUF012
-    small = {**SMALL, **VIT, "layers": ["blocks.0"]}  # noqa: RUF012
-    layers = ("blocks.0", "blocks.3")
-    tiles = Tiles((16, 32), (0, 16))
-
-    def test_optimizer_arguments(self) -> None:
-        """Those of Dinomaly."""
-
-    def test_optimizers_are_fused_on_a_cpu(self) -> None:
-        """StableAdamW has no such form."""
-
-    @pytest.mark.slow
-    def test_feature_cache_leaves_the_losses_as_they_are(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        super().test_feature_cache_leaves_the_losses_as_they_are(tmp_path, caplog)
 
 
 def test_all_kinds_of_evidence_are_fitted_and_restored(tmp_path: Path) -> None:
@@ -63,7 +37,7 @@ def test_all_kinds_of_evidence_are_fitted_and_restored(tmp_path: Path) -> None:
     assert sum(network.fusion.weights.tolist()) == pytest.approx(1)
     # Means and deviations of two groups of 64 channels, and the class token of each.
     assert network.evidence.image.projection.shape[0] == 2 * 128 + 128
-    again = FusedReverseDistillation(**{**SMALL, **VIT}, image_size=64)
+    again = FusedReverseDistillation(**VIT, image_size=64)
     again.model.load_state_dict(network.state_dict())
     images = torch.rand(2, 3, 64, 64)
     with torch.no_grad():

@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
-from torch import Tensor
 
 from rd_plugin.models import ReverseDistillationModel
-from rd_plugin.models.reverse_distillation.loss import CosineLoss
 
 from ..base import TorchModelTests
 
 
 class TestReverseDistillationModel(TorchModelTests):
     network = ReverseDistillationModel
-
-    def learn(self, model: ReverseDistillationModel, images: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        teacher, student = model(images)
-        return CosineLoss()(teacher, student), teacher, student
 
     @pytest.mark.parametrize("bottleneck", ["mff_oce", "oce", "none"])
     @pytest.mark.parametrize("backbone", ["resnet18", "tf_efficientnet_lite0"])

@@ -11,24 +11,18 @@ from rd_plugin.models.reverse_distillation.loss import CosineLoss
 from rd_plugin.models.revisited_reverse_distillation.loss import ProjectionLoss
 from rd_plugin.synthetic import SimplexTwins
 
-from ..base import LightningModelTests, Losses, batch, train
+from ..base import Losses, SlowCacheTests, batch, train
 
 # No resizing to 256 x 256, which is what the default pre-processor does.
 RAW = {"pre_processor": False}
 
 
-class TestRevisitedReverseDistillation(LightningModelTests):
+class TestRevisitedReverseDistillation(SlowCacheTests):
     method = RevisitedReverseDistillation
     limits = (200, -1)
     losses = {"distillation_loss", "projection_loss"}  # noqa: RUF012
     # The projection's loss is the small difference that a little noise makes.
     half = 0.03
-
-    @pytest.mark.slow
-    def test_feature_cache_leaves_the_losses_as_they_are(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        super().test_feature_cache_leaves_the_losses_as_they_are(tmp_path, caplog)
 
     def test_projection_has_its_own_learning_rate(self) -> None:
         model = self.build()
