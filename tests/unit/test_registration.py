@@ -158,7 +158,7 @@ def test_a_training_begins_where_there_can_be_no_link_latest(
     else:
         monkeypatch.setattr(Path, "symlink_to", _broken)
     assert [engine.create_versioned_dir(tmp_path).name for _ in range(2)] == ["v0", "v1"]
-    assert [f"{tmp_path / 'latest'} is left as it is" in message for message in caplog.messages] == [True, True]
+    assert [f"{tmp_path / 'latest'} is unchanged" in message for message in caplog.messages] == [True, True]
     assert (tmp_path / "latest" / "own.txt").exists() == (hindrance == "folder")
 
 

@@ -27,7 +27,7 @@ def test_page_has_recommendation_picture_and_kinds(tmp_path: Path) -> None:
     assert page.count("<svg") == 1
     assert "A$B$</text>" in page
     assert page.count("<td>scratch</td>") == 2
-    assert "it holds on average" in page
+    assert "the rate holds on average" in page
     assert "Left out: D: it &lt;failed&gt;" in page
     for text in ("<nut>", "<lite>"):
         assert text not in page

@@ -71,7 +71,7 @@ def test_settings_are_logged_and_recorded(tmp_path: Path, caplog: pytest.LogCapt
     assert ((weights > 0) & (weights <= 1)).all()
     assert learned["position_weights"]["image"] == 1
     assert learned["position_weights"]["teacher"] == pytest.approx(weights[0].mean().item(), abs=1e-3)
-    (line,) = [text for text in caplog.messages if text.startswith("Weights, by what each kind of evidence finds")]
+    (line,) = [text for text in caplog.messages if text.startswith("Weights of the kinds of evidence, fitted to")]
     logged = dict(part.split(" ") for part in line.rstrip(".").partition(": ")[2].split(", "))
     assert {kind: float(weight) for kind, weight in logged.items()} == pytest.approx(learned["weights"], rel=0.1)
     assert FusedReverseDistillation(**SMALL).describe().learned == {}
@@ -112,7 +112,7 @@ def test_resumed_training_keeps_the_brightness(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"brightness": 2}, r"brightness must be 'auto' or a strength in \[0, 1\], got 2"),
-        ({"deviation": "mahalanobis"}, "deviation 'mahalanobis': this model fuses all evidence by itself"),
+        ({"deviation": "mahalanobis"}, "deviation 'mahalanobis': this model fuses all evidence itself"),
         ({"anomaly_map_mode": "multiply"}, "anomaly_map_mode 'multiply': this model fuses"),
     ],
 )

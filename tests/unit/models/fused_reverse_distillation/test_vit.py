@@ -68,5 +68,5 @@ def test_memory_of_the_statistics_is_bounded(side: int) -> None:
 
 
 def test_arguments_that_the_fusion_decides() -> None:
-    with pytest.raises(ValueError, match="map_size 128: this model fuses all evidence by itself"):
+    with pytest.raises(ValueError, match="map_size 128: this model fuses all evidence itself"):
         FusedReverseDistillation(TINY, pre_trained=False, map_size=128)
