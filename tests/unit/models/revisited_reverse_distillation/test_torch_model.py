@@ -40,7 +40,7 @@ def build(**arguments: object) -> RevisitedReverseDistillationModel:
 def test_scales_that_are_projected() -> None:
     assert [len(build(bottleneck=kind).bottleneck.projections) for kind in ("mff_oce", "oce")] == [3, 1]
     with pytest.raises(ValueError, match=r"bottleneck must be 'mff_oce' or 'oce', .* got 'none'"):
-        build(bottleneck="none")
+        RevisitedReverseDistillationModel("resnet18", pre_trained=False, bottleneck="none")
 
 
 def test_student_does_not_see_the_twins() -> None:
