@@ -106,6 +106,8 @@ def _assert_whole(results: Path) -> None:
             json.loads(path.read_text())
         elif path.suffix == ".yaml":
             assert yaml.safe_load(path.read_text()), path
+        elif path.suffix == ".html":
+            assert path.read_text().rstrip().endswith("</html>"), path
         else:
             with Image.open(path) as picture:
                 picture.load()
