@@ -12,10 +12,13 @@ from torch.nn import functional as F  # noqa: N812
 from .precision import full_precision
 from .resampling import BlurBorder, resampling_matrix
 
-__all__ = ["AnomalyMapGenerator", "AnomalyMapMode", "ImageScore", "ScoreType"]
+__all__ = ["AnomalyMapGenerator", "AnomalyMapMode", "ImageScore", "ScoreType", "is_count"]
 
 AnomalyMapMode = Literal["add", "mean", "multiply"]
 ScoreType = Literal["max", "mean"] | float
+
+# Side of an area, in pixels: the middle stride of a pyramid.
+_AREA = 8
 
 
 @lru_cache(maxsize=256)
@@ -131,8 +134,9 @@ class ImageScore(nn.Module):
     """Reduce an anomaly map to an image score.
 
     Args:
-        kind: ``"max"`` (the paper), ``"mean"`` (the authors' second choice for one-class images, up to a factor), or a
-            fraction in (0, 1]: the mean of that fraction of the pixels, those with the highest values.
+        kind: ``"max"`` (the paper), ``"mean"`` (the authors' second choice for one-class images, up to a factor), a
+            fraction in (0, 1]: the mean of that fraction of the pixels, those with the highest values, or a whole
+            number of at least 2: the mean of the highest pixels of so many areas of 8 x 8 pixels.
 
     Raises:
         ValueError: If ``kind`` is none of these.
@@ -140,13 +144,18 @@ class ImageScore(nn.Module):
     Example:
         >>> ImageScore(0.5)(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
         tensor([[3.5000]])
+        >>> ImageScore(2)(torch.arange(3.0).repeat_interleave(8).expand(1, 1, 8, 24))
+        tensor([[1.5000]])
     """
 
     def __init__(self, kind: ScoreType = "max") -> None:
         super().__init__()
-        fraction = isinstance(kind, (int, float)) and not isinstance(kind, bool) and 0 < kind <= 1
-        if kind not in {"max", "mean"} and not fraction:
-            msg = f"score must be 'max', 'mean' or a fraction in (0, 1], got {kind!r}."
+        number = kind if isinstance(kind, (int, float)) and not isinstance(kind, bool) else -1
+        if kind not in {"max", "mean"} and not (0 < number <= 1 or is_count(number)):
+            msg = (
+                "score must be 'max', 'mean', a fraction in (0, 1] or a whole number of areas of at least 2, "
+                f"got {kind!r}."
+            )
             raise ValueError(msg)
         self.kind = kind
 
@@ -156,6 +165,19 @@ class ImageScore(nn.Module):
             return anomaly_map.amax(dim=(-2, -1))
         if self.kind == "mean":
             return anomaly_map.mean(dim=(-2, -1))
-        pixels = anomaly_map.flatten(2)
-        count = max(1, round(float(self.kind) * pixels.shape[-1]))
-        return pixels.topk(count, dim=-1).values.mean(dim=-1)
+        count = float(self.kind)
+        values = (_areas(anomaly_map) if is_count(count) else anomaly_map).flatten(2)
+        count = count if is_count(count) else max(1, round(count * values.shape[-1]))
+        return values.topk(min(int(count), values.shape[-1]), dim=-1).values.mean(dim=-1)
+
+
+def is_count(score: ScoreType) -> bool:
+    """Return whether a score is the mean of a number of areas."""
+    return not isinstance(score, str) and 1 < score < float("inf") and score == int(score)
+
+
+def _areas(anomaly_map: Tensor) -> Tensor:
+    """Highest pixel of each area, of shape ``(N, 1, h, w)``; beyond the right and lower border pixels repeat."""
+    height, width = anomaly_map.shape[-2:]
+    whole = F.pad(anomaly_map, (0, -width % _AREA, 0, -height % _AREA), mode="replicate")
+    return F.max_pool2d(whole, _AREA)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from .anomaly_map import ScoreType
+from .anomaly_map import ScoreType, is_count
 from .roi import Region
 from .tiles import Tiles
 
@@ -68,5 +68,7 @@ class RegionMask(nn.Module):
 
     def score_within(self, score: ScoreType) -> ScoreType:
         """Return how to score maps of :meth:`restrict_map`, so that ``score`` is that of the inside."""
+        if score == "max" or is_count(score):
+            return score
         share = float(self.mask.mean())
-        return "max" if score == "max" else share * (1.0 if score == "mean" else float(score))
+        return share * (1.0 if score == "mean" else float(score))

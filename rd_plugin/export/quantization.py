@@ -14,7 +14,8 @@ from torchvision.transforms.v2.functional import resize
 from rd_plugin.components import held_out, perturbed_places
 
 from .latency import latencies
-from .statistics import compute_statistics, distances, is_constant
+from .networks import is_transformer, other_operations
+from .statistics import compute_statistics, distances
 
 if TYPE_CHECKING:
     import nncf
@@ -22,19 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["quantize", "quantize_with_control"]
 
-# The anomaly map is a small difference, one minus a cosine near one, which is lost in 8 bits. So only the networks are
-# quantized, not the operations after them; in the exported graph these are:
-_MAP_OPERATIONS = ["Divide", "MatMul", "Multiply", "Power", "ReduceL2", "ReduceSum", "Sqrt", "Subtract"]
-# A quantizer would clip NaN, infinity and values out of range before they are compared.
-_COMPARISONS = ["GreaterEqual", "LessEqual"]
-# A norm by each image's own statistics magnifies what 8 bits round, and cannot be folded into a convolution.
+# Operations of the networks that stay in floating point. A norm by each image's own statistics magnifies what 8 bits
+# round, and cannot be folded into a convolution.
+_ARITHMETIC = ["Divide", "Multiply", "Power", "ReduceL2", "ReduceSum", "Sqrt", "Subtract"]
 _NORMS = ["MVN"]
-
-# A vision transformer's layers are products, too; those of its networks are found by where they are in the graph.
-_PRODUCT, _LAYER_NORM = "MatMul", "MVN"
-
-# Values, which are no operations to a quantizer.
-_NO_OPERATION = {"Constant", "Convert", "Parameter", "Result"}
+# A vision transformer's layers are products.
+_PRODUCT = "MatMul"
 
 _CALIBRATION_IMAGES = 300
 
@@ -52,51 +46,9 @@ def _images(model: "ov.Model", dataset: AnomalibDataset) -> Callable[[int], np.n
     return read
 
 
-def _related(start: Iterable["ov.Node"], neighbours: Callable[["ov.Node"], Iterable["ov.Node"]]) -> set[str]:
-    """Names of the operations that are reached from some, in one direction."""
-    found: set[str] = set()
-    waiting = list(start)
-    while waiting:
-        for node in neighbours(waiting.pop()):
-            if node.get_friendly_name() not in found:
-                found.add(node.get_friendly_name())
-                waiting.append(node)
-    return found
-
-
-def _inputs(node: "ov.Node") -> list["ov.Node"]:
-    return [node.input_value(index).get_node() for index in range(node.get_input_size())]
-
-
-def _users(node: "ov.Node") -> list["ov.Node"]:
-    return [user.get_node() for output in node.outputs() for user in output.get_target_inputs()]
-
-
-def other_products(model: "ov.Model") -> list[str]:
-    """Names of the products in a vision transformer that are no layers of its networks; empty for other backbones.
-
-    The layers come after the convolution that makes the patches, and before the norms that the map begins with. The
-    others resize the image, attend, project features, or make the map.
-    """
-    by_type: dict[str, list[ov.Node]] = {}
-    for operation in model.get_ordered_ops():
-        by_type.setdefault(operation.get_type_name(), []).append(operation)
-    if _LAYER_NORM not in by_type or "ScaledDotProductAttention" not in by_type:
-        return []
-    norms = by_type.get("ReduceL2", [])
-    # Those of the features; that of a fused score comes after them.
-    first = [norm for norm in norms if norm.get_friendly_name() not in _related(norms, _users)]
-    layers = _related(by_type.get("Convolution", []), _users) & _related(first, _inputs) - _related(first, _users)
-    return [
-        product.get_friendly_name()
-        for product in by_type[_PRODUCT]
-        if product.get_friendly_name() not in layers or not is_constant(product.input_value(1).get_node())
-    ]
-
-
 def _check_gain(model: "ov.Model", quantized: "ov.Model", image: np.ndarray) -> None:
     """Check that a vision transformer is faster in int8 on this processor: on some it is slower."""
-    if not other_products(model):
+    if not is_transformer(model):
         return
     before, after = latencies([model, quantized], image)
     if after >= before:
@@ -107,28 +59,12 @@ def _check_gain(model: "ov.Model", quantized: "ov.Model", image: np.ndarray) -> 
         raise ValueError(msg)
 
 
-def registration_operations(model: "ov.Model") -> list[str]:
-    """Names of the operations that register and move images; empty for a model without an alignment.
-
-    They are those before the networks. Calibration images hardly move, so a quantizer would cut other shifts off.
-    """
-    operations = model.get_ordered_ops()
-    if not any(operation.get_type_name() == "GridSample" for operation in operations):
-        return []
-    layers = [operation for operation in operations if operation.get_type_name() == "Convolution"]
-    networks = _related(layers, _users) | {layer.get_friendly_name() for layer in layers}
-    names = (
-        operation.get_friendly_name() for operation in operations if operation.get_type_name() not in _NO_OPERATION
-    )
-    return [name for name in names if name not in networks]
-
-
 def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any]:
     """Options of the quantization, with the images of a data module for the calibration; the module must be set up."""
     import nncf  # part of the extra `openvino`
 
     images = datamodule.train_data
-    by_name = other_products(model)
+    transformer = is_transformer(model)
     chosen = np.linspace(0, len(images) - 1, num=min(_CALIBRATION_IMAGES, len(images)), dtype=int)
     return {
         "calibration_dataset": nncf.Dataset(chosen.tolist(), _images(model, images)),
@@ -136,14 +72,10 @@ def _options(model: "ov.Model", datamodule: AnomalibDataModule) -> dict[str, Any
         "subset_size": len(chosen),
         "fast_bias_correction": False,
         # Its activations differ much from channel to channel, which nncf equalizes for such models.
-        **({"model_type": nncf.ModelType.TRANSFORMER} if by_name else {}),
+        **({"model_type": nncf.ModelType.TRANSFORMER} if transformer else {}),
         "ignored_scope": nncf.IgnoredScope(
-            names=[
-                *by_name,
-                *registration_operations(model),
-                *(centring.get_friendly_name() for centring, _ in distances(model)),
-            ],
-            types=[kind for kind in (*_MAP_OPERATIONS, *_COMPARISONS, *_NORMS) if not by_name or kind != _PRODUCT],
+            names=other_operations(model),
+            types=[*_ARITHMETIC, *_NORMS, *([] if transformer else [_PRODUCT])],
             validate=False,
         ),
     }

@@ -106,8 +106,9 @@ class Distillation(ExportedModule):
             which all go through the model once more before each validation. It suits textures; images must have one
             size, and checkpoints and exports grow by a covariance for each position.
         anomaly_map_mode: ``"add"`` the scales (the default), take their ``"mean"`` (for a ViT) or ``"multiply"`` them.
-        score: Image score: ``"max"`` or ``"mean"`` of the map, or the mean of a share of its pixels, the highest ones,
-            given as a fraction in (0, 1]. By default ``"max"``, for a ViT 0.01.
+        score: Image score: ``"max"`` or ``"mean"`` of the map; the mean of a share of its pixels, the highest ones,
+            given as a fraction in (0, 1]; or that of the highest pixels of so many areas of 8 x 8 pixels, given as a
+            whole number of at least 2. By default ``"max"``, for a ViT 0.01.
         map_size: Side of a square in pixels that the map is resized to before it is blurred, by a kernel of 5 x 5
             pixels, and the score is computed; 256 for a ViT, as in Dinomaly, and by default ``None`` for all others,
             whose map is blurred in the images' size.
@@ -140,13 +141,15 @@ class Distillation(ExportedModule):
         default_max_epochs: Length of the paper's training in epochs, taken if the user sets no limit at all; -1 for
             none.
         default_max_steps: The same in steps.
-        vit_defaults: What is taken with a plain ViT where an argument is not given.
+        defaults: What is taken where an argument is not given.
+        vit_defaults: The same with a plain ViT.
         vit_length: Epochs and steps with a plain ViT.
     """
 
     model: DistillationModel
     default_max_epochs: int = -1
     default_max_steps: int = -1
+    defaults: Mapping[str, Any] = _DEFAULTS
     vit_defaults: Mapping[str, Any] = _VIT_DEFAULTS
     # Dinomaly's authors train a model of one part for 5,000 steps.
     vit_length: tuple[int, int] = (-1, 5000)
@@ -191,7 +194,7 @@ class Distillation(ExportedModule):
             "learning_rate": learning_rate,
             "betas": None if betas is None else (float(betas[0]), float(betas[1])),
         }
-        defaults = self.vit_defaults if is_plain_vit(backbone) else _DEFAULTS
+        defaults = self.vit_defaults if is_plain_vit(backbone) else self.defaults
         chosen = {name: defaults[name] if value is None else value for name, value in given.items()}
         image_size = None if image_size is None else _checked_size(image_size, pre_processor)
         size = image_size or (default_image_size(backbone) if pre_processor is True else None)

@@ -50,7 +50,8 @@ class DistillationModel(nn.Module):
         student: Student for the teacher's pyramid.
         deviation: ``"cosine"`` or ``"mahalanobis"``; see :mod:`~rd_plugin.components.deviation`.
         anomaly_map_mode: ``"add"``, ``"mean"`` or ``"multiply"``.
-        score: ``"max"``, ``"mean"`` or the fraction of highest pixels whose mean is the score.
+        score: ``"max"``, ``"mean"``, or the fraction of highest pixels or number of highest areas whose mean is the
+            score; see :class:`~rd_plugin.components.ImageScore`.
         blur_sigma: Standard deviation of the Gaussian blur, in pixels.
         blur_border: ``"symmetric"`` or ``"reflect"``, as in ``numpy.pad``.
         tile_size: Height and width of tiles that images are cut into, in pixels, or one number for both. Each tile goes

@@ -103,7 +103,23 @@ def test_image_score(kind: str | float, expected: list[float]) -> None:
     torch.testing.assert_close(ImageScore(kind)(maps), torch.tensor(expected).unsqueeze(1))
 
 
-@pytest.mark.parametrize("kind", ["sum", 0, 0.0, -0.5, 1.5, True, math.nan, None])
+@pytest.mark.parametrize(("count", "expected"), [(2, 7.0), (3, 17 / 3), (3.0, 17 / 3), (100, 4.5)])
+def test_score_of_the_highest_areas(count: float, expected: float) -> None:
+    areas = torch.tensor([[3.0, 9.0], [1.0, 5.0]])
+    anomaly_map = areas.repeat_interleave(8, 0).repeat_interleave(8, 1)[None, None]
+    # Of each area its highest pixel counts.
+    anomaly_map[..., :8, :7] = -1
+    torch.testing.assert_close(ImageScore(count)(anomaly_map), torch.tensor([[expected]]))
+
+
+def test_areas_reach_to_a_border_at_any_size() -> None:
+    anomaly_map = torch.zeros(1, 1, 10, 18)
+    anomaly_map[..., 9, 17] = 4
+    torch.testing.assert_close(ImageScore(2)(anomaly_map), torch.tensor([[2.0]]))
+
+
+@pytest.mark.parametrize("kind", ["sum", 0, 0.0, -0.5, 1.5, True, math.nan, math.inf, None])
 def test_bad_score(kind: object) -> None:
-    with pytest.raises(ValueError, match=rf"score must be 'max', 'mean' or a fraction in \(0, 1\], got {kind!r}"):
+    accepted = r"'max', 'mean', a fraction in \(0, 1\] or a whole number of areas of at least 2"
+    with pytest.raises(ValueError, match=rf"score must be {accepted}, got {kind!r}"):
         ImageScore(kind)

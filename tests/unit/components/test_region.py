@@ -76,6 +76,13 @@ def test_score_is_that_of_the_inside(score: str | float) -> None:
     torch.testing.assert_close(found, ImageScore(score)(anomaly_map[..., 1:3, 2:6]))
 
 
+def test_score_of_areas_is_that_of_the_inside() -> None:
+    mask = RegionMask(Region(8, 4, SQUARE), (32, 64))
+    anomaly_map = torch.rand(2, 1, 32, 64)
+    found = ImageScore(mask.score_within(3))(mask.restrict_map(anomaly_map))
+    torch.testing.assert_close(found, ImageScore(3)(anomaly_map[..., 8:24, 16:48]))
+
+
 def test_coarser_positions_are_inside_where_a_pixel_is() -> None:
     mask = RegionMask(Region(8, 4, SQUARE), (16, 32))
     assert mask.inside_tiles(None, (4, 8), 2).int().tolist() == [

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 
-from rd_plugin.export.quantization import other_products, quantize, quantize_with_control
+from rd_plugin.export.quantization import quantize, quantize_with_control
+from tests.graphs import transformer
 
 
 def _model() -> openvino.Model:
@@ -62,34 +63,6 @@ def test_norm_by_an_images_own_statistics_stays_in_floating_point() -> None:
     assert before["Convolution"][0] == "FakeQuantize"
 
 
-def _transformer() -> openvino.Model:
-    """Resize, patches, a block with attention, and the map of its deviation, each with a product of its own name."""
-    ops = openvino.opset13
-
-    def product(node: openvino.Node, name: str, width: int = 8) -> openvino.Node:
-        weights = ops.constant(np.ones((width, node.output(0).get_shape()[-1]), dtype=np.float32))
-        return ops.matmul(node, weights, transpose_a=False, transpose_b=True, name=name)
-
-    images = ops.parameter([1, 3, 8, 8], dtype=np.float32)
-    kernel = ops.constant(np.ones((8, 3, 2, 2), dtype=np.float32))
-    patches = ops.convolution(product(images, "resize"), kernel, [2, 2], [0, 0], [0, 0], [1, 1])
-    tokens = ops.transpose(ops.reshape(patches, np.array([1, 8, 16]), special_zero=False), np.array([0, 2, 1]))
-    normed = ops.mvn(tokens, np.array([2]), normalize_variance=True, eps=1e-6, eps_mode="inside_sqrt")
-    queries = product(normed, "layer 1")
-    attended = ops.scaled_dot_product_attention(queries, queries, queries)
-    student = product(ops.matmul(attended, attended, transpose_a=False, transpose_b=True, name="attention"), "layer 2")
-    deviation = ops.subtract(ops.reduce_l2(student, np.array([2])), ops.reduce_l2(tokens, np.array([2])))
-    return openvino.Model([product(deviation, "map", 4), product(tokens, "statistics")], [images])
-
-
-def test_layers_of_a_transformer_are_not_among_its_other_products() -> None:
-    assert set(other_products(_transformer())) == {"resize", "attention", "map", "statistics"}
-
-
-def test_other_backbones_have_no_products_to_leave_out_by_name() -> None:
-    assert other_products(_model()) == []
-
-
 @pytest.mark.parametrize("control", [False, True])
 def test_transformer_that_is_slower_in_int8_is_not_quantized(monkeypatch: pytest.MonkeyPatch, control: bool) -> None:
     taken = [10.0, 12.0]
@@ -98,7 +71,7 @@ def test_transformer_that_is_slower_in_int8_is_not_quantized(monkeypatch: pytest
     data = _data([0, 1])
 
     def run() -> openvino.Model:
-        return quantize_with_control(_transformer(), data, None, 1.0) if control else quantize(_transformer(), data)
+        return quantize_with_control(transformer(), data, None, 1.0) if control else quantize(transformer(), data)
 
     with pytest.raises(ValueError, match="12 ms in int8 and 10 ms in float32"):
         run()
