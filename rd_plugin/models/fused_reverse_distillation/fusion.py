@@ -12,7 +12,7 @@ __all__ = ["Fusion"]
 class Fusion(nn.Module):
     r"""Weights of the kinds of evidence, fitted to normal images and to twins of them with small synthetic defects.
 
-    An image's score depends on the highest value of its map. So each kind is measured by that, its highest value in an
+    An image's score depends on the highest values of its map. So each kind is measured by its highest value in an
     image: in units of its standard deviation :math:`\sigma` over normal images, and by the probability :math:`A` (its
     AUROC) that a twin's is higher than that of a normal image,
 
