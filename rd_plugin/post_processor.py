@@ -37,9 +37,10 @@ ThresholdType = Literal["auto", "f1", "false_alarms"]
 _CONFIDENCE = 0.95
 # Number of new normal images for which the interval of a false-alarm rate is stated.
 _NEW_IMAGES = 100
-# Normalized scores run from 0 to 1 with the threshold at 0.5. With normal images alone, the range above the threshold
-# is this many times the distance of the lowest score below it.
-_ROOM = 4.0
+# With thresholds from normal images, the range of scores, of which the threshold is the middle, in distances from the
+# lowest score to the threshold. So the lowest is a sixth among normalized scores: pictures of normal images are blue.
+# Scores that are clipped need more room.
+_RANGE, _CLIPPED_RANGE = 3.0, 8.0
 _RULES = ("min_area", "min_peak", "pixel_size")
 # In place of a range of 0.
 _NO_RANGE = 1e-30
@@ -290,7 +291,7 @@ class DistillationPostProcessor(PostProcessorByPart):
         return bool((defects == 0).any()) and (self.threshold == "false_alarms" or not defects.any())
 
     def _set_thresholds(self) -> None:
-        """Set thresholds, and ranges that leave room for defects, from the normal images collected."""
+        """Set thresholds and ranges from the normal images collected."""
         for name, metric in (("image", self._good_scores), ("pixel", self._good_peaks)):
             if not metric.update_called:
                 continue
@@ -300,8 +301,11 @@ class DistillationPostProcessor(PostProcessorByPart):
             getattr(self, f"_{name}_threshold").copy_(threshold)
             lowest = getattr(self, f"{name}_min")
             highest = getattr(self, f"{name}_max")
-            # anomalib clips normalized scores at half a range above the threshold.
-            highest.copy_(torch.maximum(highest, lowest + 2 * _ROOM * (threshold - lowest)))
+            if self.clip_scores:
+                # anomalib clips at half a range above the threshold.
+                highest.copy_(torch.maximum(highest, lowest + _CLIPPED_RANGE * (threshold - lowest)))
+            elif threshold > lowest:
+                highest.copy_(lowest + _RANGE * (threshold - lowest))
             if name == "image":
                 # All validations of a training give the same message, which is logged once.
                 self.expected_false_alarms = (len(scores), expected, interval)
