@@ -37,7 +37,8 @@ def other_operations(model: "ov.Model") -> list[str]:
     if is_transformer(model):
         norms = [node for node in operations if node.get_type_name() == "ReduceL2"]
         # Those of the features; that of a fused score comes after them.
-        first = [norm for norm in norms if norm.get_friendly_name() not in _related(norms, _users)]
+        later = _related(norms, _users)
+        first = [norm for norm in norms if norm.get_friendly_name() not in later]
         networks = after & _related(first, _inputs) - _related(first, _users)
         networks -= {
             node.get_friendly_name()

@@ -96,6 +96,16 @@ def test_defects_are_not_cut_off_at_the_best_image() -> None:
     assert scores.pred_label.flatten().tolist() == [False, True, True, True]
 
 
+@pytest.mark.parametrize("defects", [0, 200])
+def test_scale_is_that_of_normal_images(defects: int) -> None:
+    """The lowest score is a sixth, the threshold a half, whatever the defects."""
+    scores = torch.cat([GOOD, GOOD[:defects] + 50])
+    labels = torch.cat([NORMAL, ~NORMAL[:defects]])
+    processor = validated(scores, labels, threshold="false_alarms")
+    known = InferenceBatch(pred_score=torch.stack([GOOD[0], processor.image_threshold])[:, None], anomaly_map=None)
+    assert processor(known).pred_score.flatten().tolist() == pytest.approx([1 / 6, 1 / 2], abs=1e-6)
+
+
 def test_with_defects_thresholds_are_anomalibs() -> None:
     scores = torch.cat([GOOD, GOOD + 0.9])
     labels = torch.cat([NORMAL, ~NORMAL])
